@@ -1,0 +1,1 @@
+//! End-to-end, chart, chaos and bench programs; see the files under `tests/`.
