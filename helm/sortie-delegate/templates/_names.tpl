@@ -1,0 +1,34 @@
+{{- define "sortie-delegate.fullname" -}}
+{{- if contains .Chart.Name .Release.Name }}{{ .Release.Name | trunc 53 | trimSuffix "-" }}
+{{- else }}{{ printf "%s-%s" .Release.Name .Chart.Name | trunc 53 | trimSuffix "-" }}{{ end }}
+{{- end }}
+
+{{- define "sortie-delegate.selectorLabels" -}}
+app.kubernetes.io/name: {{ .Chart.Name }}
+app.kubernetes.io/instance: {{ .Release.Name }}
+{{- end }}
+
+{{- define "sortie-delegate.labels" -}}
+{{ include "sortie-delegate.selectorLabels" . }}
+app.kubernetes.io/version: {{ .Chart.AppVersion | quote }}
+app.kubernetes.io/managed-by: {{ .Release.Service }}
+helm.sh/chart: {{ printf "%s-%s" .Chart.Name .Chart.Version }}
+{{- end }}
+
+{{- define "sortie-delegate.serviceAccount" -}}
+{{ default (include "sortie-delegate.fullname" .) .Values.serviceAccount.name }}
+{{- end }}
+
+{{- define "sortie-delegate.identitySecret" -}}
+{{ include "sortie-delegate.fullname" . }}-identity
+{{- end }}
+
+{{- define "sortie-delegate.image" -}}
+{{- with .Values.image }}
+{{- if .digest }}{{ .repository }}@{{ .digest }}{{ else }}{{ .repository }}:{{ default $.Chart.AppVersion .tag }}{{ end }}
+{{- end }}
+{{- end }}
+
+{{- define "sortie-delegate.targetNamespaces" -}}
+{{- toJson (.Values.rbac.namespaces | default (list .Release.Namespace)) -}}
+{{- end }}
