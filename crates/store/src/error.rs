@@ -1,0 +1,107 @@
+//! What can go wrong in the store.
+
+use std::path::PathBuf;
+
+/// An operation of the store that failed.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum Error {
+    /// The data folder or the database in it could not be opened.
+    #[error("could not open the database {path}")]
+    Open {
+        /// The database file.
+        path: PathBuf,
+        /// What the driver said.
+        #[source]
+        source: sqlx::Error,
+    },
+    /// The schema could not be brought to this version of the program.
+    #[error("could not migrate the database")]
+    Migrate(#[source] Box<sqlx::migrate::MigrateError>),
+    /// A statement failed.
+    #[error("could not {operation} in the database")]
+    Query {
+        /// What was being done, e.g. `read an entity`.
+        operation: &'static str,
+        /// What the driver said.
+        #[source]
+        source: sqlx::Error,
+    },
+    /// A row holds something this program cannot read.
+    #[error("the database holds an unreadable {what}: {detail}")]
+    Unreadable {
+        /// What was being read, e.g. `execution`.
+        what: &'static str,
+        /// Which one and why; never a secret.
+        detail: String,
+    },
+    /// A compare-and-set lost against another writer.
+    #[error("{what} was changed by someone else in the meantime")]
+    Conflict {
+        /// What was being changed, e.g. `execution 0190…`.
+        what: String,
+    },
+    /// The thing that was to be changed does not exist.
+    #[error("{what} does not exist")]
+    NotFound {
+        /// What was looked for, e.g. `execution 0190…`.
+        what: String,
+    },
+    /// A blob could not be written or read.
+    #[error("could not {operation} the blob {hash}")]
+    Blob {
+        /// `write` or `read`.
+        operation: &'static str,
+        /// Hex SHA-256 of the blob.
+        hash: String,
+        /// What the file system said.
+        #[source]
+        source: std::io::Error,
+    },
+    /// A blob on disk is not what its name says.
+    #[error("the blob {hash} is damaged: its content has another hash")]
+    BlobDamaged {
+        /// Hex SHA-256 that was asked for.
+        hash: String,
+    },
+}
+
+impl Error {
+    /// Stable code of the error, explained in `docs/errors`.
+    #[must_use]
+    pub fn code(&self) -> &'static str {
+        match self {
+            Self::Open { .. } => "SRT-S901",
+            Self::Migrate(_) => "SRT-S902",
+            Self::Query { .. } => "SRT-S903",
+            Self::Unreadable { .. } => "SRT-S904",
+            Self::Conflict { .. } => "SRT-S905",
+            Self::NotFound { .. } => "SRT-S906",
+            Self::Blob { .. } | Self::BlobDamaged { .. } => "SRT-S907",
+        }
+    }
+
+    /// Whether the same call may succeed when it is made again a little later.
+    #[must_use]
+    pub fn is_transient(&self) -> bool {
+        match self {
+            Self::Query { source, .. } => match source {
+                sqlx::Error::PoolTimedOut | sqlx::Error::Io(_) => true,
+                sqlx::Error::Database(error) => {
+                    // SQLITE_BUSY and SQLITE_LOCKED, with their extended forms.
+                    error
+                        .code()
+                        .and_then(|code| code.parse::<u32>().ok())
+                        .is_some_and(|code| matches!(code & 0xff, 5 | 6))
+                }
+                _ => false,
+            },
+            Self::Blob { .. } => true,
+            _ => false,
+        }
+    }
+
+    pub(crate) fn query(operation: &'static str) -> impl FnOnce(sqlx::Error) -> Self {
+        move |source| Self::Query { operation, source }
+    }
+}

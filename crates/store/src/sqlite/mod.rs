@@ -1,0 +1,151 @@
+//! The store of a single server: one SQLite file in WAL mode and a folder for blobs.
+//!
+//! All writes go through one connection (SQLite has one writer anyway; a queue in the pool is fairer
+//! than its busy handler), reads through a few others.
+
+mod blobs;
+mod entities;
+mod executions;
+mod logs;
+mod secrets;
+mod settings;
+mod steps;
+mod users;
+
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use jiff::Timestamp;
+use sqlx::SqlSafeStr as _;
+use sqlx::migrate::{Migration, MigrationType, Migrator};
+use sqlx::sqlite::{
+    SqliteConnectOptions, SqliteJournalMode, SqlitePool, SqlitePoolOptions, SqliteSynchronous,
+};
+use sqlx::{Sqlite, Transaction};
+
+use crate::{Error, Result};
+
+/// How long a statement waits for a lock that another process holds.
+const BUSY_TIMEOUT: Duration = Duration::from_secs(10);
+
+/// How long a caller waits for a connection of the pool.
+const ACQUIRE_TIMEOUT: Duration = Duration::from_secs(30);
+
+/// Connections that only read.
+const READERS: u32 = 4;
+
+/// The migrations in order: number, name, statements. A released one is never edited.
+const MIGRATIONS: &[(i64, &str, &str)] = &[(
+    1,
+    "control plane",
+    include_str!("../../migrations/0001_control_plane.sql"),
+)];
+
+/// The store of a single server.
+#[derive(Debug, Clone)]
+pub struct SqliteStore {
+    writer: SqlitePool,
+    reader: SqlitePool,
+    blob_folder: PathBuf,
+}
+
+impl SqliteStore {
+    /// Opens the store in a data folder that exists, making the database on first use and bringing
+    /// its schema up to date.
+    ///
+    /// # Errors
+    /// [`Error::Open`] when the file cannot be opened, [`Error::Migrate`] when a migration fails or
+    /// the database was made by a newer version of the program.
+    pub async fn open(folder: &Path) -> Result<Self> {
+        let path = folder.join("sortie.db");
+        let options = SqliteConnectOptions::new()
+            .filename(&path)
+            .create_if_missing(true)
+            .journal_mode(SqliteJournalMode::Wal)
+            // FULL: a result that was acknowledged to a delegate survives a power cut.
+            .synchronous(SqliteSynchronous::Full)
+            .foreign_keys(true)
+            .busy_timeout(BUSY_TIMEOUT)
+            .statement_cache_capacity(64);
+        let opened = |source| Error::Open {
+            path: path.clone(),
+            source,
+        };
+        let writer = pool(1)
+            .connect_with(options.clone())
+            .await
+            .map_err(&opened)?;
+        migrator()
+            .run(&writer)
+            .await
+            .map_err(|error| Error::Migrate(Box::new(error)))?;
+        let reader = pool(READERS)
+            .connect_with(options.pragma("query_only", "on"))
+            .await
+            .map_err(&opened)?;
+        Ok(Self {
+            writer,
+            reader,
+            blob_folder: folder.join("blobs"),
+        })
+    }
+
+    /// Closes all connections; statements under way end first.
+    pub async fn close(&self) {
+        self.reader.close().await;
+        self.writer.close().await;
+    }
+
+    /// Starts a transaction that may write. `IMMEDIATE`, so that it never fails half-way for the
+    /// lock.
+    async fn write(&self, operation: &'static str) -> Result<Transaction<'static, Sqlite>> {
+        self.writer
+            .begin_with("BEGIN IMMEDIATE")
+            .await
+            .map_err(Error::query(operation))
+    }
+}
+
+fn pool(connections: u32) -> SqlitePoolOptions {
+    SqlitePoolOptions::new()
+        .max_connections(connections)
+        .min_connections(0)
+        .acquire_timeout(ACQUIRE_TIMEOUT)
+        .idle_timeout(Duration::from_secs(300))
+        .max_lifetime(None)
+}
+
+fn migrator() -> Migrator {
+    Migrator::with_migrations(
+        MIGRATIONS
+            .iter()
+            .map(|&(version, name, statements)| {
+                Migration::new(
+                    version,
+                    name.into(),
+                    MigrationType::Simple,
+                    statements.into_sql_str(),
+                    false,
+                )
+            })
+            .collect(),
+    )
+}
+
+/// A time as the tables hold it.
+fn millis(time: Timestamp) -> i64 {
+    time.as_millisecond()
+}
+
+/// A time from a table.
+fn timestamp(what: &'static str, millis: i64) -> Result<Timestamp> {
+    Timestamp::from_millisecond(millis).map_err(|error| Error::Unreadable {
+        what,
+        detail: error.to_string(),
+    })
+}
+
+/// A time from a table that may be absent.
+fn optional_timestamp(what: &'static str, millis: Option<i64>) -> Result<Option<Timestamp>> {
+    millis.map(|millis| timestamp(what, millis)).transpose()
+}
