@@ -1,0 +1,28 @@
+//! Pipelines.
+
+pub mod failure;
+pub mod stage;
+pub mod step;
+
+pub use failure::{FailureAction, FailureStrategy, FailureType};
+pub use stage::{DeploymentStage, EnvironmentChoice, Stage, StageNode, StageSpec};
+pub use step::{RollingDeploy, RollingRollback, Step, StepGroup, StepNode, StepSpec};
+
+use std::time::Duration;
+
+use crate::field::{Field, ListField};
+use crate::position::Located;
+use crate::variable::Variable;
+
+/// A pipeline.
+#[derive(Clone, Debug)]
+pub struct Pipeline {
+    /// Stages, one after the other.
+    pub stages: Vec<StageNode>,
+    /// `<+pipeline.variables.…>`
+    pub variables: Vec<Variable>,
+    /// Limit for the whole execution.
+    pub timeout: Option<Located<Field<Duration>>>,
+    /// Delegates that may run its steps, unless a stage or step says otherwise.
+    pub delegate_selectors: ListField,
+}
