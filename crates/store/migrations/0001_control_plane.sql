@@ -109,12 +109,13 @@ CREATE TABLE log_lines (
     execution   TEXT   NOT NULL,
     node        TEXT   NOT NULL,
     task        TEXT   NOT NULL,
-    seq         BIGINT NOT NULL,               -- given by the delegate, per task
+    epoch       BIGINT NOT NULL,
+    seq         BIGINT NOT NULL,               -- given by the delegate, per task and epoch
     unit        TEXT   NOT NULL,
     level       TEXT   NOT NULL,
     at          BIGINT NOT NULL,
     text        TEXT   NOT NULL,
-    UNIQUE (task, seq)
+    UNIQUE (task, epoch, seq)
 );
 CREATE INDEX log_lines_execution ON log_lines (execution, position);
 

@@ -8,7 +8,7 @@ use crate::Result;
 /// Logs of steps.
 #[async_trait]
 pub trait Logs {
-    /// Appends lines. A (task, seq) that is there already is skipped, so that a delegate may send
+    /// Appends lines. A (task, epoch, seq) that is there already is skipped, so that a delegate may send
     /// again what it is not sure of. Returns how many were new.
     async fn append_log(&self, lines: &[NewLogLine]) -> Result<u64>;
 
@@ -32,7 +32,9 @@ pub struct NewLogLine {
     pub node: String,
     /// Id of the task.
     pub task: String,
-    /// Number of the line within the task, given by the delegate; a gap shows as a gap.
+    /// Which holder of the task wrote it.
+    pub epoch: i64,
+    /// Number of the line within task and epoch, given by the delegate; a gap shows as a gap.
     pub seq: i64,
     /// Command unit, e.g. `Apply`.
     pub unit: String,

@@ -13,12 +13,14 @@ impl Logs for SqliteStore {
         let mut new = 0;
         for line in lines {
             let inserted = sqlx::query(
-                "INSERT INTO log_lines (execution, node, task, seq, unit, level, at, text)
-                 VALUES ($1, $2, $3, $4, $5, $6, $7, $8) ON CONFLICT (task, seq) DO NOTHING",
+                "INSERT INTO log_lines (execution, node, task, epoch, seq, unit, level, at, text)
+                 VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9)
+                 ON CONFLICT (task, epoch, seq) DO NOTHING",
             )
             .bind(&line.execution)
             .bind(&line.node)
             .bind(&line.task)
+            .bind(line.epoch)
             .bind(line.seq)
             .bind(&line.unit)
             .bind(&line.level)
@@ -43,11 +45,11 @@ impl Logs for SqliteStore {
         after: i64,
         limit: u32,
     ) -> Result<Vec<LogLine>> {
-        // `node || '/' < x < node || '0'` are exactly the texts that start with `node/`.
+        // `node || '.' < x < node || '/'` are exactly the texts that start with `node.`.
         let rows = sqlx::query(
             "SELECT * FROM log_lines
              WHERE execution = $1 AND position > $2
-               AND ($3 IS NULL OR node = $3 OR (node > $3 || '/' AND node < $3 || '0'))
+               AND ($3 IS NULL OR node = $3 OR (node > $3 || '.' AND node < $3 || '/'))
              ORDER BY position LIMIT $4",
         )
         .bind(execution)
@@ -69,6 +71,7 @@ fn read_line(row: &SqliteRow) -> Result<LogLine> {
                 execution: row.try_get("execution")?,
                 node: row.try_get("node")?,
                 task: row.try_get("task")?,
+                epoch: row.try_get("epoch")?,
                 seq: row.try_get("seq")?,
                 unit: row.try_get("unit")?,
                 level: row.try_get("level")?,
