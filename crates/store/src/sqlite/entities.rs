@@ -1,3 +1,5 @@
+use std::collections::HashSet;
+
 use async_trait::async_trait;
 use jiff::Timestamp;
 use sqlx::sqlite::SqliteRow;
@@ -16,7 +18,13 @@ impl Entities for SqliteStore {
     async fn put_entities(&self, change: &Change, now: Timestamp) -> Result<Vec<Stored>> {
         let mut transaction = self.write(STORE).await?;
         let mut stored = Vec::with_capacity(change.entities.len());
+        let mut seen = HashSet::with_capacity(change.entities.len());
         for entity in &change.entities {
+            if !seen.insert(&entity.key) {
+                return Err(Error::Conflict {
+                    what: format!("{} {}", entity.key.kind, entity.key.identifier),
+                });
+            }
             stored.push(put_entity(&mut transaction, entity, &change.by, now).await?);
         }
         for secret in &change.secrets {
