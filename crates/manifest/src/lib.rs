@@ -5,6 +5,13 @@
 //! line and under property tests. What enters is hostile: every size, depth and count is bounded
 //! by [`Limits`], and nothing a manifest says can make this crate panic.
 
+mod error;
+mod limits;
 mod object;
+mod stream;
+pub mod yaml;
 
+pub use error::{ParseError, Place};
+pub use limits::Limits;
 pub use object::{Object, ObjectError, ObjectId, Origin};
+pub use stream::parse;

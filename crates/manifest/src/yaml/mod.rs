@@ -1,0 +1,65 @@
+//! YAML and JSON text as JSON values, read the way Kubernetes tooling reads it.
+//!
+//! This is the one place that decides how a scalar is understood. It reads parser events itself
+//! instead of going through a typed deserializer, because the types of scalars, the order of merge
+//! keys, the cost of aliases and the position of a duplicate key all have to be ours.
+
+mod json;
+mod scalar;
+mod tree;
+mod write;
+
+use std::sync::Arc;
+
+use serde_json::Value;
+
+use crate::error::{ParseError, Place};
+use crate::limits::Limits;
+
+pub use write::write;
+
+/// One document of a stream.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Document {
+    /// Its value; `Null` when the document is empty.
+    pub value: Value,
+    /// Its number in the stream, from 1.
+    pub number: usize,
+    /// Line on which its content starts, from 1.
+    pub line: usize,
+}
+
+/// Reads every document of a YAML stream, or of a stream of JSON values.
+///
+/// Anchors, aliases and merge keys are resolved; scalars are read as kubectl and the API server
+/// read them (`0644` is 420, `yes` is true); keys that are not text become text (`1: x` has the key
+/// `"1"`). A duplicate key is an error, an explicit key wins over a merged one wherever it stands.
+/// `file` is only used to name places in errors.
+pub fn documents(file: &str, text: &[u8], limits: &Limits) -> Result<Vec<Document>, ParseError> {
+    let file: Arc<str> = Arc::from(file);
+    let start = Place { file: Arc::clone(&file), document: 1, line: 1, column: 0 };
+    if text.len() > limits.bytes {
+        return Err(ParseError::TooLarge { place: start, limit: limits.bytes });
+    }
+    let text = std::str::from_utf8(text).map_err(|error| {
+        let before = &text[..error.valid_up_to()];
+        let line = 1 + before.iter().filter(|byte| **byte == b'\n').count();
+        ParseError::NotUtf8 { place: Place { line, ..start } }
+    })?;
+    let text = text.strip_prefix('\u{feff}').unwrap_or(text);
+    if text.trim_start().starts_with('{')
+        && let Some(result) = json::documents(&file, text, limits)
+    {
+        return result;
+    }
+    tree::documents(&file, text, limits)
+}
+
+/// A key short enough for a message.
+fn shorten(key: &str) -> String {
+    const LONGEST: usize = 80;
+    match key.char_indices().nth(LONGEST) {
+        None => key.to_owned(),
+        Some((at, _)) => format!("{}…", &key[..at]),
+    }
+}

@@ -1,0 +1,313 @@
+use std::collections::HashMap;
+use std::sync::Arc;
+
+use base64::Engine as _;
+use serde_saphyr::granit_parser::{
+    ErrorKind, Event, Options, Parser, ScalarStyle, ScanError, Span, StrInput, Tag,
+};
+use serde_json::{Map, Value};
+
+use crate::error::{ParseError, Place};
+use crate::limits::Limits;
+use crate::yaml::{Document, scalar, shorten};
+
+/// Reads a YAML stream.
+pub(super) fn documents(
+    file: &Arc<str>,
+    text: &str,
+    limits: &Limits,
+) -> Result<Vec<Document>, ParseError> {
+    let mut reader = Reader {
+        parser: Parser::new_from_str_with_options(text, options(limits)),
+        file,
+        limits,
+        document: 1,
+        nodes: 0,
+        bytes: 0,
+        anchors: HashMap::new(),
+    };
+    let mut documents = Vec::new();
+    while let Some((event, span)) = reader.next()? {
+        if !matches!(event, Event::DocumentStart(..)) {
+            continue;
+        }
+        reader.document = documents.len() + 1;
+        if reader.document > limits.documents {
+            let place = reader.place(&span);
+            return Err(ParseError::TooManyDocuments { place, limit: limits.documents });
+        }
+        reader.anchors.clear();
+        let (first, span) = reader.expect(&span)?;
+        let line = span.start.line().max(1);
+        let value = reader.node(first, &span, 0)?.value;
+        documents.push(Document { value, number: reader.document, line });
+    }
+    Ok(documents)
+}
+
+/// The parser's own limits; depth is bounded there too, so that it never builds what is refused.
+fn options(limits: &Limits) -> Options {
+    let levels = limits.levels();
+    let mut options = Options::default();
+    options.set_emit_comments(false);
+    options.flow_nesting_limit = levels;
+    options.block_nesting_limit = levels;
+    options
+}
+
+struct Reader<'t> {
+    parser: Parser<'t, StrInput<'t>>,
+    file: &'t Arc<str>,
+    limits: &'t Limits,
+    document: usize,
+    nodes: usize,
+    bytes: usize,
+    anchors: HashMap<usize, Node>,
+}
+
+/// A value with what another copy of it would cost.
+#[derive(Clone)]
+struct Node {
+    value: Value,
+    nodes: usize,
+    bytes: usize,
+    height: usize,
+}
+
+impl<'t> Reader<'t> {
+    fn next(&mut self) -> Result<Option<(Event<'t>, Span)>, ParseError> {
+        match self.parser.next_event() {
+            None => Ok(None),
+            Some(Ok(event)) => Ok(Some(event)),
+            Some(Err(error)) => Err(self.refused(&error)),
+        }
+    }
+
+    /// The next event where the grammar promises one.
+    fn expect(&mut self, after: &Span) -> Result<(Event<'t>, Span), ParseError> {
+        match self.next()? {
+            Some(event) => Ok(event),
+            None => Err(self.syntax(after, "the text ends too early")),
+        }
+    }
+
+    fn node(&mut self, event: Event<'t>, span: &Span, level: usize) -> Result<Node, ParseError> {
+        let (node, anchor) = match event {
+            Event::Alias(id) => return self.alias(id, span, level),
+            Event::Scalar(text, style, anchor, tag) => {
+                let value = tagged(&text, style, tag.as_deref())
+                    .map_err(|message| self.syntax(span, message))?;
+                self.charge(1, text.len(), span)?;
+                (Node { value, nodes: 1, bytes: text.len(), height: 0 }, anchor)
+            }
+            Event::SequenceStart(_, anchor, _) => (self.sequence(span, level + 1)?, anchor),
+            Event::MappingStart(_, anchor, _) => (self.mapping(span, level + 1)?, anchor),
+            _ => return Err(self.syntax(span, "a value is missing here")),
+        };
+        if anchor > 0 {
+            self.charge(0, node.bytes, span)?;
+            self.anchors.insert(anchor, node.clone());
+        }
+        Ok(node)
+    }
+
+    fn alias(&mut self, id: usize, span: &Span, level: usize) -> Result<Node, ParseError> {
+        let Some(node) = self.anchors.get(&id) else {
+            return Err(self.syntax(span, "the alias stands inside the value that it names"));
+        };
+        let (nodes, bytes, height) = (node.nodes, node.bytes, node.height);
+        self.charge(nodes, bytes, span)?;
+        self.check_level(level + height, span)?;
+        // The charge above comes first: a copy that is refused is never made.
+        self.anchors
+            .get(&id)
+            .cloned()
+            .ok_or_else(|| self.syntax(span, "the alias names nothing"))
+    }
+
+    fn sequence(&mut self, start: &Span, level: usize) -> Result<Node, ParseError> {
+        self.check_level(level, start)?;
+        self.charge(1, 0, start)?;
+        let mut node = Node { value: Value::Null, nodes: 1, bytes: 0, height: 1 };
+        let mut list = Vec::new();
+        loop {
+            let (event, span) = self.expect(start)?;
+            if matches!(event, Event::SequenceEnd) {
+                node.value = Value::Array(list);
+                return Ok(node);
+            }
+            let item = self.node(event, &span, level)?;
+            node.add(&item);
+            list.push(item.value);
+        }
+    }
+
+    fn mapping(&mut self, start: &Span, level: usize) -> Result<Node, ParseError> {
+        self.check_level(level, start)?;
+        self.charge(1, 0, start)?;
+        let mut node = Node { value: Value::Null, nodes: 1, bytes: 0, height: 1 };
+        let mut map = Map::new();
+        let mut merged = Vec::new();
+        loop {
+            let (event, key_span) = self.expect(start)?;
+            if matches!(event, Event::MappingEnd) {
+                break;
+            }
+            let merges = is_merge(&event);
+            let key = self.node(event, &key_span, level)?;
+            let (event, span) = self.expect(&key_span)?;
+            let value = self.node(event, &span, level)?;
+            node.add(&key);
+            node.add(&value);
+            if merges {
+                merge_sources(value.value, &mut merged)
+                    .map_err(|message| self.syntax(&span, message))?;
+                continue;
+            }
+            let key = key_text(key.value).map_err(|message| self.syntax(&key_span, message))?;
+            if map.contains_key(&key) {
+                let place = self.place(&key_span);
+                return Err(ParseError::DuplicateKey { place, key: shorten(&key) });
+            }
+            map.insert(key, value.value);
+        }
+        for (key, value) in merged.into_iter().flatten() {
+            map.entry(key).or_insert(value);
+        }
+        node.value = Value::Object(map);
+        Ok(node)
+    }
+
+    fn charge(&mut self, nodes: usize, bytes: usize, span: &Span) -> Result<(), ParseError> {
+        self.nodes = self.nodes.saturating_add(nodes);
+        self.bytes = self.bytes.saturating_add(bytes);
+        if self.nodes > self.limits.nodes {
+            let place = self.place(span);
+            return Err(ParseError::TooManyNodes { place, limit: self.limits.nodes });
+        }
+        // Anchored text is charged twice, as it is kept twice.
+        if self.bytes > self.limits.bytes.saturating_mul(2) {
+            return Err(ParseError::TooLarge { place: self.place(span), limit: self.limits.bytes });
+        }
+        Ok(())
+    }
+
+    fn check_level(&self, level: usize, span: &Span) -> Result<(), ParseError> {
+        if level > self.limits.levels() {
+            let place = self.place(span);
+            return Err(ParseError::TooDeep { place, limit: self.limits.levels() });
+        }
+        Ok(())
+    }
+
+    fn refused(&self, error: &ScanError) -> ParseError {
+        let mark = error.marker();
+        let place = Place {
+            file: Arc::clone(self.file),
+            document: self.document,
+            line: mark.line().max(1),
+            column: mark.col() + 1,
+        };
+        match error.kind() {
+            ErrorKind::RecursionLimitExceeded => {
+                ParseError::TooDeep { place, limit: self.limits.levels() }
+            }
+            _ => ParseError::Syntax { place, message: error.info() },
+        }
+    }
+
+    fn syntax(&self, span: &Span, message: &str) -> ParseError {
+        ParseError::Syntax { place: self.place(span), message: message.to_owned() }
+    }
+
+    fn place(&self, span: &Span) -> Place {
+        Place {
+            file: Arc::clone(self.file),
+            document: self.document,
+            line: span.start.line().max(1),
+            column: span.start.col() + 1,
+        }
+    }
+}
+
+impl Node {
+    fn add(&mut self, child: &Self) {
+        self.nodes += child.nodes;
+        self.bytes += child.bytes;
+        self.height = self.height.max(child.height + 1);
+    }
+}
+
+/// A scalar by its style and tag.
+fn tagged(text: &str, style: ScalarStyle, tag: Option<&Tag>) -> Result<Value, &'static str> {
+    let string = || Ok(Value::String(text.to_owned()));
+    let Some(tag) = tag else {
+        return if style == ScalarStyle::Plain { scalar::plain(text) } else { string() };
+    };
+    let Some(suffix) = tag.suffix_in_namespace("tag:yaml.org,2002:") else {
+        return string();
+    };
+    let number = || scalar::number(text).map(Value::Number);
+    match suffix.as_ref() {
+        "null" if matches!(text, "" | "~" | "null" | "Null" | "NULL") => Ok(Value::Null),
+        "null" => Err("the value is not null, although its tag says so"),
+        "bool" => match scalar::plain(text)? {
+            value @ Value::Bool(_) => Ok(value),
+            _ => Err("the value is not a boolean, although its tag says so"),
+        },
+        "int" => number()
+            .filter(|value| (value.is_i64() || value.is_u64()) && !text.contains(['.', 'e', 'E']))
+            .or_else(|| number().filter(|_| text.starts_with("0x")))
+            .ok_or("the value is not an integer, although its tag says so"),
+        "float" => number().ok_or("the value is not a number, although its tag says so"),
+        "binary" => {
+            let compact: String = text.split_ascii_whitespace().collect();
+            base64::engine::general_purpose::STANDARD
+                .decode(compact)
+                .ok()
+                .and_then(|bytes| String::from_utf8(bytes).ok())
+                .map(Value::String)
+                .ok_or("the value is not the base64 form of UTF-8 text, although its tag says so")
+        }
+        _ => string(),
+    }
+}
+
+fn is_merge(event: &Event<'_>) -> bool {
+    match event {
+        Event::Scalar(text, style, _, tag) => {
+            text == "<<"
+                && match tag {
+                    None => *style == ScalarStyle::Plain,
+                    Some(tag) => tag.suffix_in_namespace("tag:yaml.org,2002:").as_deref() == Some("merge"),
+                }
+        }
+        _ => false,
+    }
+}
+
+fn merge_sources(value: Value, into: &mut Vec<Map<String, Value>>) -> Result<(), &'static str> {
+    let wrong = "the merge key << needs a map, or a list of maps";
+    match value {
+        Value::Object(map) => into.push(map),
+        Value::Array(list) => {
+            for item in list {
+                let Value::Object(map) = item else { return Err(wrong) };
+                into.push(map);
+            }
+        }
+        _ => return Err(wrong),
+    }
+    Ok(())
+}
+
+/// Keys become text, as in JSON.
+fn key_text(key: Value) -> Result<String, &'static str> {
+    match key {
+        Value::String(text) => Ok(text),
+        Value::Bool(value) => Ok(value.to_string()),
+        Value::Number(number) => Ok(number.to_string()),
+        Value::Null => Err("a key is empty"),
+        Value::Array(_) | Value::Object(_) => Err("a key may not be a map or a list"),
+    }
+}
