@@ -7,12 +7,14 @@ CREATE TABLE entities (
     parent      TEXT    NOT NULL,              -- environment of an infrastructure definition, else ''
     identifier  TEXT    NOT NULL,
     name        TEXT    NOT NULL,
+    path        TEXT    NOT NULL,              -- of a file in the file store, else ''
     version     BIGINT  NOT NULL,              -- the current one, counted from 1, never reused
     deleted     BOOLEAN NOT NULL DEFAULT FALSE,
     created_at  BIGINT  NOT NULL,
     updated_at  BIGINT  NOT NULL,
     PRIMARY KEY (kind, org, project, parent, identifier)
 );
+CREATE UNIQUE INDEX entities_path ON entities (org, project, path) WHERE path <> '' AND NOT deleted;
 
 CREATE TABLE entity_versions (
     kind        TEXT   NOT NULL,

@@ -28,6 +28,10 @@ pub trait Entities {
         limit: u32,
     ) -> Result<Vec<EntityVersion>>;
 
+    /// Current versions of the files of exactly this scope at a path of the file store and, if it
+    /// is a folder, below it; by path.
+    async fn files_at(&self, scope: &Scope, path: &str) -> Result<Vec<EntityVersion>>;
+
     /// Deletes an entity (its versions stay for the executions that pinned them; a secret's value
     /// goes at once). Returns whether there was one.
     async fn delete_entity(&self, key: &EntityKey, now: Timestamp) -> Result<bool>;
@@ -93,6 +97,8 @@ pub struct EntityWrite {
     pub key: EntityKey,
     /// Name for people.
     pub name: String,
+    /// Path of a file in the file store, else empty. Two files of a scope never have the same.
+    pub path: String,
     /// The document as the user wrote it, without a secret's value.
     pub text: String,
 }

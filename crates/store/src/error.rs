@@ -35,8 +35,8 @@ pub enum Error {
         /// Which one and why; never a secret.
         detail: String,
     },
-    /// A compare-and-set lost against another writer.
-    #[error("{what} was changed by someone else in the meantime")]
+    /// A compare-and-set lost against another writer, or a name is taken.
+    #[error("{what} was changed by someone else in the meantime, or exists twice")]
     Conflict {
         /// What was being changed, e.g. `execution 0190…`.
         what: String,

@@ -29,6 +29,7 @@ fn key(kind: &str, identifier: &str) -> EntityKey {
 fn write(key: EntityKey, text: &str) -> EntityWrite {
     EntityWrite {
         name: key.identifier.clone(),
+        path: String::new(),
         key,
         text: text.to_owned(),
     }
@@ -191,6 +192,54 @@ async fn lists_show_one_kind_of_one_scope(store: &dyn Store) {
         .await
         .unwrap();
     assert_eq!(identifiers(one), ["a"]);
+}
+
+async fn files_are_found_by_path(store: &dyn Store) {
+    let file = |identifier: &str, path: &str| EntityWrite {
+        path: path.to_owned(),
+        ..write(key("file", identifier), path)
+    };
+    let files = vec![
+        file("a", "/app/b.yaml"),
+        file("b", "/app/a.yaml"),
+        file("c", "/app/sub/c.yaml"),
+        file("d", "/app.yaml"),
+        file("e", "/application/x.yaml"),
+    ];
+    store.put_entities(&change(files), at(0)).await.unwrap();
+    let paths = |list: Vec<sortie_store::EntityVersion>| -> Vec<String> {
+        list.into_iter().map(|e| e.text).collect()
+    };
+    for folder in ["/app", "/app/"] {
+        assert_eq!(
+            paths(store.files_at(&shop(), folder).await.unwrap()),
+            ["/app/a.yaml", "/app/b.yaml", "/app/sub/c.yaml"]
+        );
+    }
+    assert_eq!(
+        paths(store.files_at(&shop(), "/app.yaml").await.unwrap()),
+        ["/app.yaml"]
+    );
+    assert!(
+        store
+            .files_at(&Scope::default(), "/app")
+            .await
+            .unwrap()
+            .is_empty()
+    );
+
+    let taken = change(vec![
+        write(key("service", "s"), "s"),
+        file("f", "/app.yaml"),
+    ]);
+    let refused = store.put_entities(&taken, at(1)).await;
+    assert!(
+        matches!(refused, Err(Error::Conflict { .. })),
+        "{refused:?}"
+    );
+    assert_eq!(store.entity(&key("service", "s")).await.unwrap(), None);
+    store.delete_entity(&key("file", "d"), at(2)).await.unwrap();
+    store.put_entities(&taken, at(3)).await.unwrap();
 }
 
 async fn infrastructure_belongs_to_its_environment(store: &dyn Store) {
@@ -470,6 +519,7 @@ contract!(
     versions_of_an_entity_are_kept,
     a_change_is_stored_whole_or_not_at_all,
     lists_show_one_kind_of_one_scope,
+    files_are_found_by_path,
     infrastructure_belongs_to_its_environment,
     an_execution_moves_by_compare_and_set,
     a_pinned_entity_does_not_change,

@@ -91,6 +91,25 @@ impl Entities for SqliteStore {
         rows.iter().map(read_version).collect()
     }
 
+    async fn files_at(&self, scope: &Scope, path: &str) -> Result<Vec<EntityVersion>> {
+        let folder = path.trim_end_matches('/');
+        // `folder || '/' < x < folder || '0'` are exactly the paths below the folder.
+        let rows = sqlx::query(
+            "SELECT v.*, e.name FROM entities e JOIN entity_versions v
+               USING (kind, org, project, parent, identifier, version)
+             WHERE org = $1 AND project = $2 AND path <> '' AND NOT deleted
+               AND (path = $3 OR (path > $3 || '/' AND path < $3 || '0'))
+             ORDER BY path",
+        )
+        .bind(scope.org_column())
+        .bind(scope.project_column())
+        .bind(folder)
+        .fetch_all(&self.reader)
+        .await
+        .map_err(Error::query("read files"))?;
+        rows.iter().map(read_version).collect()
+    }
+
     async fn delete_entity(&self, key: &EntityKey, now: Timestamp) -> Result<bool> {
         let operation = "delete an entity";
         let mut transaction = self.write(operation).await?;
@@ -182,10 +201,11 @@ async fn insert_version(
     let key = &entity.key;
     sqlx::query(
         "INSERT INTO entities
-           (kind, org, project, parent, identifier, name, version, deleted, created_at, updated_at)
-         VALUES ($1, $2, $3, $4, $5, $6, $7, FALSE, $8, $8)
+           (kind, org, project, parent, identifier, name, version, deleted, created_at, updated_at,
+            path)
+         VALUES ($1, $2, $3, $4, $5, $6, $7, FALSE, $8, $8, $9)
          ON CONFLICT (kind, org, project, parent, identifier) DO UPDATE
-           SET name = $6, version = $7, deleted = FALSE, updated_at = $8",
+           SET name = $6, version = $7, deleted = FALSE, updated_at = $8, path = $9",
     )
     .bind(&key.kind)
     .bind(key.scope.org_column())
@@ -195,9 +215,15 @@ async fn insert_version(
     .bind(&entity.name)
     .bind(version)
     .bind(millis(now))
+    .bind(&entity.path)
     .execute(&mut **transaction)
     .await
-    .map_err(Error::query(STORE))?;
+    .map_err(|error| match &error {
+        sqlx::Error::Database(database) if database.is_unique_violation() => Error::Conflict {
+            what: format!("the file {}", entity.path),
+        },
+        _ => Error::query(STORE)(error),
+    })?;
     sqlx::query(
         "INSERT INTO entity_versions
            (kind, org, project, parent, identifier, version, text, created_by, created_at)
