@@ -1,1 +1,26 @@
-//! (being written)
+//! For tests and the demo only: a real Kubernetes on this machine, namespaces of single tests, images, a git server.
+//! See `docs/testing.md`.
+
+pub use self::{
+    cluster::{Cluster, Kind, SHARED_NAME, Summary},
+    images::Image,
+    namespace::{NamespaceOptions, TestNamespace},
+    wait::wait_for,
+};
+
+mod clock;
+mod cluster;
+mod diagnostics;
+pub mod environment;
+pub mod images;
+mod namespace;
+mod wait;
+
+/// A line for the person who runs the tests.
+#[expect(
+    clippy::print_stderr,
+    reason = "the test harness shows it with the failed test"
+)]
+pub(crate) fn report(line: &str) {
+    eprintln!("testkit: {line}");
+}

@@ -1,0 +1,472 @@
+//! A Kubernetes on this machine: started, shared between test processes, taken down without a trace.
+
+use std::{
+    io::Write as _,
+    net::Ipv4Addr,
+    path::{Path, PathBuf},
+    process::{Command, Stdio},
+    sync::atomic::{AtomicU32, Ordering},
+    time::Duration,
+};
+
+use anyhow::{Context as _, Result, ensure};
+use kube::{Client, Config, config::Kubeconfig};
+use serde::{Deserialize, Serialize};
+
+use self::{
+    journal::{Entry, Journal},
+    node::RealNode,
+    pki::Authority,
+    state::{Lock, State},
+};
+use crate::{environment, images};
+
+pub(crate) use crate::wait::wait_for;
+
+mod control_plane;
+mod dns;
+pub(crate) mod journal;
+mod kwok;
+pub(crate) mod network;
+mod node;
+pub(crate) mod pki;
+pub(crate) mod process;
+pub(crate) mod state;
+mod teardown;
+
+/// Name of the cluster that tests share and `make cluster` starts.
+pub const SHARED_NAME: &str = "shared";
+
+/// What a cluster consists of.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Kind {
+    /// A node that runs containers and routes Services. Needs root.
+    Real,
+    /// A control plane and ten fake nodes on loopback. Needs no root.
+    Kwok,
+}
+
+/// A running cluster.
+#[derive(Debug)]
+pub struct Cluster {
+    name: String,
+    kubeconfig: PathBuf,
+    place: Place,
+}
+
+#[derive(Debug)]
+enum Place {
+    /// The user's own cluster, of which only the API is known.
+    Elsewhere,
+    /// In a folder of this machine.
+    Here {
+        dir: PathBuf,
+        state: State,
+        owned: bool,
+    },
+}
+
+impl Cluster {
+    /// The one real cluster of all tests: the user's own when `KUBECONFIG` is set, otherwise the running one when it
+    /// is healthy, otherwise a new one. It stays up for the next test process; `make cluster-down` ends it.
+    pub async fn shared() -> Result<Self> {
+        match environment::user_kubeconfig() {
+            Some(kubeconfig) => Self::attach(&kubeconfig).await,
+            None => Self::up(Kind::Real, SHARED_NAME, None).await,
+        }
+    }
+
+    /// A cluster of its own, taken down when dropped.
+    pub async fn start(kind: Kind) -> Result<Self> {
+        static COUNT: AtomicU32 = AtomicU32::new(1);
+        let name = format!(
+            "t{}-{}",
+            std::process::id(),
+            COUNT.fetch_add(1, Ordering::Relaxed)
+        );
+        let mut cluster = Self::up(kind, &name, None).await?;
+        if let Place::Here { owned, .. } = &mut cluster.place {
+            *owned = true;
+        }
+        Ok(cluster)
+    }
+
+    /// The named cluster of this machine: as it runs when it is healthy, otherwise started (what was left of it is
+    /// removed first). `dir` overrides its folder, `$SORTIE_CACHE/clusters/NAME`.
+    pub async fn up(kind: Kind, name: &str, dir: Option<&Path>) -> Result<Self> {
+        let dir = folder(name, dir)?;
+        std::fs::create_dir_all(&dir).with_context(|| format!("make {}", dir.display()))?;
+        let lock_path = dir.with_extension("lock");
+        let _lock = blocking(move || Lock::acquire(&lock_path)).await?;
+        if let Some(state) = State::read(&dir)? {
+            if state.ready && state.kind == kind && is_healthy(&dir).await {
+                return Ok(Self::here(dir, state));
+            }
+            ensure!(
+                state.kind == kind || !state.ready,
+                "the cluster {name} is a {:?} one: take it down first, or choose another name",
+                state.kind
+            );
+        }
+        let old = dir.clone();
+        blocking(move || teardown::take_down(&old)).await?;
+        match bring_up(kind, name, &dir).await {
+            Ok(state) => Ok(Self::here(dir, state)),
+            Err(error) => {
+                let failed = dir.clone();
+                blocking(move || teardown::take_down(&failed)).await?;
+                Err(error.context(format!(
+                    "start the cluster {name}; logs are in {}/log",
+                    dir.display()
+                )))
+            }
+        }
+    }
+
+    /// The user's own cluster.
+    pub async fn attach(kubeconfig: &Path) -> Result<Self> {
+        let client = connect(kubeconfig).await?;
+        readyz(&client)
+            .await
+            .with_context(|| format!("reach the cluster of KUBECONFIG={}", kubeconfig.display()))?;
+        Ok(Self {
+            name: "user".to_owned(),
+            kubeconfig: kubeconfig.to_owned(),
+            place: Place::Elsewhere,
+        })
+    }
+
+    fn here(dir: PathBuf, state: State) -> Self {
+        Self {
+            name: state.name.clone(),
+            kubeconfig: dir.join("kubeconfig"),
+            place: Place::Here {
+                dir,
+                state,
+                owned: false,
+            },
+        }
+    }
+
+    /// Its name on this machine.
+    pub fn name(&self) -> &str {
+        &self.name
+    }
+
+    /// The administrator's kubeconfig file.
+    pub fn kubeconfig(&self) -> &Path {
+        &self.kubeconfig
+    }
+
+    /// A new client of the administrator, bound to the calling runtime (each test has its own).
+    pub async fn client(&self) -> Result<Client> {
+        connect(&self.kubeconfig).await
+    }
+
+    /// Address of the control plane's bridge, which host, nodes and pods reach: API server, git server and registry
+    /// listen on it. None for fake nodes and for the user's own cluster.
+    pub fn bridge_address(&self) -> Option<Ipv4Addr> {
+        Some(network::bridge_address(self.number()?))
+    }
+
+    /// Folder with the logs of all its processes (`log/NAME.log`). None for the user's own cluster.
+    pub fn dir(&self) -> Option<&Path> {
+        match &self.place {
+            Place::Elsewhere => None,
+            Place::Here { dir, .. } => Some(dir),
+        }
+    }
+
+    pub(crate) fn number(&self) -> Option<u8> {
+        match &self.place {
+            Place::Elsewhere => None,
+            Place::Here { state, .. } => state.number,
+        }
+    }
+
+    /// Builds the image `name` of `tests/cluster/build-images.sh` when it changed (`sample-v1`, `delegate`, ...), loads
+    /// it into the node and returns what a pod says under `image:`.
+    pub async fn image(&self, name: &str) -> Result<String> {
+        let image = images::build(name).await?;
+        self.load(&image).await?;
+        Ok(image.reference)
+    }
+
+    /// Imports a docker archive or OCI archive into the node.
+    pub async fn load_image(&self, archive: &Path) -> Result<()> {
+        let Place::Here { dir, state, .. } = &self.place else {
+            anyhow::bail!(
+                "images cannot be loaded into the cluster of KUBECONFIG: push them to a registry it reaches"
+            );
+        };
+        ensure!(state.kind == Kind::Real, "fake nodes hold no images");
+        let socket = RealNode::containerd_socket(dir).display().to_string();
+        let archive = archive.display().to_string();
+        blocking(move || {
+            process::run(
+                "ctr",
+                ["-a", &socket, "-n", "k8s.io", "images", "import", &archive],
+            )
+        })
+        .await
+        .map(drop)
+    }
+
+    async fn load(&self, image: &images::Image) -> Result<()> {
+        let Some(dir) = self.dir() else {
+            return self.load_image(&image.archive).await;
+        };
+        let loaded = dir.join("images").join(&image.name);
+        let lock_path = dir.join("images").join(".lock");
+        let _lock = blocking(move || Lock::acquire(&lock_path)).await?;
+        if std::fs::read_to_string(&loaded).is_ok_and(|key| key == image.key) {
+            return Ok(());
+        }
+        self.load_image(&image.archive).await?;
+        std::fs::write(&loaded, &image.key).with_context(|| format!("write {}", loaded.display()))
+    }
+
+    /// Takes it down: nothing stays but its folder's logs, and these too when `dir` is the default. The user's own
+    /// cluster is left alone.
+    pub async fn down(name: &str, dir: Option<&Path>) -> Result<()> {
+        let keep = dir.is_some();
+        let dir = folder(name, dir)?;
+        blocking(move || remove(&dir, keep)).await
+    }
+
+    /// The named cluster of this machine when it is healthy; nothing is started.
+    pub async fn find(name: &str, dir: Option<&Path>) -> Result<Option<Self>> {
+        let dir = folder(name, dir)?;
+        let Some(state) = State::read(&dir)? else {
+            return Ok(None);
+        };
+        let healthy = state.ready && is_healthy(&dir).await;
+        Ok(healthy.then(|| Self::here(dir, state)))
+    }
+
+    /// The clusters of the cache folder, also those whose start was interrupted: name, kind, folder, and whether all its processes run.
+    pub fn list() -> Result<Vec<Summary>> {
+        let parent = environment::cache_dir()?.join("clusters");
+        let mut summaries = Vec::new();
+        for entry in std::fs::read_dir(&parent).into_iter().flatten().flatten() {
+            let dir = entry.path();
+            // Locks lie beside the folders.
+            if !dir.is_dir() {
+                continue;
+            }
+            let kubeconfig = dir.join("kubeconfig");
+            if let Some(State {
+                name, kind, ready, ..
+            }) = State::read(&dir)?
+            {
+                let running = ready && dead_processes(&dir)?.is_empty();
+                summaries.push(Summary {
+                    name,
+                    kind: Some(kind),
+                    running,
+                    kubeconfig,
+                });
+            } else if !Journal::of(&dir).entries()?.is_empty() {
+                let name = entry.file_name().to_string_lossy().into_owned();
+                summaries.push(Summary {
+                    name,
+                    kind: None,
+                    running: false,
+                    kubeconfig,
+                });
+            }
+        }
+        summaries.sort_by(|a, b| a.name.cmp(&b.name));
+        Ok(summaries)
+    }
+}
+
+impl Drop for Cluster {
+    fn drop(&mut self) {
+        if let Place::Here {
+            dir, owned: true, ..
+        } = &self.place
+            && let Err(error) = remove(dir, false)
+        {
+            crate::report(&format!(
+                "the cluster {} was not taken down: {error:#}",
+                self.name
+            ));
+        }
+    }
+}
+
+/// One line of [`Cluster::list`].
+#[derive(Debug, Clone)]
+pub struct Summary {
+    /// Its name.
+    pub name: String,
+    /// What it consists of; unknown when its start was interrupted early.
+    pub kind: Option<Kind>,
+    /// True when all its processes run.
+    pub running: bool,
+    /// The administrator's kubeconfig file.
+    pub kubeconfig: PathBuf,
+}
+
+fn folder(name: &str, dir: Option<&Path>) -> Result<PathBuf> {
+    match dir {
+        Some(dir) => std::path::absolute(dir).with_context(|| format!("resolve {}", dir.display())),
+        None => state::default_dir(name),
+    }
+}
+
+fn remove(dir: &Path, keep: bool) -> Result<()> {
+    if !dir.exists() {
+        return Ok(());
+    }
+    let lock_path = dir.with_extension("lock");
+    let _lock = Lock::acquire(&lock_path)?;
+    teardown::take_down(dir)?;
+    if !keep {
+        std::fs::remove_dir_all(dir).with_context(|| format!("remove {}", dir.display()))?;
+    }
+    Ok(())
+}
+
+async fn bring_up(kind: Kind, name: &str, dir: &Path) -> Result<State> {
+    clear(dir)?;
+    for folder in ["log", "pki", "images"] {
+        let path = dir.join(folder);
+        std::fs::create_dir_all(&path).with_context(|| format!("make {}", path.display()))?;
+    }
+    let (base_name, base_dir) = (name.to_owned(), dir.to_owned());
+    let mut state = blocking(move || State::allocate(&base_name, kind, &base_dir)).await?;
+    let authority = Authority::new("kubernetes-ca")?;
+    match kind {
+        Kind::Real => Box::pin(start_real(&state, dir, &authority)).await?,
+        Kind::Kwok => {
+            let client = control_plane::start(&state, dir, &authority).await?;
+            kwok::start(&state, dir, &client).await?;
+            control_plane::wait_controllers(&client).await?;
+        }
+    }
+    state.ready = true;
+    state.write(dir)?;
+    Ok(state)
+}
+
+async fn start_real(state: &State, dir: &Path, authority: &Authority) -> Result<()> {
+    let number = state.number.context("a real cluster without a number")?;
+    network::connect_control(number, dir)?;
+    let node = RealNode::new(state, dir)?;
+    // The state is ready enough for images to be loaded.
+    let cluster = Cluster::here(dir.to_owned(), state.clone());
+    let (client, ()) = tokio::try_join!(control_plane::start(state, dir, authority), async {
+        node.start_containerd().await?;
+        for name in ["pause", "coredns"] {
+            cluster.image(name).await?;
+        }
+        Ok(())
+    })?;
+    tokio::try_join!(
+        node.join(authority, &client),
+        control_plane::wait_controllers(&client),
+        dns::start(state.service_address(10), dir, &client),
+    )?;
+    Ok(())
+}
+
+/// Empties the folder of an earlier cluster, whose mounts are gone.
+fn clear(dir: &Path) -> Result<()> {
+    for entry in std::fs::read_dir(dir).with_context(|| format!("list {}", dir.display()))? {
+        let path = entry
+            .with_context(|| format!("list {}", dir.display()))?
+            .path();
+        let removed = if path.is_dir() && !path.is_symlink() {
+            std::fs::remove_dir_all(&path)
+        } else {
+            std::fs::remove_file(&path)
+        };
+        removed.with_context(|| format!("remove {}", path.display()))?;
+    }
+    Ok(())
+}
+
+/// All recorded processes run and the API server says it is ready.
+async fn is_healthy(dir: &Path) -> bool {
+    if !dead_processes(dir).is_ok_and(|dead| dead.is_empty()) {
+        return false;
+    }
+    let Ok(client) = connect(&dir.join("kubeconfig")).await else {
+        return false;
+    };
+    let answer = tokio::time::timeout(Duration::from_secs(20), readyz(&client)).await;
+    matches!(answer, Ok(Ok(())))
+}
+
+/// Recorded processes that ended, servers of single tests not counted.
+fn dead_processes(dir: &Path) -> Result<Vec<String>> {
+    let entries = Journal::of(dir).entries()?;
+    let dead = entries.into_iter().filter_map(|entry| match entry {
+        Entry::Process { name, id } if !id.is_alive() && !name.starts_with("test-") => Some(name),
+        _ => None,
+    });
+    Ok(dead.collect())
+}
+
+pub(crate) async fn readyz(client: &Client) -> Result<()> {
+    let request = http::Request::get("/readyz")
+        .body(Vec::new())
+        .context("make a request for /readyz")?;
+    client
+        .request_text(request)
+        .await
+        .context("ask the API server for its readiness")?;
+    Ok(())
+}
+
+pub(crate) async fn connect(kubeconfig: &Path) -> Result<Client> {
+    let file = Kubeconfig::read_from(kubeconfig)
+        .with_context(|| format!("read {}", kubeconfig.display()))?;
+    let config = Config::from_custom_kubeconfig(file, &kube::config::KubeConfigOptions::default())
+        .await
+        .with_context(|| format!("use {}", kubeconfig.display()))?;
+    Client::try_from(config).context("make a Kubernetes client")
+}
+
+/// Server-side apply of fixed manifests.
+pub(crate) fn kubectl_apply(kubeconfig: &Path, manifest: &str) -> Result<()> {
+    let mut command = Command::new(environment::tool("kubectl")?);
+    command.arg("--kubeconfig").arg(kubeconfig);
+    command.args([
+        "apply",
+        "--server-side",
+        "--field-manager=testkit",
+        "-f",
+        "-",
+    ]);
+    command
+        .stdin(Stdio::piped())
+        .stdout(Stdio::null())
+        .stderr(Stdio::piped());
+    let mut child = command.spawn().context("start kubectl")?;
+    if let Some(mut input) = child.stdin.take() {
+        input
+            .write_all(manifest.as_bytes())
+            .context("write to kubectl")?;
+    }
+    let output = child.wait_with_output().context("wait for kubectl")?;
+    let errors = String::from_utf8_lossy(&output.stderr);
+    ensure!(
+        output.status.success(),
+        "kubectl apply failed: {}",
+        errors.trim()
+    );
+    Ok(())
+}
+
+/// Runs blocking work beside the runtime.
+pub(crate) async fn blocking<T: Send + 'static>(
+    work: impl FnOnce() -> Result<T> + Send + 'static,
+) -> Result<T> {
+    tokio::task::spawn_blocking(work)
+        .await
+        .context("a blocking task panicked")?
+}

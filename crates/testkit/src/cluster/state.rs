@@ -1,0 +1,226 @@
+//! The file that says what a cluster is: written before anything is started, rewritten when it is ready.
+
+use std::{
+    fs::{File, OpenOptions},
+    net::{Ipv4Addr, TcpListener},
+    path::{Path, PathBuf},
+};
+
+use anyhow::{Context as _, Result, bail};
+use rand::RngExt as _;
+use rustix::fs::{FlockOperation, flock};
+use serde::{Deserialize, Serialize};
+
+use super::{Kind, network};
+use crate::environment;
+
+/// Highest cluster number: each takes the networks 172.30.N, 10.(100+N) and 10.(150+N).
+const MAX_CLUSTERS: u8 = 40;
+
+/// One cluster of this machine.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub(crate) struct State {
+    pub(crate) name: String,
+    pub(crate) kind: Kind,
+    /// Its number among the clusters in network namespaces; none on loopback.
+    pub(crate) number: Option<u8>,
+    pub(crate) ports: Ports,
+    /// True once everything answered; false means an interrupted start.
+    pub(crate) ready: bool,
+}
+
+/// Where the parts of the control plane listen. Fixed in a network namespace, free ones on loopback.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) struct Ports {
+    pub(crate) api_server: u16,
+    pub(crate) etcd: u16,
+    pub(crate) etcd_peer: u16,
+    pub(crate) controller_manager: u16,
+    pub(crate) scheduler: u16,
+    pub(crate) kwok: u16,
+}
+
+impl State {
+    /// Chooses a number or ports that no other cluster of this machine uses and writes the state to `dir`.
+    pub(crate) fn allocate(name: &str, kind: Kind, dir: &Path) -> Result<Self> {
+        // Clusters of other cache folders count as well, so the lock is the machine's.
+        let _lock = Lock::acquire(&std::env::temp_dir().join("sortie-clusters.lock"))?;
+        let state = match kind {
+            Kind::Real => {
+                let number = (1..=MAX_CLUSTERS).find(|number| network::is_free(*number));
+                let number = number
+                    .with_context(|| format!("all {MAX_CLUSTERS} cluster numbers are in use"))?;
+                network::reserve(number, dir)?;
+                Self {
+                    name: name.to_owned(),
+                    kind,
+                    number: Some(number),
+                    ports: Ports::IN_NAMESPACE,
+                    ready: false,
+                }
+            }
+            Kind::Kwok => Self {
+                name: name.to_owned(),
+                kind,
+                number: None,
+                ports: Ports::free(dir)?,
+                ready: false,
+            },
+        };
+        state.write(dir)?;
+        Ok(state)
+    }
+
+    pub(crate) fn read(dir: &Path) -> Result<Option<Self>> {
+        let path = Self::path(dir);
+        match std::fs::read(&path) {
+            Ok(bytes) => {
+                let state = serde_json::from_slice(&bytes);
+                Ok(Some(
+                    state.with_context(|| format!("parse {}", path.display()))?,
+                ))
+            }
+            Err(error) if error.kind() == std::io::ErrorKind::NotFound => Ok(None),
+            Err(error) => Err(error).with_context(|| format!("read {}", path.display())),
+        }
+    }
+
+    pub(crate) fn write(&self, dir: &Path) -> Result<()> {
+        let path = Self::path(dir);
+        let new = dir.join(".state.new");
+        let bytes = serde_json::to_vec_pretty(self).context("encode the cluster's state")?;
+        std::fs::write(&new, bytes)
+            .and_then(|()| std::fs::rename(&new, &path))
+            .with_context(|| format!("write {}", path.display()))
+    }
+
+    /// Address that the API server binds and advertises: the bridge, or loopback.
+    pub(crate) fn address(&self) -> Ipv4Addr {
+        self.number
+            .map_or(Ipv4Addr::LOCALHOST, network::bridge_address)
+    }
+
+    /// URL of the API server, the same for host, nodes and pods.
+    pub(crate) fn server(&self) -> String {
+        format!("https://{}:{}", self.address(), self.ports.api_server)
+    }
+
+    /// Network of the pods.
+    pub(crate) fn pod_network(&self) -> String {
+        self.number
+            .map_or_else(|| "10.244.0.0/16".to_owned(), network::pod_network)
+    }
+
+    /// The `index`-th address of the Service network.
+    pub(crate) fn service_address(&self, index: u8) -> Ipv4Addr {
+        match self.number {
+            Some(number) => network::service_address(number, index),
+            None => Ipv4Addr::new(10, 96, 0, index),
+        }
+    }
+
+    fn path(dir: &Path) -> PathBuf {
+        dir.join("state.json")
+    }
+}
+
+impl Ports {
+    const IN_NAMESPACE: Self = Self {
+        api_server: 6443,
+        etcd: 2379,
+        etcd_peer: 2380,
+        controller_manager: 10257,
+        scheduler: 10259,
+        kwok: 10247,
+    };
+
+    /// Six ports below the ephemeral range, where nothing listens and which no cluster beside `dir` has been given.
+    fn free(dir: &Path) -> Result<Self> {
+        let mut taken = beside(dir);
+        let mut next = || -> Result<u16> {
+            for _ in 0..2000 {
+                let port = rand::rng().random_range(20_000..32_000);
+                if !taken.contains(&port) && TcpListener::bind((Ipv4Addr::LOCALHOST, port)).is_ok()
+                {
+                    taken.push(port);
+                    return Ok(port);
+                }
+            }
+            bail!("no free port between 20000 and 32000 on 127.0.0.1")
+        };
+        Ok(Self {
+            api_server: next()?,
+            etcd: next()?,
+            etcd_peer: next()?,
+            controller_manager: next()?,
+            scheduler: next()?,
+            kwok: next()?,
+        })
+    }
+
+    fn all(self) -> [u16; 6] {
+        let Self {
+            api_server,
+            etcd,
+            etcd_peer,
+            controller_manager,
+            scheduler,
+            kwok,
+        } = self;
+        [
+            api_server,
+            etcd,
+            etcd_peer,
+            controller_manager,
+            scheduler,
+            kwok,
+        ]
+    }
+}
+
+/// Ports of the clusters whose folders lie next to `dir`.
+fn beside(dir: &Path) -> Vec<u16> {
+    let siblings = dir
+        .parent()
+        .and_then(|parent| std::fs::read_dir(parent).ok());
+    siblings
+        .into_iter()
+        .flatten()
+        .filter_map(|entry| State::read(&entry.ok()?.path()).ok().flatten())
+        .flat_map(|state| state.ports.all())
+        .collect()
+}
+
+/// A lock between processes, held until dropped (or until its process ends, however it ends).
+#[derive(Debug)]
+pub(crate) struct Lock {
+    _file: File,
+}
+
+impl Lock {
+    /// Waits for the lock. Blocks the thread.
+    pub(crate) fn acquire(path: &Path) -> Result<Self> {
+        let file = OpenOptions::new()
+            .create(true)
+            .truncate(false)
+            .write(true)
+            .open(path)
+            .with_context(|| format!("open {}", path.display()))?;
+        flock(&file, FlockOperation::LockExclusive)
+            .with_context(|| format!("lock {}", path.display()))?;
+        Ok(Self { _file: file })
+    }
+}
+
+/// Folder of the cluster `name`.
+pub(crate) fn default_dir(name: &str) -> Result<PathBuf> {
+    anyhow::ensure!(
+        !name.is_empty()
+            && name.len() <= 24
+            && name
+                .chars()
+                .all(|c| c.is_ascii_lowercase() || c.is_ascii_digit() || c == '-'),
+        "the cluster name {name:?} must be 1 to 24 of a-z, 0-9 and '-' (unix socket paths are short)"
+    );
+    Ok(environment::cache_dir()?.join("clusters").join(name))
+}

@@ -1,0 +1,9 @@
+# The control plane. Build argument BASE: any image with glibc 2.36 or newer; nothing else of it is used.
+#   cargo build --release --bin sortie-server && cp target/release/sortie-server . && docker build -f deploy/server.Dockerfile .
+ARG BASE=debian:bookworm-slim
+FROM ${BASE}
+COPY sortie-server /usr/local/bin/sortie-server
+# Any uid works, with a read-only root file system; the data lies on a volume.
+USER 65532:65532
+ENV HOME=/tmp
+ENTRYPOINT ["/usr/local/bin/sortie-server"]

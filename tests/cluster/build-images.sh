@@ -1,0 +1,140 @@
+#!/usr/bin/env bash
+# build-images.sh [NAME...]: build container images without a Docker daemon, as docker archives.
+#
+# Names: pause coredns sample-v1 sample-v2 sample-v3 delegate server (default: all).
+# Output: $SORTIE_CACHE/images/NAME.tar, NAME.ref (what a pod says under `image:`) and NAME.key (what it was built of).
+# An image is built anew only when its key changed: Dockerfile, base, arguments and the stripped binaries.
+# PROFILE=release takes the binaries of `cargo build --release`, otherwise those of the dev profile. BASE_IMAGE=... uses
+# an image of a registry as the base of all, instead of the cached Debian bases.
+set -euo pipefail
+ROOT=$(cd "$(dirname "${BASH_SOURCE[0]}")/../.." && pwd)
+HERE=$ROOT/tests/cluster
+CACHE=${SORTIE_CACHE:-${XDG_CACHE_HOME:-$HOME/.cache}/sortie}
+IMAGES=$CACHE/images
+BIN=$CACHE/bin
+PROFILE=${PROFILE:-dev}
+TARGET=${CARGO_TARGET_DIR:-$ROOT/target}/$([ "$PROFILE" = dev ] && echo debug || echo "$PROFILE")
+ALL=(pause coredns sample-v1 sample-v2 sample-v3 delegate server)
+
+# Packages of the bases. `minimal` has no shell: libc and the CA roots.
+MINIMAL_PACKAGES=base-files,libc6,libgcc-s1,ca-certificates
+DELEGATE_PACKAGES=ca-certificates,git,openssh-client
+
+buildah() {
+  command buildah --root "$CACHE/buildah/storage" --runroot "$CACHE/buildah/run" --storage-driver vfs "$@"
+}
+
+digest() { sha256sum | cut -c1-16; }
+
+# base NAME: makes the base image when it is not in the store, prints its reference.
+base() {
+  local name=$1 key ref packages variant=minbase
+  case $name in
+    minimal) packages=$MINIMAL_PACKAGES; variant=extract ;;
+    delegate) packages=$DELEGATE_PACKAGES ;;
+  esac
+  [ -z "${BASE_IMAGE:-}" ] || { echo "$BASE_IMAGE"; return; }
+  key=$({ echo "$variant $packages"; declare -f make_rootfs; } | digest)
+  ref=localhost/sortie-base-$name:$key
+  if ! buildah inspect --type image "$ref" >/dev/null 2>&1; then
+    local rootfs=$CACHE/bases/$name-$key.tar
+    mkdir -p "$CACHE/bases"
+    [ -e "$rootfs" ] || make_rootfs "$variant" "$packages" "$rootfs"
+    printf 'FROM scratch\nADD rootfs.tar /\n' >"$WORK/base.Dockerfile"
+    mkdir -p "$WORK/base"; ln -f "$rootfs" "$WORK/base/rootfs.tar" 2>/dev/null || cp "$rootfs" "$WORK/base/rootfs.tar"
+    buildah bud -q --isolation chroot -t "$ref" -f "$WORK/base.Dockerfile" "$WORK/base" >/dev/null
+  fi
+  echo "$ref"
+}
+
+# make_rootfs VARIANT PACKAGES OUT: a Debian root file system without documentation and package lists.
+make_rootfs() {
+  local variant=$1 packages=$2 out=$3 hooks=()
+  echo "making the base $(basename "$out" .tar) with mmdebstrap" >&2
+  if [ "$variant" = extract ]; then # nothing is configured: the bundle of CA roots and the users are ours to write
+    hooks+=(--customize-hook='mkdir -p "$1/etc/ssl/certs" && cat "$1"/usr/share/ca-certificates/mozilla/*.crt >"$1/etc/ssl/certs/ca-certificates.crt"')
+  fi
+  hooks+=(--customize-hook='printf "root:x:0:0:root:/root:/sbin/nologin\nnobody:x:65534:65534:nobody:/nonexistent:/sbin/nologin\nsortie:x:65532:65532:sortie:/tmp:/sbin/nologin\n" >"$1/etc/passwd"; printf "root:x:0:\nnogroup:x:65534:\nsortie:x:65532:\n" >"$1/etc/group"')
+  hooks+=(--customize-hook='rm -rf "$1"/var/lib/apt/lists/* "$1"/var/cache/apt/* "$1"/var/log/* "$1"/var/cache/ldconfig/* "$1"/etc/resolv.conf "$1"/etc/hostname')
+  mmdebstrap --quiet --variant="$variant" --include="$packages" \
+    --dpkgopt='path-exclude=/usr/share/doc/*' --dpkgopt='path-include=/usr/share/doc/*/copyright' \
+    --dpkgopt='path-exclude=/usr/share/man/*' --dpkgopt='path-exclude=/usr/share/locale/*' --dpkgopt='path-exclude=/usr/share/info/*' \
+    --hook-dir=/usr/share/mmdebstrap/hooks/merged-usr "${hooks[@]}" bookworm "$out.new.tar" >&2
+  mv "$out.new.tar" "$out"
+}
+
+# The context of an image: its Dockerfile and what that copies. Debug information stays outside.
+context() {
+  local name=$1 dir=$2
+  mkdir -p "$dir"
+  case $name in
+    pause | coredns)
+      cp "$HERE/$name/Dockerfile" "$dir/Dockerfile"; cp "$BIN/$name" "$dir/$name" ;;
+    sample-*)
+      cp "$ROOT/deploy/sample.Dockerfile" "$dir/Dockerfile"; strip -o "$dir/sortie-sample" "$TARGET/sortie-sample" ;;
+    delegate)
+      cp "$ROOT/deploy/delegate.Dockerfile" "$dir/Dockerfile"; strip -o "$dir/sortie-delegate" "$TARGET/sortie-delegate"
+      cp "$BIN/helm" "$BIN/kustomize" "$dir/" ;;
+    server)
+      cp "$ROOT/deploy/server.Dockerfile" "$dir/Dockerfile"; strip -o "$dir/sortie-server" "$TARGET/sortie-server" ;;
+  esac
+}
+
+# Build arguments of an image, one a line.
+arguments() {
+  case $1 in
+    sample-v3) echo VERSION=v3; echo CRASH=1 ;;
+    sample-*) echo "VERSION=${1#sample-}" ;;
+  esac
+  case $1 in
+    sample-* | server) echo "BASE=$(base minimal)" ;;
+    delegate) echo "BASE=$(base delegate)" ;;
+  esac
+}
+
+# The sample's tags are its versions; the content is the tag of the others, so that a new build is a new image.
+reference() {
+  case $1 in
+    pause | coredns) echo "registry.local/$1:1" ;;
+    sample-*) echo "docker.io/library/sortie-sample:${1#sample-}" ;;
+    *) echo "docker.io/library/sortie-$1:$2" ;;
+  esac
+}
+
+image() {
+  local name=$1 dir=$WORK/$1 key ref argument build=()
+  context "$name" "$dir"
+  arguments "$name" >"$WORK/$name.arguments"
+  key=$({ cat "$WORK/$name.arguments"; cd "$dir"; sha256sum -- *; } | digest)
+  ref=$(reference "$name" "$key")
+  [ -e "$IMAGES/$name.tar" ] && [ "$(cat "$IMAGES/$name.key" 2>/dev/null)" = "$key" ] && return
+  while read -r argument; do build+=(--build-arg "$argument"); done <"$WORK/$name.arguments"
+  # Times of the epoch: the same content gives the same layers.
+  buildah bud -q --isolation chroot --timestamp 0 "${build[@]}" -t "localhost/sortie-$name" -f "$dir/Dockerfile" "$dir" >/dev/null
+  rm -f "$IMAGES/$name.new"
+  buildah push -q "localhost/sortie-$name" "docker-archive:$IMAGES/$name.new:$ref"
+  rm -f "$IMAGES/$name.key"
+  mv "$IMAGES/$name.new" "$IMAGES/$name.tar"
+  echo "$ref" >"$IMAGES/$name.ref"
+  echo "$key" >"$IMAGES/$name.key"
+  echo "built    $ref, $(du -m --apparent-size "$IMAGES/$name.tar" | cut -f1) MB" >&2
+}
+
+names=("$@"); [ ${#names[@]} -gt 0 ] || names=("${ALL[@]}")
+programs=()
+for name in "${names[@]}"; do
+  case $name in
+    pause | coredns) ;;
+    sample-v[123]) programs+=(--bin sortie-sample) ;;
+    delegate | server) programs+=(--bin "sortie-$name") ;;
+    *) echo "unknown image $name; one of: ${ALL[*]}" >&2; exit 2 ;;
+  esac
+done
+if [ ${#programs[@]} -gt 0 ]; then
+  (cd "$ROOT" && cargo build --quiet --locked --profile "$PROFILE" "${programs[@]}")
+fi
+mkdir -p "$IMAGES" "$CACHE/buildah"
+exec 9>"$IMAGES/.lock"; flock 9
+WORK=$(mktemp -d "$CACHE/buildah/context.XXXXXX"); trap 'rm -rf "$WORK"' EXIT
+for name in "${names[@]}"; do image "$name"; done
+buildah rmi --prune -f >/dev/null 2>&1 || true # layers of replaced builds
