@@ -1,1 +1,24 @@
-//! (being written)
+//! The one place that talks to Kubernetes.
+//!
+//! A [`Cluster`] is a connection: it finds out which kinds are served, applies objects by
+//! server-side apply, deletes them, watches them, reads logs, and keeps two things of ours in the
+//! cluster: the [lease](lease) that says who may write to a release, and the [record] of what each
+//! release was. Every write goes through one function, which checks the lease as the last act
+//! before sending and has a name at which a test may kill the process ([`fault`]).
+
+pub mod clock;
+mod connect;
+mod discovery;
+mod error;
+pub mod fault;
+pub mod lease;
+mod logs;
+mod request;
+mod resource;
+mod status;
+pub mod watch;
+
+pub use connect::{Access, Cluster, ConnectError, Options};
+pub use error::{Cause, Error, Problem, Retry};
+pub use logs::LogRequest;
+pub use resource::Resource;

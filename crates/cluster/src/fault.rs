@@ -1,0 +1,182 @@
+//! Names for every place at which the cluster is written to, so that a test can kill the process
+//! before or after any of them.
+//!
+//! With the feature `fault-injection`, the environment variable `SORTIE_DIE_AT=apply:before` (or
+//! `:after`, optionally followed by `:3` for the third time) aborts the process there, as `kill -9`
+//! would. Without the feature the variable is not read and [`pass`] does nothing.
+
+/// A place at which something outside the process is changed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[non_exhaustive]
+pub enum Point {
+    /// The Lease of a release is made.
+    LeaseCreate,
+    /// The Lease of a release is taken from nobody or from an expired holder.
+    LeaseTake,
+    /// The Lease is renewed by its holder.
+    LeaseRenew,
+    /// The Lease is given back.
+    LeaseRelease,
+    /// A part of a release record is written.
+    PartCreate,
+    /// The head of a release record is written for the first time.
+    HeadCreate,
+    /// The head, with inventory and journal, is updated.
+    HeadUpdate,
+    /// An old head is removed.
+    HeadDelete,
+    /// A part that no head names any more is removed.
+    PartDelete,
+    /// The infrastructure namespace is made.
+    NamespaceCreate,
+    /// An object is applied.
+    Apply,
+    /// An object is changed by a JSON patch.
+    Patch,
+    /// An object is deleted.
+    Delete,
+}
+
+/// Which side of the write.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Side {
+    /// Nothing has been sent.
+    Before,
+    /// The answer has been received and nothing has been done with it.
+    After,
+}
+
+impl Point {
+    /// Every point, for tests that walk through all of them.
+    pub const ALL: [Self; 13] = [
+        Self::LeaseCreate,
+        Self::LeaseTake,
+        Self::LeaseRenew,
+        Self::LeaseRelease,
+        Self::PartCreate,
+        Self::HeadCreate,
+        Self::HeadUpdate,
+        Self::HeadDelete,
+        Self::PartDelete,
+        Self::NamespaceCreate,
+        Self::Apply,
+        Self::Patch,
+        Self::Delete,
+    ];
+
+    /// The name used in `SORTIE_DIE_AT` and in logs.
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::LeaseCreate => "lease-create",
+            Self::LeaseTake => "lease-take",
+            Self::LeaseRenew => "lease-renew",
+            Self::LeaseRelease => "lease-release",
+            Self::PartCreate => "part-create",
+            Self::HeadCreate => "head-create",
+            Self::HeadUpdate => "head-update",
+            Self::HeadDelete => "head-delete",
+            Self::PartDelete => "part-delete",
+            Self::NamespaceCreate => "namespace-create",
+            Self::Apply => "apply",
+            Self::Patch => "patch",
+            Self::Delete => "delete",
+        }
+    }
+}
+
+/// Called on both sides of every write.
+#[cfg(not(feature = "fault-injection"))]
+#[inline]
+pub(crate) const fn pass(_point: Point, _side: Side) {}
+
+/// Called on both sides of every write; ends the process where `SORTIE_DIE_AT` says so.
+#[cfg(feature = "fault-injection")]
+pub(crate) fn pass(point: Point, side: Side) {
+    use std::sync::OnceLock;
+    use std::sync::atomic::{AtomicU32, Ordering};
+
+    static ORDER: OnceLock<Option<Order>> = OnceLock::new();
+    static TIMES: AtomicU32 = AtomicU32::new(0);
+    #[expect(
+        clippy::disallowed_methods,
+        reason = "only test builds have this feature"
+    )]
+    let order = ORDER.get_or_init(|| {
+        std::env::var("SORTIE_DIE_AT")
+            .ok()
+            .and_then(|text| Order::parse(&text))
+    });
+    let Some(order) = order else { return };
+    if order.point != point || order.side != side {
+        return;
+    }
+    if TIMES.fetch_add(1, Ordering::SeqCst) + 1 == order.time {
+        tracing::error!(
+            point = point.name(),
+            ?side,
+            "ending the process as SORTIE_DIE_AT asks"
+        );
+        std::process::abort();
+    }
+}
+
+/// Where and when to die.
+#[cfg(any(test, feature = "fault-injection"))]
+#[derive(Debug, PartialEq, Eq)]
+struct Order {
+    point: Point,
+    side: Side,
+    time: u32,
+}
+
+#[cfg(any(test, feature = "fault-injection"))]
+impl Order {
+    /// Reads `point:side[:time]`.
+    fn parse(text: &str) -> Option<Self> {
+        let mut words = text.split(':');
+        let name = words.next()?;
+        let point = Point::ALL.into_iter().find(|point| point.name() == name)?;
+        let side = match words.next()? {
+            "before" => Side::Before,
+            "after" => Side::After,
+            _ => return None,
+        };
+        let time = words.next().map_or(Some(1), |text| text.parse().ok())?;
+        Some(Self { point, side, time })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_point_can_be_ordered_by_its_name() {
+        for point in Point::ALL {
+            let order = Order::parse(&format!("{}:after:3", point.name()));
+            assert_eq!(
+                order,
+                Some(Order {
+                    point,
+                    side: Side::After,
+                    time: 3
+                })
+            );
+        }
+        let names: std::collections::HashSet<_> = Point::ALL.iter().map(|p| p.name()).collect();
+        assert_eq!(names.len(), Point::ALL.len());
+    }
+
+    #[test]
+    fn nonsense_orders_nothing() {
+        for text in [
+            "",
+            "apply",
+            "apply:during",
+            "nowhere:before",
+            "apply:before:x",
+        ] {
+            assert_eq!(Order::parse(text), None, "{text}");
+        }
+    }
+}

@@ -1,0 +1,255 @@
+//! The one function through which every request to the API server goes.
+//!
+//! It is the place for what must hold for all of them: a time limit, retries with back-off that
+//! honour `Retry-After`, the check of the release's lease as the last act before a write is sent,
+//! the [`Point`] at which a test may kill the process, and one classification of failures.
+
+use std::time::Duration;
+
+use backon::BackoffBuilder as _;
+use bytes::Bytes;
+use http::header::{ACCEPT, CONTENT_TYPE, RETRY_AFTER};
+use http::{Method, Request};
+use http_body_util::{BodyExt as _, Limited};
+use kube::client::Body;
+use serde_json::Value;
+use sortie_manifest::Origin;
+use tokio::time::Instant;
+
+use crate::connect::Cluster;
+use crate::error::{Cause, Error};
+use crate::fault::{self, Point, Side};
+use crate::lease::Guard;
+use crate::status::Status;
+
+/// Largest answer that is read.
+const ANSWER_LIMIT: usize = 128 * 1024 * 1024;
+
+/// One request, with what is needed to explain its failure.
+#[derive(Clone, Debug)]
+pub(crate) struct Call<'a> {
+    /// What is tried, as an English verb.
+    pub(crate) verb: &'static str,
+    /// The object it is tried on.
+    pub(crate) target: String,
+    pub(crate) origin: Option<&'a Origin>,
+    pub(crate) method: Method,
+    /// Path and query.
+    pub(crate) path: String,
+    pub(crate) accept: &'static str,
+    pub(crate) content_type: &'static str,
+    pub(crate) body: Bytes,
+    /// Set for requests that change something, together with the right to do so.
+    pub(crate) write: Option<(Point, &'a Guard)>,
+    /// Upper limit for one attempt, below the connection's own.
+    pub(crate) time_limit: Option<Duration>,
+    /// Whether momentary failures are tried again here.
+    pub(crate) patient: bool,
+}
+
+/// An answer with a 2xx status.
+#[derive(Debug)]
+pub(crate) struct Answer {
+    /// HTTP status; 201 tells a creation from an update.
+    pub(crate) status: u16,
+    pub(crate) body: Bytes,
+}
+
+/// What an attempt came to when it did not succeed.
+enum Attempt {
+    Refused {
+        status: Status,
+        retry_after: Option<Duration>,
+    },
+    Broken(Cause),
+}
+
+impl<'a> Call<'a> {
+    /// A request that changes nothing.
+    pub(crate) fn read(verb: &'static str, target: impl Into<String>, path: String) -> Self {
+        Self {
+            verb,
+            target: target.into(),
+            origin: None,
+            method: Method::GET,
+            path,
+            accept: "application/json",
+            content_type: "application/json",
+            body: Bytes::new(),
+            write: None,
+            time_limit: None,
+            patient: true,
+        }
+    }
+
+    /// A request that changes something.
+    pub(crate) fn write(
+        verb: &'static str,
+        target: impl Into<String>,
+        (method, path): (Method, String),
+        (point, guard): (Point, &'a Guard),
+    ) -> Self {
+        Self {
+            method,
+            write: Some((point, guard)),
+            ..Self::read(verb, target, path)
+        }
+    }
+
+    /// The same with a JSON body.
+    pub(crate) fn body(mut self, value: &impl serde::Serialize) -> Result<Self, Error> {
+        match serde_json::to_vec(value) {
+            Ok(bytes) => self.body = bytes.into(),
+            Err(source) => {
+                return Err(self.failure(Cause::Unreadable {
+                    source: source.into(),
+                }));
+            }
+        }
+        Ok(self)
+    }
+
+    pub(crate) fn failure(&self, cause: Cause) -> Error {
+        Error::new(self.verb, self.target.clone(), cause).at(self.origin)
+    }
+}
+
+impl Answer {
+    pub(crate) fn json(&self, call: &Call<'_>) -> Result<Value, Error> {
+        serde_json::from_slice(&self.body).map_err(|source| {
+            call.failure(Cause::Unreadable {
+                source: source.into(),
+            })
+        })
+    }
+}
+
+impl Cluster {
+    /// Sends a request and reads the answer as JSON.
+    pub(crate) async fn fetch(&self, call: &Call<'_>) -> Result<Value, Error> {
+        self.send(call).await?.json(call)
+    }
+
+    /// Sends a request, again and again while the failure is momentary and patience lasts.
+    pub(crate) async fn send(&self, call: &Call<'_>) -> Result<Answer, Error> {
+        self.attempts(call).await.map_err(|attempt| match attempt {
+            Attempt::Refused { status, .. } => call.failure(status.into_cause()),
+            Attempt::Broken(cause) => call.failure(cause),
+        })
+    }
+
+    /// Sends a request and hands the server's refusal back as it is.
+    pub(crate) async fn ask(&self, call: &Call<'_>) -> Result<Result<Answer, Status>, Error> {
+        match self.attempts(call).await {
+            Ok(answer) => Ok(Ok(answer)),
+            Err(Attempt::Refused { status, .. }) => Ok(Err(status)),
+            Err(Attempt::Broken(cause)) => Err(call.failure(cause)),
+        }
+    }
+
+    async fn attempts(&self, call: &Call<'_>) -> Result<Answer, Attempt> {
+        let patience = if call.patient {
+            self.inner.options.patience
+        } else {
+            Duration::ZERO
+        };
+        let give_up = Instant::now() + patience;
+        let mut pauses = backon::ExponentialBuilder::default()
+            .with_min_delay(Duration::from_millis(200))
+            .with_max_delay(Duration::from_secs(5))
+            .without_max_times()
+            .with_jitter()
+            .build();
+        loop {
+            let attempt = match self.attempt(call).await {
+                Ok(answer) => return Ok(answer),
+                Err(attempt) => attempt,
+            };
+            let pause = pauses.next().unwrap_or(Duration::from_secs(5));
+            let pause = match &attempt {
+                Attempt::Refused {
+                    status,
+                    retry_after,
+                } if status.is_transient() => retry_after.unwrap_or_default().max(pause),
+                Attempt::Broken(Cause::Unreachable { .. } | Cause::TimedOut { .. }) => pause,
+                _ => return Err(attempt),
+            };
+            if Instant::now() + pause >= give_up {
+                return Err(attempt);
+            }
+            tracing::debug!(
+                verb = call.verb,
+                target = %call.target,
+                pause_ms = u64::try_from(pause.as_millis()).unwrap_or(u64::MAX),
+                "request failed for the moment, trying again"
+            );
+            tokio::time::sleep(pause).await;
+        }
+    }
+
+    async fn attempt(&self, call: &Call<'_>) -> Result<Answer, Attempt> {
+        let mut limit = self.inner.options.request_timeout;
+        limit = call.time_limit.map_or(limit, |own| own.min(limit));
+        if let Some((point, guard)) = call.write {
+            let permitted = guard.permit().await;
+            let left = permitted.map_err(|source| Attempt::Broken(Cause::LeaseLost { source }))?;
+            limit = left.map_or(limit, |left| left.min(limit));
+            fault::pass(point, Side::Before);
+        }
+        let request = self.request(call, limit)?;
+        let exchange = async {
+            let unreachable = |source| Attempt::Broken(Cause::Unreachable { source });
+            let response = self
+                .inner
+                .client
+                .send(request)
+                .await
+                .map_err(|error| unreachable(error.into()))?;
+            let (head, body) = response.into_parts();
+            let body = Limited::new(body, ANSWER_LIMIT)
+                .collect()
+                .await
+                .map_err(unreachable)?;
+            let body = body.to_bytes();
+            if head.status.is_success() {
+                return Ok(Answer {
+                    status: head.status.as_u16(),
+                    body,
+                });
+            }
+            let status = Status::read(head.status.as_u16(), &body);
+            let seconds = head.headers.get(RETRY_AFTER);
+            let seconds = seconds.and_then(|value| value.to_str().ok()?.parse().ok());
+            let retry_after = seconds.or(status.retry_after).map(Duration::from_secs);
+            Err(Attempt::Refused {
+                status,
+                retry_after,
+            })
+        };
+        let result = tokio::time::timeout(limit, exchange).await;
+        if let Some((point, _)) = call.write {
+            fault::pass(point, Side::After);
+        }
+        result.unwrap_or(Err(Attempt::Broken(Cause::TimedOut { after: limit })))
+    }
+
+    fn request(&self, call: &Call<'_>, limit: Duration) -> Result<Request<Body>, Attempt> {
+        let mut path = call.path.clone();
+        if call.write.is_some() {
+            // The server gives up when we do, so that nothing happens behind an expired lease.
+            path.push(if path.contains('?') { '&' } else { '?' });
+            path.push_str(&format!("timeout={}ms", limit.as_millis().max(1)));
+        }
+        Request::builder()
+            .method(call.method.clone())
+            .uri(path)
+            .header(ACCEPT, call.accept)
+            .header(CONTENT_TYPE, call.content_type)
+            .body(Body::from(call.body.to_vec()))
+            .map_err(|source| {
+                Attempt::Broken(Cause::Unreadable {
+                    source: source.into(),
+                })
+            })
+    }
+}
