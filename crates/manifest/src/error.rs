@@ -74,7 +74,7 @@ pub enum ParseError {
         source: ObjectError,
     },
     /// A list such as `ServiceList` holds something else than its name says.
-    #[error("{place}: {item} is a {found}, but a {list} holds only objects of kind {expected}")]
+    #[error("{place}: {item} is a {found}, but a {list} holds only objects of one kind")]
     ForeignListItem {
         /// The first line of the document.
         place: Place,
@@ -82,8 +82,6 @@ pub enum ParseError {
         item: String,
         /// Kind of the list.
         list: String,
-        /// Kind that the list should hold.
-        expected: String,
         /// Kind that was found.
         found: String,
     },

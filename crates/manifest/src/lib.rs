@@ -5,10 +5,20 @@
 //! line and under property tests. What enters is hostile: every size, depth and count is bounded
 //! by [`Limits`], and nothing a manifest says can make this crate panic.
 
+pub mod annotations;
+pub mod diff;
 mod error;
+pub mod hash;
+pub mod labels;
 mod limits;
 mod object;
+pub mod order;
+mod path;
+pub mod references;
+pub mod secrets;
 mod stream;
+pub mod versioning;
+pub mod workload;
 pub mod yaml;
 
 pub use error::{ParseError, Place};

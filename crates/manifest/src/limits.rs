@@ -27,6 +27,11 @@ impl Limits {
 impl Default for Limits {
     /// 16 MiB, 10,000 documents, 100 levels, 1,000,000 values.
     fn default() -> Self {
-        Self { bytes: 16 * 1024 * 1024, documents: 10_000, depth: 100, nodes: 1_000_000 }
+        Self {
+            bytes: 16 * 1024 * 1024,
+            documents: 10_000,
+            depth: 100,
+            nodes: 1_000_000,
+        }
     }
 }

@@ -74,7 +74,9 @@ impl Object {
     /// Checks that `value` has the shape described at [`Object`].
     pub fn from_value(value: Value, origin: Origin) -> Result<Self, ObjectError> {
         let Value::Object(value) = value else {
-            return Err(ObjectError::NotAMap { found: type_name(&value) });
+            return Err(ObjectError::NotAMap {
+                found: type_name(&value),
+            });
         };
         check_api_version(text(&value, "apiVersion", "apiVersion")?)?;
         check_kind(text(&value, "kind", "kind")?)?;
@@ -102,12 +104,17 @@ impl Object {
 
     /// `apiVersion` as written, such as `apps/v1`.
     pub fn api_version(&self) -> &str {
-        self.value.get("apiVersion").and_then(Value::as_str).unwrap_or_default()
+        self.value
+            .get("apiVersion")
+            .and_then(Value::as_str)
+            .unwrap_or_default()
     }
 
     /// API group, empty for the core group.
     pub fn group(&self) -> &str {
-        self.api_version().split_once('/').map_or("", |(group, _)| group)
+        self.api_version()
+            .split_once('/')
+            .map_or("", |(group, _)| group)
     }
 
     /// API version without the group, such as `v1`.
@@ -117,7 +124,10 @@ impl Object {
 
     /// Kind, such as `Deployment`.
     pub fn kind(&self) -> &str {
-        self.value.get("kind").and_then(Value::as_str).unwrap_or_default()
+        self.value
+            .get("kind")
+            .and_then(Value::as_str)
+            .unwrap_or_default()
     }
 
     /// `metadata.name`.
@@ -127,7 +137,8 @@ impl Object {
 
     /// `metadata.namespace` when the manifest names one.
     pub fn namespace(&self) -> Option<&str> {
-        self.metadata_text("namespace").filter(|namespace| !namespace.is_empty())
+        self.metadata_text("namespace")
+            .filter(|namespace| !namespace.is_empty())
     }
 
     /// Identity as the manifest states it; the namespace is absent when the manifest leaves it out.
@@ -142,12 +153,20 @@ impl Object {
 
     /// Value of a label on the object.
     pub fn label(&self, key: &str) -> Option<&str> {
-        self.value.get("metadata")?.get("labels")?.get(key)?.as_str()
+        self.value
+            .get("metadata")?
+            .get("labels")?
+            .get(key)?
+            .as_str()
     }
 
     /// Value of an annotation on the object.
     pub fn annotation(&self, key: &str) -> Option<&str> {
-        self.value.get("metadata")?.get("annotations")?.get(key)?.as_str()
+        self.value
+            .get("metadata")?
+            .get("annotations")?
+            .get(key)?
+            .as_str()
     }
 
     /// The whole document.
@@ -168,14 +187,16 @@ impl Object {
     /// Gives the object another name.
     pub fn set_name(&mut self, name: &str) -> Result<(), ObjectError> {
         check_name(name)?;
-        self.metadata_mut().insert("name".to_owned(), Value::String(name.to_owned()));
+        self.metadata_mut()
+            .insert("name".to_owned(), Value::String(name.to_owned()));
         Ok(())
     }
 
     /// Puts the object in a namespace.
     pub fn set_namespace(&mut self, namespace: &str) -> Result<(), ObjectError> {
         check_namespace(namespace)?;
-        self.metadata_mut().insert("namespace".to_owned(), Value::String(namespace.to_owned()));
+        self.metadata_mut()
+            .insert("namespace".to_owned(), Value::String(namespace.to_owned()));
         Ok(())
     }
 
@@ -196,7 +217,10 @@ impl Object {
         change(&mut value);
         let edited = Self::from_value(value, self.origin.clone())?;
         if edited.api_version() != self.api_version() || edited.kind() != self.kind() {
-            return Err(invalid("kind", "an edit may not turn an object into one of another kind"));
+            return Err(invalid(
+                "kind",
+                "an edit may not turn an object into one of another kind",
+            ));
         }
         *self = edited;
         Ok(())
@@ -316,7 +340,10 @@ fn is_empty(value: &Value) -> bool {
 }
 
 fn invalid(field: impl Into<String>, reason: &'static str) -> ObjectError {
-    ObjectError::Invalid { field: field.into(), reason }
+    ObjectError::Invalid {
+        field: field.into(),
+        reason,
+    }
 }
 
 fn check_api_version(text: &str) -> Result<(), ObjectError> {
@@ -337,7 +364,11 @@ fn check_kind(kind: &str) -> Result<(), ObjectError> {
     let good = kind.len() <= 63
         && kind.starts_with(|c: char| c.is_ascii_alphabetic())
         && kind.chars().all(|c| c.is_ascii_alphanumeric());
-    if good { Ok(()) } else { Err(invalid("kind", "it must be a name such as Deployment")) }
+    if good {
+        Ok(())
+    } else {
+        Err(invalid("kind", "it must be a name such as Deployment"))
+    }
 }
 
 /// The rule of the API server for any name that becomes a segment of a request path; kinds with
@@ -351,10 +382,16 @@ fn check_name(name: &str) -> Result<(), ObjectError> {
         return Err(invalid(field, "it is longer than 253 bytes"));
     }
     if name == "." || name == ".." || name.contains(['/', '%']) {
-        return Err(invalid(field, "it may not be '.' or '..' nor contain '/' or '%'"));
+        return Err(invalid(
+            field,
+            "it may not be '.' or '..' nor contain '/' or '%'",
+        ));
     }
     if name.chars().any(|c| c.is_control() || c.is_whitespace()) {
-        return Err(invalid(field, "it may not contain spaces or control characters"));
+        return Err(invalid(
+            field,
+            "it may not contain spaces or control characters",
+        ));
     }
     Ok(())
 }
@@ -362,7 +399,9 @@ fn check_name(name: &str) -> Result<(), ObjectError> {
 fn check_namespace(namespace: &str) -> Result<(), ObjectError> {
     let good = namespace.is_empty()
         || (is_dns_label_like(namespace, 63)
-            && namespace.chars().all(|c| c.is_ascii_lowercase() || c.is_ascii_digit() || c == '-'));
+            && namespace
+                .chars()
+                .all(|c| c.is_ascii_lowercase() || c.is_ascii_digit() || c == '-'));
     if good {
         Ok(())
     } else {
@@ -388,6 +427,9 @@ fn check_string_map(metadata: &Map<String, Value>, field: &str) -> Result<(), Ob
                 "it must be text; put quotes around it",
             )),
         },
-        Some(_) => Err(invalid(format!("metadata.{field}"), "it must be a map of text to text")),
+        Some(_) => Err(invalid(
+            format!("metadata.{field}"),
+            "it must be a map of text to text",
+        )),
     }
 }

@@ -18,8 +18,13 @@ pub fn parse(file: &str, text: &[u8], limits: &Limits) -> Result<Vec<Object>, Pa
         if document.value.is_null() {
             continue;
         }
-        Expansion { file: &file, limits, document: &document, objects: &mut objects }
-            .add(document.value.clone(), String::new())?;
+        Expansion {
+            file: &file,
+            limits,
+            document: &document,
+            objects: &mut objects,
+        }
+        .add(document.value.clone(), "")?;
     }
     Ok(objects)
 }
@@ -33,15 +38,22 @@ struct Expansion<'a> {
 
 impl Expansion<'_> {
     /// Adds an object, or the objects of a list. `path` is where it stands in the document.
-    fn add(&mut self, value: Value, path: String) -> Result<(), ParseError> {
+    fn add(&mut self, value: Value, path: &str) -> Result<(), ParseError> {
         let list = match value {
             Value::Object(map) if is_list(&map) => map,
-            value => return self.add_object(value, &path),
+            value => return self.add_object(value, path),
         };
-        let word = |key: &str| list.get(key).and_then(Value::as_str).unwrap_or_default().to_owned();
+        let word = |key: &str| {
+            list.get(key)
+                .and_then(Value::as_str)
+                .unwrap_or_default()
+                .to_owned()
+        };
         let (api_version, kind) = (word("apiVersion"), word("kind"));
         let expected = kind.strip_suffix("List").unwrap_or_default().to_owned();
-        let Some(Value::Array(items)) = list.into_iter().find_map(|(key, value)| (key == "items").then_some(value))
+        let Some(Value::Array(items)) = list
+            .into_iter()
+            .find_map(|(key, value)| (key == "items").then_some(value))
         else {
             return Ok(());
         };
@@ -50,7 +62,7 @@ impl Expansion<'_> {
             if !expected.is_empty() {
                 self.complete(&mut item, &api_version, &kind, &expected, &path)?;
             }
-            self.add(item, path + ".")?;
+            self.add(item, &(path + "."))?;
         }
         Ok(())
     }
@@ -64,7 +76,9 @@ impl Expansion<'_> {
         expected: &str,
         path: &str,
     ) -> Result<(), ParseError> {
-        let Value::Object(map) = item else { return Ok(()) };
+        let Value::Object(map) = item else {
+            return Ok(());
+        };
         for (key, text) in [("apiVersion", api_version), ("kind", expected)] {
             if map.get(key).is_none_or(Value::is_null) {
                 map.insert(key.to_owned(), Value::String(text.to_owned()));
@@ -75,7 +89,6 @@ impl Expansion<'_> {
                 place: self.place(),
                 item: self.item(path),
                 list: list.to_owned(),
-                expected: expected.to_owned(),
                 found: found.to_owned(),
             }),
             _ => Ok(()),
@@ -85,7 +98,10 @@ impl Expansion<'_> {
     fn add_object(&mut self, value: Value, path: &str) -> Result<(), ParseError> {
         if self.objects.len() >= self.limits.documents {
             let limit = self.limits.documents;
-            return Err(ParseError::TooManyDocuments { place: self.place(), limit });
+            return Err(ParseError::TooManyDocuments {
+                place: self.place(),
+                limit,
+            });
         }
         let origin = Origin {
             file: Arc::clone(self.file),
@@ -122,6 +138,10 @@ impl Expansion<'_> {
 /// kind such as `AllowList` with a name is an object.
 fn is_list(map: &Map<String, Value>) -> bool {
     let kind = map.get("kind").and_then(Value::as_str).unwrap_or_default();
-    let named = map.get("metadata").and_then(|metadata| metadata.get("name")).is_some();
-    kind == "List" || (kind.ends_with("List") && !named && map.get("items").is_some_and(Value::is_array))
+    let named = map
+        .get("metadata")
+        .and_then(|metadata| metadata.get("name"))
+        .is_some();
+    kind == "List"
+        || (kind.ends_with("List") && !named && map.get("items").is_some_and(Value::is_array))
 }

@@ -12,9 +12,43 @@ fn text_value() -> impl Strategy<Value = String> {
         "[a-z :#\\-\n\t'\"|>&*!%@`{}\\[\\],?]{0,16}",
         "[0-9_.eExXoObB+\\-:]{1,10}",
         proptest::sample::select(vec![
-            "", "y", "No", "~", "null", "0644", "1_000", "<<", "=", ".inf", "---", "...", "- a", "a: b", "a #b",
-            "line\n", "line\nline", "\n", " x", "x ", "\u{feff}x", "\u{2028}", "\u{85}x", "\u{7f}", "a\r\nb", "é", "日本",
-            "x\n\n", "x\n \ny", "\tx\ny", "#", "a\n# b\n", "%YAML", "!!str", "2001-01-01", "1:30", "🦀",
+            "",
+            "y",
+            "No",
+            "~",
+            "null",
+            "0644",
+            "1_000",
+            "<<",
+            "=",
+            ".inf",
+            "---",
+            "...",
+            "- a",
+            "a: b",
+            "a #b",
+            "line\n",
+            "line\nline",
+            "\n",
+            " x",
+            "x ",
+            "\u{feff}x",
+            "\u{2028}",
+            "\u{85}x",
+            "\u{7f}",
+            "a\r\nb",
+            "é",
+            "日本",
+            "x\n\n",
+            "x\n \ny",
+            "\tx\ny",
+            "#",
+            "a\n# b\n",
+            "%YAML",
+            "!!str",
+            "2001-01-01",
+            "1:30",
+            "🦀",
         ])
         .prop_map(str::to_owned),
         ".{0,6}",
@@ -27,7 +61,8 @@ fn any_value() -> impl Strategy<Value = Value> {
         any::<bool>().prop_map(Value::from),
         any::<i64>().prop_map(Value::from),
         any::<u64>().prop_map(Value::from),
-        (-1.0e6..1.0e6_f64).prop_filter_map("whole", |f| (f.fract() != 0.0).then(|| Value::from(f))),
+        (-1.0e6..1.0e6_f64)
+            .prop_filter_map("whole", |f| (f.fract() != 0.0).then(|| Value::from(f))),
         text_value().prop_map(Value::from),
     ];
     leaf.prop_recursive(4, 40, 5, |inner| {
@@ -44,13 +79,13 @@ proptest! {
 
     #[test]
     fn reading_never_panics_on_bytes(bytes in prop::collection::vec(any::<u8>(), 0..400)) {
-        let _ = parse("f", &bytes, &Limits::default());
+        drop(parse("f", &bytes, &Limits::default()));
     }
 
     #[test]
     fn reading_never_panics_on_yaml_like_text(text in "[a-c:\\-&*!<>|{}\\[\\],#'\"%\n\t .~0-9]{0,120}") {
         let limits = Limits { depth: 20, nodes: 2000, ..Limits::default() };
-        let _ = parse("f", text.as_bytes(), &limits);
+        drop(parse("f", text.as_bytes(), &limits));
     }
 
     #[test]
@@ -87,9 +122,22 @@ fn alias_bombs_are_refused() {
         let error = parse("f", text.as_bytes(), &Limits::default()).unwrap_err();
         assert_eq!(error.code(), "SRT-M006");
     }
-    let long = format!("a: &a {}\nb: [{}]\n", "x".repeat(1_000_000), "*a,".repeat(100_000));
-    assert_eq!(parse("f", long.as_bytes(), &Limits::default()).unwrap_err().code(), "SRT-M001");
-    let merged = format!("a: &a {{x: &x {}}}\n{}", "y".repeat(1_000_000), "---\n".repeat(2));
+    let long = format!(
+        "a: &a {}\nb: [{}]\n",
+        "x".repeat(1_000_000),
+        "*a,".repeat(100_000)
+    );
+    assert_eq!(
+        parse("f", long.as_bytes(), &Limits::default())
+            .unwrap_err()
+            .code(),
+        "SRT-M001"
+    );
+    let merged = format!(
+        "a: &a {{x: &x {}}}\n{}",
+        "y".repeat(1_000_000),
+        "---\n".repeat(2)
+    );
     assert!(yaml::documents("f", merged.as_bytes(), &Limits::default()).is_ok());
 }
 
@@ -102,22 +150,41 @@ fn deep_nesting_is_refused_without_recursion() {
         "{\"a\":".repeat(deep),
         "- ".repeat(deep),
         "? ".repeat(deep),
-        "a:\n".to_owned() + &(1..2000).map(|n| " ".repeat(n) + "a:\n").collect::<String>(),
+        "a:\n".to_owned()
+            + &(1..2000)
+                .map(|n| " ".repeat(n) + "a:\n")
+                .collect::<String>(),
     ];
     for text in texts {
         let error = parse("f", text.as_bytes(), &Limits::default()).unwrap_err();
         let sample: String = text.chars().take(8).collect();
-        assert!(["SRT-M005", "SRT-M003"].contains(&error.code()), "{sample}: {error}");
+        assert!(
+            ["SRT-M005", "SRT-M003"].contains(&error.code()),
+            "{sample}: {error}"
+        );
     }
 }
 
 #[test]
 fn large_files_are_refused_or_read() {
     let large = vec![b'a'; 50 * 1024 * 1024];
-    assert_eq!(parse("f", &large, &Limits::default()).unwrap_err().code(), "SRT-M001");
+    assert_eq!(
+        parse("f", &large, &Limits::default()).unwrap_err().code(),
+        "SRT-M001"
+    );
     let document = "apiVersion: v1\nkind: ConfigMap\nmetadata: {name: a}\ndata: {k: v}\n---\n";
     let many = document.repeat(9_000);
-    assert_eq!(parse("f", many.as_bytes(), &Limits::default()).unwrap().len(), 9_000);
+    assert_eq!(
+        parse("f", many.as_bytes(), &Limits::default())
+            .unwrap()
+            .len(),
+        9_000
+    );
     let separators = "---\n".repeat(1_000_000);
-    assert_eq!(parse("f", separators.as_bytes(), &Limits::default()).unwrap_err().code(), "SRT-M007");
+    assert_eq!(
+        parse("f", separators.as_bytes(), &Limits::default())
+            .unwrap_err()
+            .code(),
+        "SRT-M007"
+    );
 }

@@ -60,8 +60,14 @@ fn plain_scalars_are_read_as_kubectl_reads_them() {
         ("+.5", json!(0.5)),
         ("-.5", json!(-0.5)),
         ("1e400", json!("1e400")),
-        ("18446744073709551615", json!(18_446_744_073_709_551_615_u64)),
-        ("18446744073709551616", json!(18_446_744_073_709_551_616_f64)),
+        (
+            "18446744073709551615",
+            json!(18_446_744_073_709_551_615_u64),
+        ),
+        (
+            "18446744073709551616",
+            json!(18_446_744_073_709_551_616_f64),
+        ),
         ("-9223372036854775808", json!(i64::MIN)),
         ("1.5e300", json!(1.5e300)),
         ("0.1", json!(0.1)),
@@ -93,22 +99,45 @@ fn plain_scalars_are_read_as_kubectl_reads_them() {
         ("!!set {b, c}", json!({"b": null, "c": null})),
         ("'0644'", json!("0644")),
         ("\"yes\"", json!("yes")),
-        ("{y: 1, 0644: 2, 1.5: 3, 1e3: 4}", json!({"true": 1, "420": 2, "1.5": 3, "1000": 4})),
+        (
+            "{y: 1, 0644: 2, 1.5: 3, 1e3: 4}",
+            json!({"true": 1, "420": 2, "1.5": 3, "1000": 4}),
+        ),
         ("\"\\u00e9\\x41\\/\"", json!("éA/")),
     ];
     for (text, expected) in table {
         let read = value(&format!("a: {text}\n"));
         assert_eq!(read["a"], expected, "{text}");
-        assert_eq!(read["a"].is_f64(), expected.is_f64(), "{text} has the wrong kind of number");
+        assert_eq!(
+            read["a"].is_f64(),
+            expected.is_f64(),
+            "{text} has the wrong kind of number"
+        );
     }
 }
 
 #[test]
 fn values_that_kubernetes_cannot_hold_are_refused_at_their_place() {
     for text in [
-        "a: .inf", "a: -.INF", "a: .nan", "a: !!int foo", "a: !!int 3.5", "a: !!null foo",
-        "a: !!binary '?'", "a: !!bool 3", "a: *b", "a: &a [*a]", "~: 1", "[a]: 1", "{a: 1}: 2",
-        "<<: 1", "<<: [1]", "a: [", "a: b: c", "a:\n\tb: 1", "a: 'x",
+        "a: .inf",
+        "a: -.INF",
+        "a: .nan",
+        "a: !!int foo",
+        "a: !!int 3.5",
+        "a: !!null foo",
+        "a: !!binary '?'",
+        "a: !!bool 3",
+        "a: *b",
+        "a: &a [*a]",
+        "~: 1",
+        "[a]: 1",
+        "{a: 1}: 2",
+        "<<: 1",
+        "<<: [1]",
+        "a: [",
+        "a: b: c",
+        "a:\n\tb: 1",
+        "a: 'x",
     ] {
         let error = refusal(&format!("# first\n{text}\n"));
         assert_eq!(error.code(), "SRT-M003", "{text}: {error}");
@@ -124,10 +153,19 @@ fn merge_keys_fill_in_what_is_not_said() {
         ("a: 1\n<<: {a: 2, b: 3}", json!({"a": 1, "b": 3})),
         ("<<: [{a: 1}, {a: 2, b: 3}]", json!({"a": 1, "b": 3})),
         ("<<: {a: 1}\n<<: {b: 2}", json!({"a": 1, "b": 2})),
-        ("a: &x {b: 1}\nc: {<<: *x, d: 2}", json!({"a": {"b": 1}, "c": {"b": 1, "d": 2}})),
-        ("a: &x {b: 1}\nc: {!!merge <<: *x}", json!({"a": {"b": 1}, "c": {"b": 1}})),
+        (
+            "a: &x {b: 1}\nc: {<<: *x, d: 2}",
+            json!({"a": {"b": 1}, "c": {"b": 1, "d": 2}}),
+        ),
+        (
+            "a: &x {b: 1}\nc: {!!merge <<: *x}",
+            json!({"a": {"b": 1}, "c": {"b": 1}}),
+        ),
         ("\"<<\": {a: 1}", json!({"<<": {"a": 1}})),
-        ("a: &x [1, {b: 2}]\nc: *x", json!({"a": [1, {"b": 2}], "c": [1, {"b": 2}]})),
+        (
+            "a: &x [1, {b: 2}]\nc: *x",
+            json!({"a": [1, {"b": 2}], "c": [1, {"b": 2}]}),
+        ),
         ("a: &x 1\nb: &x 2\nc: *x", json!({"a": 1, "b": 2, "c": 2})),
     ];
     for (text, expected) in table {
@@ -137,9 +175,17 @@ fn merge_keys_fill_in_what_is_not_said() {
 
 #[test]
 fn duplicate_keys_are_refused_at_the_second_one() {
-    for text in ["a: 1\nb: 2\na: 3\n", "{\"a\": 1,\n\"b\": 2,\n\"a\": 3}", "yes: 1\nb: 2\ntrue: 3\n"] {
+    for text in [
+        "a: 1\nb: 2\na: 3\n",
+        "{\"a\": 1,\n\"b\": 2,\n\"a\": 3}",
+        "yes: 1\nb: 2\ntrue: 3\n",
+    ] {
         let error = refusal(text);
-        assert_eq!((error.code(), error.place().line), ("SRT-M004", 3), "{text}: {error}");
+        assert_eq!(
+            (error.code(), error.place().line),
+            ("SRT-M004", 3),
+            "{text}: {error}"
+        );
     }
 }
 
@@ -152,7 +198,10 @@ fn block_scalars_keep_their_line_breaks() {
         ("a: |\n  x", "x\n"),
         ("a: >\n  x\n  y\n", "x y\n"),
         ("a: |\r\n  x\r\n", "x\n"),
-        ("a: |\n  # no comment\n  --- no document\n", "# no comment\n--- no document\n"),
+        (
+            "a: |\n  # no comment\n  --- no document\n",
+            "# no comment\n--- no document\n",
+        ),
     ];
     for (text, expected) in table {
         assert_eq!(value(text)["a"], json!(expected), "{text:?}");
@@ -165,9 +214,18 @@ fn documents_keep_their_number_and_line() {
                 ---\n---\n# why\napiVersion: apps/v1\nkind: Deployment\nmetadata:\n  name: b\n...\n";
     let found: Vec<_> = objects(text)
         .iter()
-        .map(|object| (object.id().to_string(), object.origin().document, object.origin().line))
+        .map(|object| {
+            (
+                object.id().to_string(),
+                object.origin().document,
+                object.origin().line,
+            )
+        })
         .collect();
-    let expected = [("Namespace/a".to_owned(), 2, 5), ("Deployment/b".to_owned(), 4, 11)];
+    let expected = [
+        ("Namespace/a".to_owned(), 2, 5),
+        ("Deployment/b".to_owned(), 4, 11),
+    ];
     assert_eq!(found, expected);
     assert_eq!(objects(text)[1].group(), "apps");
     assert_eq!(objects(text)[1].version(), "v1");
@@ -175,21 +233,41 @@ fn documents_keep_their_number_and_line() {
 
 #[test]
 fn empty_texts_hold_no_objects() {
-    for text in ["", "\n", "# only a comment\n", "---\n", "---\n---\n...\n", "\u{feff}", "null", "  "] {
+    for text in [
+        "",
+        "\n",
+        "# only a comment\n",
+        "---\n",
+        "---\n---\n...\n",
+        "\u{feff}",
+        "null",
+        "  ",
+    ] {
         assert!(objects(text).is_empty(), "{text:?}");
     }
 }
 
 #[test]
 fn json_streams_are_read_without_separators() {
-    let one = r#"{"apiVersion":"v1","kind":"ConfigMap","metadata":{"name":"a"},"data":{"x":"\/\t"}}"#;
+    let one =
+        r#"{"apiVersion":"v1","kind":"ConfigMap","metadata":{"name":"a"},"data":{"x":"\/\t"}}"#;
     let two = r#"{"apiVersion":"v1","kind":"ConfigMap","metadata":{"name":"b"}}"#;
-    for text in [format!("{one}{two}"), format!("\n{one}\n\n{two}\n"), format!("---\n{one}\n---\n{two}")] {
-        let names: Vec<_> = objects(&text).iter().map(|object| object.name().to_owned()).collect();
+    for text in [
+        format!("{one}{two}"),
+        format!("\n{one}\n\n{two}\n"),
+        format!("---\n{one}\n---\n{two}"),
+    ] {
+        let names: Vec<_> = objects(&text)
+            .iter()
+            .map(|object| object.name().to_owned())
+            .collect();
         assert_eq!(names, ["a", "b"], "{text}");
     }
     assert_eq!(objects(&format!("\n{one}\n\n{two}\n"))[1].origin().line, 4);
-    assert_eq!(value(r#"{"a": 3.0, "b": 1e3, "c": 0.5, "d": -0.0}"#), json!({"a": 3, "b": 1000, "c": 0.5, "d": 0}));
+    assert_eq!(
+        value(r#"{"a": 3.0, "b": 1e3, "c": 0.5, "d": -0.0}"#),
+        json!({"a": 3, "b": 1000, "c": 0.5, "d": 0})
+    );
     assert_eq!(value("{a: 1, b: yes}"), json!({"a": 1, "b": true}));
     assert_eq!(refusal("{\"a\": 1,\n \"b\" 2}").place().line, 2);
 }
@@ -214,7 +292,12 @@ fn lists_are_replaced_by_their_items() {
     )
     .unwrap_err();
     assert_eq!(error.code(), "SRT-M011");
-    assert!(error.to_string().contains("items[0] of document 1 is a Pod"), "{error}");
+    assert!(
+        error
+            .to_string()
+            .contains("items[0] of document 1 is a Pod"),
+        "{error}"
+    );
 }
 
 #[test]
@@ -222,25 +305,94 @@ fn documents_that_are_no_objects_are_refused_with_the_field() {
     let table = [
         ("hello", "SRT-M008", "found text"),
         ("- a", "SRT-M008", "found a list"),
-        ("kind: Pod\nmetadata: {name: a}", "SRT-M009", "apiVersion is missing"),
-        ("apiVersion: v1\nmetadata: {name: a}", "SRT-M009", "kind is missing"),
-        ("apiVersion: v1\nkind: Pod", "SRT-M009", "metadata is missing"),
-        ("apiVersion: v1\nkind: Pod\nmetadata: {}", "SRT-M009", "metadata.name is missing"),
-        ("apiVersion: v1\nkind: Pod\nmetadata: {generateName: a-}", "SRT-M010", "generateName"),
-        ("apiVersion: v1\nkind: Pod\nmetadata: {name: 12}", "SRT-M010", "put quotes around it"),
-        ("apiVersion: v1\nkind: Pod\nmetadata: {name: ../x}", "SRT-M010", "metadata.name"),
-        ("apiVersion: v1\nkind: Pod\nmetadata: {name: 'a b'}", "SRT-M010", "metadata.name"),
-        ("apiVersion: v1/../x\nkind: Pod\nmetadata: {name: a}", "SRT-M010", "apiVersion"),
-        ("apiVersion: apps//v1\nkind: Pod\nmetadata: {name: a}", "SRT-M010", "apiVersion"),
-        ("apiVersion: /v1\nkind: Pod\nmetadata: {name: a}", "SRT-M010", "apiVersion"),
-        ("apiVersion: 1\nkind: Pod\nmetadata: {name: a}", "SRT-M010", "apiVersion"),
-        ("apiVersion: v1\nkind: po/d\nmetadata: {name: a}", "SRT-M010", "kind"),
-        ("apiVersion: v1\nkind: Pod\nmetadata: {name: a, namespace: A}", "SRT-M010", "namespace"),
-        ("apiVersion: v1\nkind: Pod\nmetadata: {name: a, labels: {x: 1}}", "SRT-M010", "metadata.labels.x"),
-        ("apiVersion: v1\nkind: Pod\nmetadata: {name: a, annotations: []}", "SRT-M010", "metadata.annotations"),
+        (
+            "kind: Pod\nmetadata: {name: a}",
+            "SRT-M009",
+            "apiVersion is missing",
+        ),
+        (
+            "apiVersion: v1\nmetadata: {name: a}",
+            "SRT-M009",
+            "kind is missing",
+        ),
+        (
+            "apiVersion: v1\nkind: Pod",
+            "SRT-M009",
+            "metadata is missing",
+        ),
+        (
+            "apiVersion: v1\nkind: Pod\nmetadata: {}",
+            "SRT-M009",
+            "metadata.name is missing",
+        ),
+        (
+            "apiVersion: v1\nkind: Pod\nmetadata: {generateName: a-}",
+            "SRT-M010",
+            "generateName",
+        ),
+        (
+            "apiVersion: v1\nkind: Pod\nmetadata: {name: 12}",
+            "SRT-M010",
+            "put quotes around it",
+        ),
+        (
+            "apiVersion: v1\nkind: Pod\nmetadata: {name: ../x}",
+            "SRT-M010",
+            "metadata.name",
+        ),
+        (
+            "apiVersion: v1\nkind: Pod\nmetadata: {name: 'a b'}",
+            "SRT-M010",
+            "metadata.name",
+        ),
+        (
+            "apiVersion: v1/../x\nkind: Pod\nmetadata: {name: a}",
+            "SRT-M010",
+            "apiVersion",
+        ),
+        (
+            "apiVersion: apps//v1\nkind: Pod\nmetadata: {name: a}",
+            "SRT-M010",
+            "apiVersion",
+        ),
+        (
+            "apiVersion: /v1\nkind: Pod\nmetadata: {name: a}",
+            "SRT-M010",
+            "apiVersion",
+        ),
+        (
+            "apiVersion: 1\nkind: Pod\nmetadata: {name: a}",
+            "SRT-M010",
+            "apiVersion",
+        ),
+        (
+            "apiVersion: v1\nkind: po/d\nmetadata: {name: a}",
+            "SRT-M010",
+            "kind",
+        ),
+        (
+            "apiVersion: v1\nkind: Pod\nmetadata: {name: a, namespace: A}",
+            "SRT-M010",
+            "namespace",
+        ),
+        (
+            "apiVersion: v1\nkind: Pod\nmetadata: {name: a, labels: {x: 1}}",
+            "SRT-M010",
+            "metadata.labels.x",
+        ),
+        (
+            "apiVersion: v1\nkind: Pod\nmetadata: {name: a, annotations: []}",
+            "SRT-M010",
+            "metadata.annotations",
+        ),
     ];
     for (text, code, words) in table {
-        let error = parse("t.yaml", format!("\n---\n{text}\n").as_bytes(), &Limits::default()).unwrap_err();
+        let error = parse(
+            "t.yaml",
+            format!("\n---\n{text}\n").as_bytes(),
+            &Limits::default(),
+        )
+        .unwrap_err();
         let source = std::error::Error::source(&error).unwrap().to_string();
         assert_eq!(error.code(), code, "{text}");
         assert!(source.contains(words), "{text}: {source}");
@@ -251,7 +403,12 @@ fn documents_that_are_no_objects_are_refused_with_the_field() {
 
 #[test]
 fn limits_are_kept() {
-    let limits = Limits { bytes: 1000, documents: 3, depth: 5, nodes: 50 };
+    let limits = Limits {
+        bytes: 1000,
+        documents: 3,
+        depth: 5,
+        nodes: 50,
+    };
     let read = |text: &str| yaml::documents("t.yaml", text.as_bytes(), &limits).map(|d| d.len());
     let code = |text: &str| read(text).unwrap_err().code();
     assert_eq!(read(&"a".repeat(1000)), Ok(1));
@@ -259,14 +416,20 @@ fn limits_are_kept() {
     assert_eq!(read("a: 1\n---\na: 1\n---\na: 1\n"), Ok(3));
     assert_eq!(code("a: 1\n---\na: 1\n---\na: 1\n---\na: 1\n"), "SRT-M007");
     assert_eq!(code("{\"a\":1}{\"a\":1}{\"a\":1}{\"a\":1}"), "SRT-M007");
-    for (text, deeper) in [("[[[[[1]]]]]", "[[[[[[1]]]]]]"), ("{\"a\":[[[[1]]]]}", "{\"a\":[[[[[1]]]]]}")] {
+    for (text, deeper) in [
+        ("[[[[[1]]]]]", "[[[[[[1]]]]]]"),
+        ("{\"a\":[[[[1]]]]}", "{\"a\":[[[[[1]]]]]}"),
+    ] {
         assert_eq!(read(text), Ok(1), "{text}");
         assert_eq!(code(deeper), "SRT-M005", "{deeper}");
     }
     assert_eq!(code("a: &a [[[1]]]\nb: [[*a]]\n"), "SRT-M005");
     assert_eq!(read(&format!("[{}]", "1,".repeat(49))), Ok(1));
     assert_eq!(code(&format!("[{}]", "1,".repeat(50))), "SRT-M006");
-    assert_eq!(code(&format!("{{\"a\":[{}1]}}", "1,".repeat(50))), "SRT-M006");
+    assert_eq!(
+        code(&format!("{{\"a\":[{}1]}}", "1,".repeat(50))),
+        "SRT-M006"
+    );
     let text = format!("a: &a {}\nb: [{}]\n", "x".repeat(400), "*a, ".repeat(10));
     assert_eq!(code(&text), "SRT-M001");
     let error = yaml::documents("t.yaml", b"a: 1\nb: \xff\n", &limits).unwrap_err();

@@ -26,21 +26,45 @@ pub(super) fn documents(
             return Some(Ok(documents));
         }
         let start = text.len() - rest.len();
-        line += text[counted..start].bytes().filter(|byte| *byte == b'\n').count();
+        line += text[counted..start]
+            .bytes()
+            .filter(|byte| *byte == b'\n')
+            .count();
         counted = start;
         let number = documents.len() + 1;
-        let place = Place { file: Arc::clone(file), document: number, line, column: 0 };
+        let place = Place {
+            file: Arc::clone(file),
+            document: number,
+            line,
+            column: 0,
+        };
         if number > limits.documents {
-            return Some(Err(ParseError::TooManyDocuments { place, limit: limits.documents }));
+            return Some(Err(ParseError::TooManyDocuments {
+                place,
+                limit: limits.documents,
+            }));
         }
         let refusal = Cell::new(None);
-        let seed = Seed { nodes: &nodes, level: 0, limits, refusal: &refusal };
+        let seed = Seed {
+            nodes: &nodes,
+            level: 0,
+            limits,
+            refusal: &refusal,
+        };
         let mut reader = serde_json::Deserializer::from_str(rest);
         match seed.deserialize(&mut reader) {
-            Ok(value) => documents.push(Document { value, number, line }),
+            Ok(value) => documents.push(Document {
+                value,
+                number,
+                line,
+            }),
             Err(error) => {
                 let line = line + error.line().saturating_sub(1);
-                let place = Place { line, column: error.column(), ..place };
+                let place = Place {
+                    line,
+                    column: error.column(),
+                    ..place
+                };
                 return refusal.take().map(|refusal| Err(refusal.at(place, limits)));
             }
         }
@@ -60,11 +84,18 @@ impl Refusal {
     fn at(self, place: Place, limits: &Limits) -> ParseError {
         match self {
             Self::Duplicate(key) => ParseError::DuplicateKey { place, key },
-            Self::TooDeep => ParseError::TooDeep { place, limit: limits.levels() },
-            Self::TooManyNodes => ParseError::TooManyNodes { place, limit: limits.nodes },
-            Self::Number => {
-                ParseError::Syntax { place, message: "a number is out of range".to_owned() }
-            }
+            Self::TooDeep => ParseError::TooDeep {
+                place,
+                limit: limits.levels(),
+            },
+            Self::TooManyNodes => ParseError::TooManyNodes {
+                place,
+                limit: limits.nodes,
+            },
+            Self::Number => ParseError::Syntax {
+                place,
+                message: "a number is out of range".to_owned(),
+            },
         }
     }
 }

@@ -37,14 +37,24 @@ pub struct Document {
 /// `file` is only used to name places in errors.
 pub fn documents(file: &str, text: &[u8], limits: &Limits) -> Result<Vec<Document>, ParseError> {
     let file: Arc<str> = Arc::from(file);
-    let start = Place { file: Arc::clone(&file), document: 1, line: 1, column: 0 };
+    let start = Place {
+        file: Arc::clone(&file),
+        document: 1,
+        line: 1,
+        column: 0,
+    };
     if text.len() > limits.bytes {
-        return Err(ParseError::TooLarge { place: start, limit: limits.bytes });
+        return Err(ParseError::TooLarge {
+            place: start,
+            limit: limits.bytes,
+        });
     }
     let text = std::str::from_utf8(text).map_err(|error| {
         let before = &text[..error.valid_up_to()];
         let line = 1 + before.iter().filter(|byte| **byte == b'\n').count();
-        ParseError::NotUtf8 { place: Place { line, ..start } }
+        ParseError::NotUtf8 {
+            place: Place { line, ..start },
+        }
     })?;
     let text = text.strip_prefix('\u{feff}').unwrap_or(text);
     if text.trim_start().starts_with('{')

@@ -16,7 +16,9 @@ pub(super) fn plain(text: &str) -> Result<Value, &'static str> {
             return Ok(Value::Bool(false));
         }
         ".inf" | ".Inf" | ".INF" | "+.inf" | "+.Inf" | "+.INF" | "-.inf" | "-.Inf" | "-.INF"
-        | ".nan" | ".NaN" | ".NAN" => return Err("infinity and not-a-number cannot be sent to Kubernetes"),
+        | ".nan" | ".NaN" | ".NAN" => {
+            return Err("infinity and not-a-number cannot be sent to Kubernetes");
+        }
         _ => {}
     }
     Ok(number(text).map_or_else(|| Value::String(text.to_owned()), Value::Number))
@@ -65,7 +67,10 @@ fn integer(digits: &str) -> Option<Number> {
     }
     let magnitude = i128::from(u64::from_str_radix(body, base).ok()?);
     let value = if negative { -magnitude } else { magnitude };
-    i64::try_from(value).map(Number::from).or_else(|_| u64::try_from(value).map(Number::from)).ok()
+    i64::try_from(value)
+        .map(Number::from)
+        .or_else(|_| u64::try_from(value).map(Number::from))
+        .ok()
 }
 
 /// `[-+]?(\.[0-9]+|[0-9]+(\.[0-9]*)?)([eE][-+]?[0-9]+)?`
@@ -89,5 +94,8 @@ fn is_float(text: &str) -> bool {
 }
 
 fn float(text: &str) -> Option<Number> {
-    text.parse::<f64>().ok().filter(|float| float.is_finite()).and_then(from_float)
+    text.parse::<f64>()
+        .ok()
+        .filter(|float| float.is_finite())
+        .and_then(from_float)
 }

@@ -2,10 +2,10 @@ use std::collections::HashMap;
 use std::sync::Arc;
 
 use base64::Engine as _;
+use serde_json::{Map, Value};
 use serde_saphyr::granit_parser::{
     ErrorKind, Event, Options, Parser, ScalarStyle, ScanError, Span, StrInput, Tag,
 };
-use serde_json::{Map, Value};
 
 use crate::error::{ParseError, Place};
 use crate::limits::Limits;
@@ -34,13 +34,20 @@ pub(super) fn documents(
         reader.document = documents.len() + 1;
         if reader.document > limits.documents {
             let place = reader.place(&span);
-            return Err(ParseError::TooManyDocuments { place, limit: limits.documents });
+            return Err(ParseError::TooManyDocuments {
+                place,
+                limit: limits.documents,
+            });
         }
         reader.anchors.clear();
         let (first, span) = reader.expect(&span)?;
         let line = span.start.line().max(1);
         let value = reader.node(first, &span, 0)?.value;
-        documents.push(Document { value, number: reader.document, line });
+        documents.push(Document {
+            value,
+            number: reader.document,
+            line,
+        });
     }
     Ok(documents)
 }
@@ -98,7 +105,15 @@ impl<'t> Reader<'t> {
                 let value = tagged(&text, style, tag.as_deref())
                     .map_err(|message| self.syntax(span, message))?;
                 self.charge(1, text.len(), span)?;
-                (Node { value, nodes: 1, bytes: text.len(), height: 0 }, anchor)
+                (
+                    Node {
+                        value,
+                        nodes: 1,
+                        bytes: text.len(),
+                        height: 0,
+                    },
+                    anchor,
+                )
             }
             Event::SequenceStart(_, anchor, _) => (self.sequence(span, level + 1)?, anchor),
             Event::MappingStart(_, anchor, _) => (self.mapping(span, level + 1)?, anchor),
@@ -128,7 +143,12 @@ impl<'t> Reader<'t> {
     fn sequence(&mut self, start: &Span, level: usize) -> Result<Node, ParseError> {
         self.check_level(level, start)?;
         self.charge(1, 0, start)?;
-        let mut node = Node { value: Value::Null, nodes: 1, bytes: 0, height: 1 };
+        let mut node = Node {
+            value: Value::Null,
+            nodes: 1,
+            bytes: 0,
+            height: 1,
+        };
         let mut list = Vec::new();
         loop {
             let (event, span) = self.expect(start)?;
@@ -145,7 +165,12 @@ impl<'t> Reader<'t> {
     fn mapping(&mut self, start: &Span, level: usize) -> Result<Node, ParseError> {
         self.check_level(level, start)?;
         self.charge(1, 0, start)?;
-        let mut node = Node { value: Value::Null, nodes: 1, bytes: 0, height: 1 };
+        let mut node = Node {
+            value: Value::Null,
+            nodes: 1,
+            bytes: 0,
+            height: 1,
+        };
         let mut map = Map::new();
         let mut merged = Vec::new();
         loop {
@@ -167,7 +192,10 @@ impl<'t> Reader<'t> {
             let key = key_text(key.value).map_err(|message| self.syntax(&key_span, message))?;
             if map.contains_key(&key) {
                 let place = self.place(&key_span);
-                return Err(ParseError::DuplicateKey { place, key: shorten(&key) });
+                return Err(ParseError::DuplicateKey {
+                    place,
+                    key: shorten(&key),
+                });
             }
             map.insert(key, value.value);
         }
@@ -183,11 +211,17 @@ impl<'t> Reader<'t> {
         self.bytes = self.bytes.saturating_add(bytes);
         if self.nodes > self.limits.nodes {
             let place = self.place(span);
-            return Err(ParseError::TooManyNodes { place, limit: self.limits.nodes });
+            return Err(ParseError::TooManyNodes {
+                place,
+                limit: self.limits.nodes,
+            });
         }
         // Anchored text is charged twice, as it is kept twice.
         if self.bytes > self.limits.bytes.saturating_mul(2) {
-            return Err(ParseError::TooLarge { place: self.place(span), limit: self.limits.bytes });
+            return Err(ParseError::TooLarge {
+                place: self.place(span),
+                limit: self.limits.bytes,
+            });
         }
         Ok(())
     }
@@ -195,7 +229,10 @@ impl<'t> Reader<'t> {
     fn check_level(&self, level: usize, span: &Span) -> Result<(), ParseError> {
         if level > self.limits.levels() {
             let place = self.place(span);
-            return Err(ParseError::TooDeep { place, limit: self.limits.levels() });
+            return Err(ParseError::TooDeep {
+                place,
+                limit: self.limits.levels(),
+            });
         }
         Ok(())
     }
@@ -209,15 +246,22 @@ impl<'t> Reader<'t> {
             column: mark.col() + 1,
         };
         match error.kind() {
-            ErrorKind::RecursionLimitExceeded => {
-                ParseError::TooDeep { place, limit: self.limits.levels() }
-            }
-            _ => ParseError::Syntax { place, message: error.info() },
+            ErrorKind::RecursionLimitExceeded => ParseError::TooDeep {
+                place,
+                limit: self.limits.levels(),
+            },
+            _ => ParseError::Syntax {
+                place,
+                message: error.info(),
+            },
         }
     }
 
     fn syntax(&self, span: &Span, message: &str) -> ParseError {
-        ParseError::Syntax { place: self.place(span), message: message.to_owned() }
+        ParseError::Syntax {
+            place: self.place(span),
+            message: message.to_owned(),
+        }
     }
 
     fn place(&self, span: &Span) -> Place {
@@ -242,7 +286,11 @@ impl Node {
 fn tagged(text: &str, style: ScalarStyle, tag: Option<&Tag>) -> Result<Value, &'static str> {
     let string = || Ok(Value::String(text.to_owned()));
     let Some(tag) = tag else {
-        return if style == ScalarStyle::Plain { scalar::plain(text) } else { string() };
+        return if style == ScalarStyle::Plain {
+            scalar::plain(text)
+        } else {
+            string()
+        };
     };
     let Some(suffix) = tag.suffix_in_namespace("tag:yaml.org,2002:") else {
         return string();
@@ -279,7 +327,9 @@ fn is_merge(event: &Event<'_>) -> bool {
             text == "<<"
                 && match tag {
                     None => *style == ScalarStyle::Plain,
-                    Some(tag) => tag.suffix_in_namespace("tag:yaml.org,2002:").as_deref() == Some("merge"),
+                    Some(tag) => {
+                        tag.suffix_in_namespace("tag:yaml.org,2002:").as_deref() == Some("merge")
+                    }
                 }
         }
         _ => false,
@@ -292,7 +342,9 @@ fn merge_sources(value: Value, into: &mut Vec<Map<String, Value>>) -> Result<(),
         Value::Object(map) => into.push(map),
         Value::Array(list) => {
             for item in list {
-                let Value::Object(map) = item else { return Err(wrong) };
+                let Value::Object(map) = item else {
+                    return Err(wrong);
+                };
                 into.push(map);
             }
         }

@@ -110,9 +110,10 @@ fn text(value: &str, indent: usize, place: Place, out: &mut String) {
 fn is_plain(value: &str) -> bool {
     let first = value.chars().next();
     let good_start = first.is_some_and(|c| c.is_ascii_alphabetic() || c == '/' || c == '_');
-    let good_rest = value
-        .chars()
-        .all(|c| c.is_ascii_alphanumeric() || matches!(c, '-' | '_' | '.' | '/' | ' ' | ':' | '=' | '@' | '+' | ','));
+    let good_rest = value.chars().all(|c| {
+        c.is_ascii_alphanumeric()
+            || matches!(c, '-' | '_' | '.' | '/' | ' ' | ':' | '=' | '@' | '+' | ',')
+    });
     let words = [
         "null", "true", "false", "yes", "no", "on", "off", "y", "n", "nan", "inf", "infinity",
     ];
@@ -129,7 +130,9 @@ fn is_literal(value: &str) -> bool {
         && !value.starts_with(['\n', ' ', '\t'])
         && value.trim_end_matches('\n').len() + 1 >= value.len()
         && value.lines().all(|line| !line.ends_with([' ', '\t']))
-        && value.chars().all(|c| c == '\n' || c == '\t' || is_printable(c))
+        && value
+            .chars()
+            .all(|c| c == '\n' || c == '\t' || is_printable(c))
 }
 
 fn literal(value: &str, indent: usize, out: &mut String) {
