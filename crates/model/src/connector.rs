@@ -1,5 +1,7 @@
 //! Connectors: how to reach clusters, repositories and registries.
 
+mod reading;
+
 use crate::field::{Field, ListField, TextField};
 use crate::position::Located;
 use crate::reference::RefField;

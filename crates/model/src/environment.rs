@@ -1,6 +1,7 @@
 //! Environments.
 
-use crate::variable::Variable;
+use crate::reader::{Context, Fields};
+use crate::variable::{self, Variable};
 
 /// An environment.
 #[derive(Clone, Debug)]
@@ -27,5 +28,21 @@ impl EnvironmentType {
             Self::Production => "Production",
             Self::PreProduction => "PreProduction",
         }
+    }
+}
+
+impl Environment {
+    pub(crate) fn read(fields: &mut Fields<'_>, cx: &mut Context<'_>) -> Option<Self> {
+        let types = [EnvironmentType::Production, EnvironmentType::PreProduction]
+            .map(|environment_type| (environment_type.as_str(), environment_type));
+        let environment_type = fields.required_choice("type", &types, cx);
+        let variables = variable::read_all(fields, cx);
+        fields.accept(&["__uuid", "metadata"]);
+        fields.not_runnable(&["overrides"], cx);
+        fields.no_effect(&["enforce"], cx);
+        Some(Self {
+            environment_type: environment_type?,
+            variables,
+        })
     }
 }

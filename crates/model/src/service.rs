@@ -2,6 +2,7 @@
 
 pub mod artifact;
 pub mod manifest;
+pub(crate) mod reading;
 
 pub use artifact::{Artifact, ArtifactSpec, Artifacts, DockerImage, PrimaryArtifact};
 pub use manifest::{GitReference, GitStore, Manifest, ManifestSpec, Store};

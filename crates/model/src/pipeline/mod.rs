@@ -1,8 +1,10 @@
 //! Pipelines.
 
 pub mod failure;
+mod reading;
 pub mod stage;
 pub mod step;
+mod step_reading;
 
 pub use failure::{FailureAction, FailureStrategy, FailureType};
 pub use stage::{DeploymentStage, EnvironmentChoice, Stage, StageNode, StageSpec};
