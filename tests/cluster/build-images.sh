@@ -4,8 +4,9 @@
 # Names: pause coredns sample-v1 sample-v2 sample-v3 delegate server (default: all).
 # Output: $SORTIE_CACHE/images/NAME.tar, NAME.ref (what a pod says under `image:`) and NAME.key (what it was built of).
 # An image is built anew only when its key changed: Dockerfile, base, arguments and the stripped binaries.
-# PROFILE=release takes the binaries of `cargo build --release`, otherwise those of the dev profile. BASE_IMAGE=... uses
-# an image of a registry as the base of all, instead of the cached Debian bases.
+# PROFILE=release takes the binaries of `cargo build --release`, otherwise those of the dev profile; PREBUILT=1 takes
+# them as they lie in the target folder. BASE_IMAGE=... uses an image of a registry as the base of all, instead of the
+# cached Debian bases.
 set -euo pipefail
 ROOT=$(cd "$(dirname "${BASH_SOURCE[0]}")/../.." && pwd)
 HERE=$ROOT/tests/cluster
@@ -130,8 +131,8 @@ for name in "${names[@]}"; do
     *) echo "unknown image $name; one of: ${ALL[*]}" >&2; exit 2 ;;
   esac
 done
-if [ ${#programs[@]} -gt 0 ]; then
-  (cd "$ROOT" && cargo build --quiet --locked --profile "$PROFILE" "${programs[@]}")
+if [ ${#programs[@]} -gt 0 ] && [ "${PREBUILT:-0}" = 0 ]; then
+  (cd "$ROOT" && cargo build --quiet --profile "$PROFILE" "${programs[@]}")
 fi
 mkdir -p "$IMAGES" "$CACHE/buildah"
 exec 9>"$IMAGES/.lock"; flock 9

@@ -3,8 +3,11 @@
 
 pub use self::{
     cluster::{Cluster, Kind, SHARED_NAME, Summary},
+    git_server::GitServer,
     images::Image,
     namespace::{NamespaceOptions, TestNamespace},
+    registry::Registry,
+    traffic::{Reply, TrafficProbe, TrafficReport},
     wait::wait_for,
 };
 
@@ -12,8 +15,11 @@ mod clock;
 mod cluster;
 mod diagnostics;
 pub mod environment;
+mod git_server;
 pub mod images;
 mod namespace;
+mod registry;
+mod traffic;
 mod wait;
 
 /// A line for the person who runs the tests.

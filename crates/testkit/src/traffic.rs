@@ -1,0 +1,282 @@
+//! Requests to Services as their users send them: from inside the node's network namespace, where Services exist.
+
+use std::{
+    collections::BTreeMap,
+    fs::File,
+    io::{Read as _, Write as _},
+    net::{Ipv4Addr, SocketAddr, TcpStream},
+    os::fd::AsFd as _,
+    sync::{
+        Arc,
+        atomic::{AtomicBool, Ordering},
+    },
+    thread::JoinHandle,
+    time::Duration,
+};
+
+use anyhow::{Context as _, Result, ensure};
+use rustix::thread::{LinkNameSpaceType, move_into_link_name_space};
+use tokio::sync::watch;
+
+use crate::cluster::{Cluster, blocking, network};
+
+/// Bound on each step of a request.
+const TIMEOUT: Duration = Duration::from_secs(2);
+/// Between two requests, so that a probe leaves the processors to what it watches.
+const PAUSE: Duration = Duration::from_millis(4);
+/// Failures kept word by word.
+const MAX_FAILURES: usize = 20;
+
+/// An answer over HTTP.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Reply {
+    /// Status code.
+    pub status: u16,
+    /// The body, as text.
+    pub body: String,
+}
+
+/// What a probe has counted.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct TrafficReport {
+    /// Requests sent.
+    pub total: u64,
+    /// Requests without an answer, or with one that is not 200.
+    pub failed: u64,
+    /// Good answers by their first word, the sample's version.
+    pub versions: BTreeMap<String, u64>,
+    /// The first failures, one line each.
+    pub failures: Vec<String>,
+}
+
+impl TrafficReport {
+    /// Good answers of one version.
+    pub fn count(&self, version: &str) -> u64 {
+        self.versions.get(version).copied().unwrap_or(0)
+    }
+}
+
+/// A loop of requests, each on a connection of its own, until it is stopped.
+#[derive(Debug)]
+pub struct TrafficProbe {
+    stop: Arc<AtomicBool>,
+    reports: watch::Receiver<TrafficReport>,
+    thread: Option<JoinHandle<Result<()>>>,
+}
+
+impl TrafficProbe {
+    /// Begins to send `GET /` to a Service's cluster address (or anything else that the node reaches).
+    pub fn start(cluster: &Cluster, address: Ipv4Addr, port: u16) -> Result<Self> {
+        let node = NodeNetwork::of(cluster)?;
+        let stop = Arc::new(AtomicBool::new(false));
+        let stopped = Arc::clone(&stop);
+        let (sender, reports) = watch::channel(TrafficReport::default());
+        let target = SocketAddr::from((address, port));
+        let thread = std::thread::spawn(move || {
+            node.enter()?;
+            while !stopped.load(Ordering::Relaxed) {
+                let outcome = request(target, "GET", "/");
+                sender.send_modify(|report| count(report, outcome));
+                std::thread::sleep(PAUSE);
+            }
+            Ok(())
+        });
+        Ok(Self {
+            stop,
+            reports,
+            thread: Some(thread),
+        })
+    }
+
+    /// What was counted so far.
+    pub fn report(&self) -> TrafficReport {
+        self.reports.borrow().clone()
+    }
+
+    /// Waits until the counts are as wished.
+    pub async fn wait_for(
+        &mut self,
+        limit: Duration,
+        wish: impl Fn(&TrafficReport) -> bool,
+    ) -> Result<TrafficReport> {
+        let outcome = tokio::time::timeout(limit, self.reports.wait_for(|report| wish(report)))
+            .await
+            .map(|counted| counted.map(|report| report.clone()));
+        match outcome {
+            Ok(report) => report.context("the probe ended"),
+            Err(_) => {
+                anyhow::bail!(
+                    "the traffic is not as awaited after {limit:?}: {:?}",
+                    self.report()
+                )
+            }
+        }
+    }
+
+    /// Ends the loop and returns the counts.
+    pub async fn stop(mut self) -> Result<TrafficReport> {
+        self.stop.store(true, Ordering::Relaxed);
+        if let Some(thread) = self.thread.take() {
+            let ended = move || {
+                thread
+                    .join()
+                    .map_err(|_| anyhow::anyhow!("the probe's thread panicked"))?
+            };
+            blocking(ended).await?;
+        }
+        Ok(self.report())
+    }
+}
+
+impl Drop for TrafficProbe {
+    fn drop(&mut self) {
+        self.stop.store(true, Ordering::Relaxed);
+    }
+}
+
+impl Cluster {
+    /// One request from the node: to a Service's cluster address, or to a pod.
+    pub async fn request(
+        &self,
+        address: Ipv4Addr,
+        port: u16,
+        method: &str,
+        path: &str,
+    ) -> Result<Reply> {
+        let node = NodeNetwork::of(self)?;
+        let (method, path) = (method.to_owned(), path.to_owned());
+        // A thread of its own: it never comes back from the namespace.
+        let send = move || {
+            node.enter()?;
+            request(SocketAddr::from((address, port)), &method, &path)
+        };
+        let thread = std::thread::spawn(send);
+        blocking(move || {
+            thread
+                .join()
+                .map_err(|_| anyhow::anyhow!("a request panicked"))?
+        })
+        .await
+    }
+}
+
+/// The network namespace of a cluster's node.
+#[derive(Debug)]
+struct NodeNetwork {
+    link: File,
+}
+
+impl NodeNetwork {
+    fn of(cluster: &Cluster) -> Result<Self> {
+        let number = cluster.number().with_context(|| {
+            format!(
+                "the cluster {} has no node on this machine to send requests from",
+                cluster.name()
+            )
+        })?;
+        let path = format!("/run/netns/{}", network::node_namespace(number));
+        let link = File::open(&path).with_context(|| format!("open {path}"))?;
+        Ok(Self { link })
+    }
+
+    /// Moves the calling thread into it, for good.
+    fn enter(&self) -> Result<()> {
+        move_into_link_name_space(self.link.as_fd(), Some(LinkNameSpaceType::Network))
+            .context("enter the node's network namespace")
+    }
+}
+
+fn count(report: &mut TrafficReport, outcome: Result<Reply>) {
+    report.total += 1;
+    let failure = match outcome {
+        Ok(Reply { status: 200, body }) => {
+            let version = body.split_whitespace().next().unwrap_or_default();
+            *report.versions.entry(version.to_owned()).or_default() += 1;
+            return;
+        }
+        Ok(Reply { status, body }) => format!("request {}: {status} {}", report.total, body.trim()),
+        Err(error) => format!("request {}: {error:#}", report.total),
+    };
+    report.failed += 1;
+    if report.failures.len() < MAX_FAILURES {
+        report.failures.push(failure);
+    }
+}
+
+/// One request on a connection of its own.
+fn request(target: SocketAddr, method: &str, path: &str) -> Result<Reply> {
+    let mut stream = TcpStream::connect_timeout(&target, TIMEOUT)
+        .with_context(|| format!("connect to {target}"))?;
+    stream
+        .set_read_timeout(Some(TIMEOUT))
+        .context("set a time-out")?;
+    stream
+        .set_write_timeout(Some(TIMEOUT))
+        .context("set a time-out")?;
+    let head = format!(
+        "{method} {path} HTTP/1.1\r\nHost: {target}\r\nContent-Length: 0\r\nConnection: close\r\n\r\n"
+    );
+    stream
+        .write_all(head.as_bytes())
+        .context("send the request")?;
+    let mut bytes = Vec::new();
+    stream
+        .take(1024 * 1024)
+        .read_to_end(&mut bytes)
+        .context("read the answer")?;
+    parse(&String::from_utf8_lossy(&bytes))
+}
+
+fn parse(answer: &str) -> Result<Reply> {
+    let (head, body) = answer
+        .split_once("\r\n\r\n")
+        .context("the answer broke off")?;
+    let mut lines = head.lines();
+    let status = lines
+        .next()
+        .and_then(|line| line.split(' ').nth(1)?.parse().ok());
+    let status = status.with_context(|| format!("no HTTP answer: {head:?}"))?;
+    let length = lines
+        .filter_map(|line| line.split_once(':'))
+        .find(|(name, _)| name.eq_ignore_ascii_case("content-length"))
+        .and_then(|(_, value)| value.trim().parse::<usize>().ok());
+    let whole = length.is_none_or(|length| body.len() == length);
+    ensure!(
+        whole,
+        "the answer broke off after {} bytes of its body",
+        body.len()
+    );
+    Ok(Reply {
+        status,
+        body: body.to_owned(),
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_broken_answer_is_a_failure() {
+        let whole = "HTTP/1.1 200 OK\r\ncontent-length: 5\r\n\r\nv1 a\n";
+        assert_eq!(
+            parse(whole).unwrap(),
+            Reply {
+                status: 200,
+                body: "v1 a\n".to_owned()
+            }
+        );
+        for broken in [
+            "",
+            "HTTP/1.1 200 OK\r\n",
+            "HTTP/1.1 200 OK\r\ncontent-length: 6\r\n\r\nv1 a\n",
+        ] {
+            assert!(parse(broken).is_err(), "{broken:?}");
+        }
+        let mut report = TrafficReport::default();
+        for answer in [whole, whole, "", "HTTP/1.1 503 no\r\n\r\noff"] {
+            count(&mut report, parse(answer));
+        }
+        assert_eq!((report.total, report.failed, report.count("v1")), (4, 2, 2));
+    }
+}
