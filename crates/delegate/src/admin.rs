@@ -1,0 +1,81 @@
+//! The admin port: `/live`, `/ready`, `/metrics`, and `PUT /log-level`.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use axum::Router;
+use axum::extract::State;
+use axum::http::{StatusCode, header};
+use axum::response::IntoResponse;
+use axum::routing::{get, put};
+use prometheus_client::registry::Registry;
+use sortie_cluster::Cluster;
+use tokio::net::TcpListener;
+use tokio::sync::watch;
+use tokio_util::sync::CancellationToken;
+
+use crate::telemetry::LogLevel;
+
+/// How long the API server may take to answer a readiness check.
+const REACHABLE_WITHIN: Duration = Duration::from_secs(2);
+
+/// What the admin port shows and changes.
+#[derive(Debug)]
+pub struct Admin {
+    /// Whether a session with the control plane is established.
+    pub session: watch::Receiver<bool>,
+    /// The cluster it works on.
+    pub cluster: Cluster,
+    /// All metrics.
+    pub registry: Registry,
+    /// The log's level.
+    pub log_level: LogLevel,
+}
+
+/// Serve until `stop`.
+///
+/// # Errors
+/// The listener fails.
+pub async fn serve(listener: TcpListener, admin: Admin, stop: CancellationToken) -> std::io::Result<()> {
+    let router = Router::new()
+        .route("/live", get(|| async { "ok" }))
+        .route("/ready", get(ready))
+        .route("/metrics", get(metrics))
+        .route("/log-level", put(log_level))
+        .with_state(Arc::new(admin));
+    axum::serve(listener, router).with_graceful_shutdown(stop.cancelled_owned()).await
+}
+
+/// Ready: session established and API server reachable.
+async fn ready(State(admin): State<Arc<Admin>>) -> (StatusCode, &'static str) {
+    if !*admin.session.borrow() {
+        return (StatusCode::SERVICE_UNAVAILABLE, "no session with the control plane");
+    }
+    match tokio::time::timeout(REACHABLE_WITHIN, admin.cluster.reachable()).await {
+        Ok(Ok(())) => (StatusCode::OK, "ok"),
+        _ => (StatusCode::SERVICE_UNAVAILABLE, "the Kubernetes API server does not answer"),
+    }
+}
+
+async fn metrics(State(admin): State<Arc<Admin>>) -> impl IntoResponse {
+    let mut text = String::new();
+    match prometheus_client::encoding::text::encode(&mut text, &admin.registry) {
+        Ok(()) => (
+            StatusCode::OK,
+            [(header::CONTENT_TYPE, "application/openmetrics-text; version=1.0.0; charset=utf-8")],
+            text,
+        )
+            .into_response(),
+        Err(_) => StatusCode::INTERNAL_SERVER_ERROR.into_response(),
+    }
+}
+
+async fn log_level(State(admin): State<Arc<Admin>>, filter: String) -> (StatusCode, String) {
+    match admin.log_level.set(filter.trim()) {
+        Ok(()) => {
+            tracing::info!(filter = filter.trim(), "log level changed");
+            (StatusCode::OK, "ok\n".to_owned())
+        }
+        Err(error) => (StatusCode::BAD_REQUEST, format!("{error}\n")),
+    }
+}

@@ -1,0 +1,249 @@
+//! Settings of the delegate: file, then environment, then flags; later ones win.
+
+use std::net::SocketAddr;
+use std::path::{Path, PathBuf};
+
+use clap::{Parser, ValueEnum};
+use serde::Deserialize;
+use sortie_step::policy::Policy;
+
+/// Deploys to the cluster it runs in on behalf of a Sortie control plane.
+#[derive(Debug, Parser)]
+#[command(name = "sortie-delegate", version, about)]
+pub struct Args {
+    /// Settings file (YAML)
+    #[arg(long, env = "SORTIE_DELEGATE_CONFIG", value_name = "FILE")]
+    config: Option<PathBuf>,
+    /// Agent address of the control plane, https://HOST:PORT
+    #[arg(long, env = "SORTIE_DELEGATE_SERVER", value_name = "URL")]
+    server: Option<String>,
+    /// Name of the delegate
+    #[arg(long, env = "SORTIE_DELEGATE_NAME")]
+    name: Option<String>,
+    /// Tasks to run at a time
+    #[arg(long, env = "SORTIE_DELEGATE_CAPACITY")]
+    capacity: Option<u32>,
+    /// Address of /live, /ready, /metrics and /log-level
+    #[arg(long, env = "SORTIE_DELEGATE_ADMIN_ADDRESS", value_name = "ADDR")]
+    admin_address: Option<SocketAddr>,
+    /// Log form
+    #[arg(long, env = "SORTIE_DELEGATE_LOG_FORMAT", value_enum)]
+    log_format: Option<LogFormat>,
+    /// Log level or filter, such as `info` or `info,sortie_delegate=debug`
+    #[arg(long, env = "SORTIE_DELEGATE_LOG_LEVEL", value_name = "FILTER")]
+    log_level: Option<String>,
+    /// Namespace of the identity Secret
+    #[arg(long, env = "POD_NAMESPACE", hide = true)]
+    namespace: Option<String>,
+    /// Name of this instance for people
+    #[arg(long, env = "POD_NAME", hide = true)]
+    pod_name: Option<String>,
+    /// Identity of this instance
+    #[arg(long, env = "POD_UID", hide = true)]
+    pod_uid: Option<String>,
+    /// Proxy for the connection to the control plane
+    #[arg(long, env = "HTTPS_PROXY", hide = true)]
+    https_proxy: Option<String>,
+    /// Hosts that are reached without the proxy
+    #[arg(long, env = "NO_PROXY", hide = true)]
+    no_proxy: Option<String>,
+    /// Print the settings in force and end
+    #[arg(long)]
+    pub print_config: bool,
+}
+
+/// The settings file.
+#[derive(Debug, Default, Deserialize)]
+#[serde(deny_unknown_fields, default, rename_all = "camelCase")]
+struct FileConfig {
+    server: Option<String>,
+    name: Option<String>,
+    tags: Vec<String>,
+    capacity: Option<u32>,
+    identity: IdentityFile,
+    admin_address: Option<SocketAddr>,
+    scratch_dir: Option<PathBuf>,
+    extra_ca_file: Option<PathBuf>,
+    log: LogFile,
+    policy: Policy,
+}
+
+#[derive(Debug, Default, Deserialize)]
+#[serde(deny_unknown_fields, default, rename_all = "camelCase")]
+struct IdentityFile {
+    secret: Option<String>,
+    join_token_file: Option<PathBuf>,
+}
+
+#[derive(Debug, Default, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+struct LogFile {
+    format: Option<LogFormat>,
+    level: Option<String>,
+}
+
+/// Form of the log.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize, ValueEnum)]
+#[serde(rename_all = "lowercase")]
+pub enum LogFormat {
+    /// One JSON object a line.
+    Json,
+    /// For reading.
+    #[default]
+    Human,
+}
+
+/// The settings in force.
+#[derive(Clone, Debug)]
+pub struct Config {
+    /// Agent address of the control plane.
+    pub server: String,
+    /// Name of the delegate; always one of its tags.
+    pub name: String,
+    /// Selectors that tasks may ask for.
+    pub tags: Vec<String>,
+    /// Tasks to run at a time. Default 10.
+    pub capacity: u32,
+    /// Namespace of the identity Secret.
+    pub namespace: String,
+    /// Name of the identity Secret. Default `NAME-identity`.
+    pub identity_secret: String,
+    /// The join token's file, needed for the first start only.
+    pub join_token_file: Option<PathBuf>,
+    /// Names this instance for people. Default: the delegate's name.
+    pub pod_name: String,
+    /// Identifies this instance over restarts of its container; `None`: made up at start.
+    pub instance: Option<String>,
+    /// Address of the admin port. Default 127.0.0.1:9090.
+    pub admin_address: SocketAddr,
+    /// Where fetches and renderers work. Default: the system's folder for temporary files.
+    pub scratch_dir: PathBuf,
+    /// PEM bundle trusted beside the system's roots by Git and registries.
+    pub extra_ca_file: Option<PathBuf>,
+    /// Form of the log. Default human.
+    pub log_format: LogFormat,
+    /// Log filter. Default `info`.
+    pub log_level: String,
+    /// What the cluster's owner allows.
+    pub policy: Policy,
+    /// Proxy for the connection to the control plane.
+    pub https_proxy: Option<String>,
+    /// Hosts that are reached without the proxy.
+    pub no_proxy: Option<String>,
+}
+
+/// Why the settings cannot be used.
+#[derive(Debug, thiserror::Error)]
+pub enum Error {
+    /// The file is not there or not readable.
+    #[error("cannot read the settings file {}", path.display())]
+    Read {
+        /// The file.
+        path: PathBuf,
+        /// Why.
+        #[source]
+        source: std::io::Error,
+    },
+    /// The file is not YAML of the expected form.
+    #[error("the settings file {} is not valid", path.display())]
+    Parse {
+        /// The file.
+        path: PathBuf,
+        /// Where and what.
+        #[source]
+        source: Box<serde_saphyr::Error>,
+    },
+    /// A setting that has no default is nowhere.
+    #[error("no {setting} is set; set `{key}` in the settings file, {variable} in the environment, or --{flag}")]
+    Missing {
+        /// What is missing.
+        setting: &'static str,
+        /// Key in the file.
+        key: &'static str,
+        /// Environment variable.
+        variable: &'static str,
+        /// Flag.
+        flag: &'static str,
+    },
+}
+
+impl Args {
+    /// Read the file that the arguments name and put everything together.
+    ///
+    /// # Errors
+    /// The file cannot be read or parsed, or a setting without a default is missing.
+    pub fn resolve(self) -> Result<Config, Error> {
+        let Self {
+            config,
+            server,
+            name,
+            capacity,
+            admin_address,
+            log_format,
+            log_level,
+            namespace,
+            pod_name,
+            pod_uid,
+            https_proxy,
+            no_proxy,
+            print_config: _,
+        } = self;
+        let file = config.as_deref().map(read).transpose()?.unwrap_or_default();
+        let FileConfig {
+            server: file_server,
+            name: file_name,
+            mut tags,
+            capacity: file_capacity,
+            identity,
+            admin_address: file_admin_address,
+            scratch_dir,
+            extra_ca_file,
+            log,
+            policy,
+        } = file;
+
+        let server = server.or(file_server).ok_or(Error::Missing {
+            setting: "address of the control plane",
+            key: "server",
+            variable: "SORTIE_DELEGATE_SERVER",
+            flag: "server",
+        })?;
+        let name = name.or(file_name).ok_or(Error::Missing {
+            setting: "name of the delegate",
+            key: "name",
+            variable: "SORTIE_DELEGATE_NAME",
+            flag: "name",
+        })?;
+        if !tags.contains(&name) {
+            tags.insert(0, name.clone());
+        }
+        Ok(Config {
+            server,
+            tags,
+            capacity: capacity.or(file_capacity).unwrap_or(10).max(1),
+            namespace: namespace.unwrap_or_else(|| "default".to_owned()),
+            identity_secret: identity.secret.unwrap_or_else(|| format!("{name}-identity")),
+            join_token_file: identity.join_token_file,
+            pod_name: pod_name.unwrap_or_else(|| name.clone()),
+            instance: pod_uid,
+            admin_address: admin_address
+                .or(file_admin_address)
+                .unwrap_or_else(|| SocketAddr::from(([127, 0, 0, 1], 9090))),
+            scratch_dir: scratch_dir.unwrap_or_else(std::env::temp_dir),
+            extra_ca_file,
+            log_format: log_format.or(log.format).unwrap_or_default(),
+            log_level: log_level.or(log.level).unwrap_or_else(|| "info".to_owned()),
+            policy,
+            https_proxy: https_proxy.filter(|proxy| !proxy.is_empty()),
+            no_proxy,
+            name,
+        })
+    }
+}
+
+fn read(path: &Path) -> Result<FileConfig, Error> {
+    let text = std::fs::read_to_string(path)
+        .map_err(|source| Error::Read { path: path.to_owned(), source })?;
+    serde_saphyr::from_str(&text)
+        .map_err(|source| Error::Parse { path: path.to_owned(), source: Box::new(source) })
+}

@@ -1,0 +1,60 @@
+//! The log: form and level, changeable while running.
+
+use tracing_subscriber::filter::{EnvFilter, ParseError};
+use tracing_subscriber::layer::SubscriberExt as _;
+use tracing_subscriber::reload;
+use tracing_subscriber::util::SubscriberInitExt as _;
+use tracing_subscriber::{Registry, fmt};
+
+use crate::config::LogFormat;
+
+/// Changes the log level of the running process.
+#[derive(Clone, Debug)]
+pub struct LogLevel(reload::Handle<EnvFilter, Registry>);
+
+/// Why a log level was not taken.
+#[derive(Debug, thiserror::Error)]
+pub enum Error {
+    /// It is not a filter.
+    #[error("`{filter}` is not a log filter; use a level such as `info`, or `info,sortie_delegate=debug`")]
+    Parse {
+        /// What was given.
+        filter: String,
+        /// Why.
+        #[source]
+        source: ParseError,
+    },
+    /// The subscriber is gone.
+    #[error("cannot change the log level")]
+    Reload(#[source] reload::Error),
+}
+
+/// Install the log for the whole process; to be called once, first thing.
+///
+/// # Errors
+/// `filter` is not a log filter.
+pub fn install(format: LogFormat, filter: &str) -> Result<LogLevel, Error> {
+    let (filter, handle) = reload::Layer::new(parse(filter)?);
+    let registry = tracing_subscriber::registry().with(filter);
+    match format {
+        LogFormat::Json => registry
+            .with(fmt::layer().json().flatten_event(true).with_current_span(false).with_span_list(false))
+            .init(),
+        LogFormat::Human => registry.with(fmt::layer().with_target(false)).init(),
+    }
+    Ok(LogLevel(handle))
+}
+
+impl LogLevel {
+    /// Use `filter` from now on.
+    ///
+    /// # Errors
+    /// It is not a log filter.
+    pub fn set(&self, filter: &str) -> Result<(), Error> {
+        self.0.reload(parse(filter)?).map_err(Error::Reload)
+    }
+}
+
+fn parse(filter: &str) -> Result<EnvFilter, Error> {
+    EnvFilter::try_new(filter).map_err(|source| Error::Parse { filter: filter.to_owned(), source })
+}

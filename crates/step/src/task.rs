@@ -1,0 +1,159 @@
+//! What a step is asked to do. The delegate makes a [`Task`] from the wire, the command line from its arguments.
+
+use std::path::PathBuf;
+use std::time::Duration;
+
+use secrecy::SecretString;
+
+/// One step to carry out on one release.
+#[derive(Clone, Debug)]
+pub struct Task {
+    /// Names this step run in the release record. Running the same id again resumes it.
+    pub id: String,
+    /// Counts the holders of the task; 0 for a local run.
+    pub epoch: u64,
+    /// The release it works on.
+    pub release: Release,
+    /// Who asked.
+    pub requested_by: RequestedBy,
+    /// How long the whole step may take.
+    pub timeout: Duration,
+    /// What to do.
+    pub action: Action,
+}
+
+/// A release: (namespace, name) is its identity.
+#[derive(Clone, Debug)]
+pub struct Release {
+    /// The infrastructure's namespace: where the record, the Lease and namespace-less objects live.
+    pub namespace: String,
+    /// Release name.
+    pub name: String,
+    /// Which service, environment and infrastructure it belongs to; empty for a local release.
+    pub owner: Owner,
+}
+
+/// What a release belongs to. A release name that belongs to another owner is refused, not shared.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Owner {
+    /// Service identifier.
+    pub service: String,
+    /// Environment identifier.
+    pub environment: String,
+    /// Infrastructure definition identifier.
+    pub infrastructure: String,
+}
+
+/// Who asked for a step, for policy and for the record.
+#[derive(Clone, Debug, Default)]
+pub struct RequestedBy {
+    /// Organisation identifier.
+    pub organisation: String,
+    /// Project identifier.
+    pub project: String,
+    /// The person or token.
+    pub user: String,
+    /// The pipeline execution; empty for a local run.
+    pub execution: String,
+}
+
+/// The kinds of step.
+#[derive(Clone, Debug)]
+pub enum Action {
+    /// Bring a set of objects to the cluster and wait until it is healthy.
+    RollingDeploy(RollingDeploy),
+    /// Bring the last good release back.
+    RollingRollback(RollingRollback),
+}
+
+/// Options of a rolling deployment.
+#[derive(Clone, Debug, Default)]
+pub struct RollingDeploy {
+    /// Manifest sources, in order; their documents form one set.
+    pub manifests: Vec<Source>,
+    /// Values files, in order; later ones win. Manifests are templates only when there is one or when they hold `{{`.
+    pub values: Vec<Source>,
+    /// Write without trying the whole set out first.
+    pub skip_dry_run: bool,
+    /// How ConfigMaps and Secrets are versioned.
+    pub versioning: Versioning,
+    /// Take over objects that carry another release's label.
+    pub adopt: bool,
+}
+
+/// How ConfigMaps and Secrets are versioned.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Versioning {
+    /// Equal content, equal name: no restart.
+    #[default]
+    ContentHash,
+    /// The release number is the suffix: a restart on each deployment.
+    ReleaseNumber,
+    /// Names stay as written.
+    Off,
+}
+
+/// Options of a rollback.
+#[derive(Clone, Debug, Default)]
+pub struct RollingRollback {
+    /// Which release to bring back.
+    pub target: Target,
+    /// Also remove volumes, claims and namespaces that the failed release added.
+    pub delete_storage: bool,
+}
+
+/// Which release a rollback brings back.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Target {
+    /// The last good one below the newest, when the newest is not good.
+    #[default]
+    LastGood,
+    /// The last good one below this failed number; nothing to do if the release never got that number.
+    Below(u64),
+    /// Exactly this number, also when the newest is good: recorded as a new release with that content.
+    Number(u64),
+}
+
+/// Where files come from.
+#[derive(Clone, Debug)]
+pub enum Source {
+    /// Files at hand.
+    Inline(Vec<File>),
+    /// A Git repository over HTTP(S).
+    Git(Git),
+    /// Files and folders on this machine (command line only).
+    Local(Vec<PathBuf>),
+}
+
+/// One file at hand.
+#[derive(Clone, Debug)]
+pub struct File {
+    /// Relative path, for messages.
+    pub path: String,
+    /// Content.
+    pub data: Vec<u8>,
+}
+
+/// Files of a Git repository.
+#[derive(Clone, Debug)]
+pub struct Git {
+    /// http or https, without credentials.
+    pub url: String,
+    /// User and password; `None`: anonymous.
+    pub credentials: Option<(String, SecretString)>,
+    /// What to fetch.
+    pub revision: Revision,
+    /// Files or folders.
+    pub paths: Vec<String>,
+}
+
+/// A revision of a repository.
+#[derive(Clone, Debug)]
+pub enum Revision {
+    /// Head of a branch.
+    Branch(String),
+    /// A commit by its full hash.
+    Commit(String),
+    /// A tag.
+    Tag(String),
+}

@@ -1,0 +1,139 @@
+# shared by demo.sh and demo-clean.sh; sourced
+export SORTIE_CACHE=${SORTIE_CACHE:-${XDG_CACHE_HOME:-$HOME/.cache}/sortie}
+SYSTEM=${SYSTEM:-sortie}
+TARGET=${TARGET:-sortie-demo}
+CLUSTER_NAME=demo
+STATE=$SORTIE_CACHE/demo
+export SORTIE_CONFIG_DIR=$STATE/config
+OWN_CLUSTER=${KUBECONFIG:+no}; OWN_CLUSTER=${OWN_CLUSTER:-yes}
+BACKGROUND=()
+trap 'for pid in "${BACKGROUND[@]}"; do kill "$pid" 2>/dev/null || true; done' EXIT
+
+bold() { if [ -t 1 ] && [ -z "${NO_COLOR:-}" ]; then printf '\033[1m%s\033[0m\n' "$*"; else printf '%s\n' "$*"; fi; }
+step() { echo; bold "== $* (at $SECONDS s)"; }
+say() { printf '   %s\n' "$*"; }
+run() { printf '   $ %s\n' "$*"; "$@"; }
+fail() { printf 'demo: %s\n' "$*" >&2; exit 1; }
+target_dir() { echo "${CARGO_TARGET_DIR:-$PWD/target}"; }
+
+# Within two seconds: what is missing on this machine, and how long the whole will take.
+preflight() {
+  local missing=() tool
+  local tools=(cargo go jq curl buildah mmdebstrap strip)
+  [ "$OWN_CLUSTER" = no ] || tools+=(containerd runc nft conntrack ip nsenter ctr)
+  for tool in "${tools[@]}"; do command -v "$tool" >/dev/null || [ -x "/usr/sbin/$tool" ] || missing+=("$tool"); done
+  [ "$OWN_CLUSTER" = no ] || [ -d /usr/lib/cni ] || missing+=("the CNI plugins in /usr/lib/cni")
+  if [ ${#missing[@]} -gt 0 ]; then
+    printf 'demo: missing on this machine: %s\n' "${missing[*]}" >&2
+    echo 'demo: on Debian: apt-get install buildah mmdebstrap binutils containerd runc containernetworking-plugins nftables conntrack iproute2 jq curl' >&2
+    exit 1
+  fi
+  if [ "$OWN_CLUSTER" = yes ]; then
+    [ "$(id -u)" -eq 0 ] || fail "an own cluster needs root (namespaces, mounts); run as root, or set KUBECONFIG and IMAGE_PREFIX"
+    say "cluster: an own one on this machine"
+  else
+    [ -n "${IMAGE_PREFIX:-}" ] || fail "KUBECONFIG is set, so IMAGE_PREFIX must say where images can be pushed to, such as registry.example.com/me"
+    say "cluster: the one of KUBECONFIG=$KUBECONFIG; only the namespaces $SYSTEM and $TARGET are touched"
+  fi
+  if [ -x "$SORTIE_CACHE/bin/kubelet" ] && [ -d "$(target_dir)/debug" ]; then
+    say "time to expect: about 2 minutes (tools and programs are built already)"
+  else
+    say "time to expect: about 25 minutes the first time on 2 cores (Kubernetes itself is built), 2 minutes after that"
+  fi
+  mkdir -p "$STATE" "$SORTIE_CONFIG_DIR"
+}
+
+prepare_cluster() {
+  [ "$OWN_CLUSTER" = yes ] || return 0
+  tests/cluster/build-tools.sh
+  sortie-cluster up --name "$CLUSTER_NAME" | sed 's/^/   /'
+  KUBECONFIG=$(sortie-cluster kubeconfig --name "$CLUSTER_NAME")
+  export KUBECONFIG
+}
+
+prepare_images() {
+  local archive reference
+  if [ "$OWN_CLUSTER" = yes ]; then
+    mapfile -t references < <(sortie-cluster load-image --name "$CLUSTER_NAME" server delegate sample-v1 sample-v2 sample-v3)
+  else
+    fail_unless_pushable
+    mapfile -t references < <(sortie-cluster images --push "$IMAGE_PREFIX" server delegate sample-v1 sample-v2 sample-v3)
+  fi
+  for reference in "${references[@]}"; do
+    case $reference in
+      *sortie-server:*) SERVER_IMAGE=$reference ;;
+      *sortie-delegate:*) DELEGATE_IMAGE=$reference ;;
+      *sortie-sample:v1) SAMPLE_REPOSITORY=${reference%:v1} ;;
+    esac
+  done
+  say "images: $SERVER_IMAGE $DELEGATE_IMAGE $SAMPLE_REPOSITORY:{v1,v2,v3}"
+}
+
+make_namespace() {
+  kubectl create namespace "$1" --dry-run=client -o yaml | kubectl apply -f - >/dev/null
+  kubectl label --overwrite namespace "$1" pod-security.kubernetes.io/enforce=restricted sortie.dev/demo=true >/dev/null
+}
+
+# A node of our own has no provisioner: one local volume for the control plane.
+prepare_storage() {
+  [ "$OWN_CLUSTER" = yes ] || return 0
+  STORAGE_CLASS=demo-local
+  local path=$STATE/volume
+  mkdir -p "$path"; chmod 0777 "$path"
+  kubectl apply -f - >/dev/null <<X
+apiVersion: storage.k8s.io/v1
+kind: StorageClass
+metadata: {name: $STORAGE_CLASS}
+provisioner: kubernetes.io/no-provisioner
+volumeBindingMode: WaitForFirstConsumer
+---
+apiVersion: v1
+kind: PersistentVolume
+metadata: {name: sortie-demo}
+spec:
+  capacity: {storage: 1Gi}
+  accessModes: [ReadWriteOnce]
+  persistentVolumeReclaimPolicy: Retain
+  storageClassName: $STORAGE_CLASS
+  local: {path: $path}
+  nodeAffinity: {required: {nodeSelectorTerms: [{matchExpressions: [{key: kubernetes.io/os, operator: In, values: [linux]}]}]}}
+X
+}
+
+# A port of the control plane on loopback, for as long as the demo runs.
+forward_web() {
+  local log=$STATE/port-forward.log
+  : >"$log"
+  kubectl -n "$SYSTEM" port-forward service/sortie-server :8080 >"$log" 2>&1 &
+  BACKGROUND+=($!)
+  for _ in $(seq 100); do
+    WEB_PORT=$(sed -n 's/^Forwarding from 127.0.0.1:\([0-9]*\) .*/\1/p' "$log")
+    [ -n "$WEB_PORT" ] && return 0
+    read -rt 0.1 <> <(:) || :
+  done
+  fail "kubectl port-forward did not start: $(cat "$log")"
+}
+
+# The first admin token is printed once; the demo keeps it beside its state.
+login() {
+  if [ ! -s "$STATE/token" ]; then
+    (umask 077 && kubectl -n "$SYSTEM" logs deployment/sortie-server | sed -n 's/.*admin token: *\([^ "]*\).*/\1/p' | head -n 1 >"$STATE/token")
+  fi
+  [ -s "$STATE/token" ] || fail "no admin token in the log of the control plane"
+  sortie login "http://127.0.0.1:$WEB_PORT" <"$STATE/token"
+}
+
+# A client inside the cluster that opens one connection per request, until it is told to stop.
+start_traffic() {
+  sortie-cluster traffic --name "$CLUSTER_NAME" --namespace "$TARGET" --service hello --stop-file "$STATE/traffic.stop" --report "$STATE/traffic.json" &
+  TRAFFIC=$!
+  BACKGROUND+=("$TRAFFIC")
+}
+
+stop_traffic() {
+  touch "$STATE/traffic.stop"
+  wait "$TRAFFIC" || fail "the traffic client failed"
+  rm -f "$STATE/traffic.stop"
+  say "requests: $(jq -c . "$STATE/traffic.json")"
+  [ "$(jq .failed "$STATE/traffic.json")" -eq 0 ] || fail "requests failed during the rollout"
+}
