@@ -79,10 +79,6 @@ impl Entity {
 
 /// The typed content of an entity.
 #[derive(Clone, Debug)]
-#[expect(
-    clippy::large_enum_variant,
-    reason = "entities are few and always behind a cache"
-)]
 pub enum EntitySpec {
     /// `connector:`
     Connector(Connector),

@@ -1,5 +1,6 @@
 //! Expressions inside scalars: their syntax, the secrets they name, and their place in the file.
 
+use crate::path;
 use crate::position::Position;
 use crate::reference::EntityRef;
 use crate::yaml::Node;
@@ -11,10 +12,34 @@ pub(crate) struct Fault {
     pub(crate) message: String,
 }
 
-/// Checks that every `<+` of a text has its `>`.
+/// Checks the syntax of all expressions of a text; yields the secrets that they name outright, as in
+/// `<+secrets.getValue("account.db_password")>`, with the byte of the text where each is named.
 pub(crate) fn check(text: &str) -> Result<Vec<(usize, EntityRef)>, Fault> {
-    let _ = text;
-    Ok(Vec::new())
+    let references = sortie_expression::references(text).map_err(|error| Fault {
+        offset: error.offset,
+        message: format!("{error} ({})", error.code()),
+    })?;
+    let mut secrets = Vec::new();
+    for reference in references {
+        let reads =
+            reference.path == ["secrets"] && reference.function.as_deref() == Some("getValue");
+        let (true, Some(name)) = (reads, reference.argument) else {
+            continue;
+        };
+        match EntityRef::parse(&name) {
+            Some(target) => secrets.push((reference.span.start, target)),
+            None => {
+                return Err(Fault {
+                    offset: reference.span.start,
+                    message: format!(
+                        "`{}` cannot be the name of a secret; write `identifier`, `org.identifier` or `account.identifier`",
+                        path::clip(&name)
+                    ),
+                });
+            }
+        }
+    }
+    Ok(secrets)
 }
 
 /// Maps a byte of a scalar's text to the file. Escapes, folding and indentation make the text of a
