@@ -195,11 +195,7 @@ impl Repository {
         }
         self.git(&self.bare, &["init", "-q", "--bare", "-b", MAIN])?;
         // As the large hosts do: any commit can be fetched, also without its files.
-        for setting in [
-            "uploadpack.allowAnySHA1InWant",
-            "uploadpack.allowFilter",
-            "http.receivepack",
-        ] {
+        for setting in ["uploadpack.allowAnySHA1InWant", "uploadpack.allowFilter"] {
             self.git(&self.bare, &["config", setting, "true"])?;
         }
         self.git(&self.work, &["init", "-q", "-b", MAIN])?;
@@ -416,9 +412,8 @@ http {{
       {backend}
       fastcgi_param REMOTE_USER $remote_user;
     }}
+    # git refuses pushes of unknown users by itself
     location ~ ^/public(/.*)$ {{
-      limit_except GET POST {{ deny all; }}
-      if ($request_uri ~ git-receive-pack) {{ return 403; }}
       {backend}
     }}
   }}

@@ -1,0 +1,277 @@
+//! The shared cluster is a real one: pods run, Services route, names resolve, images are pulled.
+
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
+
+use std::{net::Ipv4Addr, time::Duration};
+
+use k8s_openapi::api::{
+    apps::v1::Deployment,
+    core::v1::{Namespace, Pod, Service},
+};
+use kube::{
+    Api,
+    api::{ListParams, LogParams, Patch, PatchParams, PostParams},
+};
+use serde_json::json;
+use sortie_testkit::{Cluster, NamespaceOptions, Registry, TestNamespace, TrafficProbe, wait_for};
+
+const LIMIT: Duration = Duration::from_secs(90);
+
+fn deployment(image: &str, replicas: u32) -> Deployment {
+    let value = json!({
+        "metadata": {"name": "web"},
+        "spec": {
+            "replicas": replicas,
+            "selector": {"matchLabels": {"app": "web"}},
+            "strategy": {"rollingUpdate": {"maxUnavailable": 0, "maxSurge": 1}},
+            "template": {
+                "metadata": {"labels": {"app": "web"}},
+                "spec": {
+                    "securityContext": {"runAsNonRoot": true, "seccompProfile": {"type": "RuntimeDefault"}},
+                    "containers": [{
+                        "name": "web",
+                        "image": image,
+                        "imagePullPolicy": "IfNotPresent",
+                        "ports": [{"containerPort": 8080}],
+                        "readinessProbe": {"httpGet": {"path": "/ready", "port": 8080}, "periodSeconds": 1},
+                        "livenessProbe": {"httpGet": {"path": "/live", "port": 8080}},
+                        "securityContext": {
+                            "allowPrivilegeEscalation": false,
+                            "readOnlyRootFilesystem": true,
+                            "capabilities": {"drop": ["ALL"]},
+                        },
+                    }],
+                },
+            },
+        },
+    });
+    serde_json::from_value(value).unwrap()
+}
+
+async fn create_service(namespace: &TestNamespace) -> Ipv4Addr {
+    let value = json!({
+        "metadata": {"name": "web"},
+        "spec": {"selector": {"app": "web"}, "ports": [{"port": 80, "targetPort": 8080}]},
+    });
+    let services: Api<Service> = Api::namespaced(namespace.client(), namespace.name());
+    let service: Service = serde_json::from_value(value).unwrap();
+    let service = services
+        .create(&PostParams::default(), &service)
+        .await
+        .unwrap();
+    service.spec.unwrap().cluster_ip.unwrap().parse().unwrap()
+}
+
+/// The new version alone, all of it available, and the old pods' endpoints gone.
+fn is_rolled_out(deployment: Option<&Deployment>) -> bool {
+    let Some(Deployment {
+        metadata,
+        spec: Some(spec),
+        status: Some(status),
+        ..
+    }) = deployment
+    else {
+        return false;
+    };
+    let wanted = spec.replicas;
+    metadata.generation == status.observed_generation
+        && status.updated_replicas == wanted
+        && status.available_replicas == wanted
+        && status.replicas == wanted
+}
+
+#[tokio::test]
+async fn the_sample_rolls_without_a_failed_request_and_pods_resolve_names() {
+    let cluster = Cluster::shared().await.unwrap();
+    let (v1, v2) = (
+        cluster.image("sample-v1").await.unwrap(),
+        cluster.image("sample-v2").await.unwrap(),
+    );
+    let options = NamespaceOptions { restricted: true };
+    let namespace = cluster.namespace_with("rolls", options).await.unwrap();
+    let deployments: Api<Deployment> = Api::namespaced(namespace.client(), namespace.name());
+    let address = create_service(&namespace).await;
+    deployments
+        .create(&PostParams::default(), &deployment(&v1, 2))
+        .await
+        .unwrap();
+    wait_for(deployments.clone(), "web", LIMIT, is_rolled_out)
+        .await
+        .unwrap();
+
+    let mut probe = TrafficProbe::start(&cluster, address, 80).unwrap();
+    // The node's rules follow the endpoints: the first requests may come before them.
+    probe
+        .wait_for(LIMIT, |report| report.count("v1") >= 20)
+        .await
+        .unwrap();
+    let before = probe.report();
+    let patch =
+        json!({"spec": {"template": {"spec": {"containers": [{"name": "web", "image": v2}]}}}});
+    deployments
+        .patch("web", &PatchParams::default(), &Patch::Strategic(patch))
+        .await
+        .unwrap();
+    wait_for(deployments.clone(), "web", LIMIT, is_rolled_out)
+        .await
+        .unwrap();
+    let rolled = probe.report();
+    // The old pods are gone from the Service by now, or go within their drain.
+    let enough =
+        |report: &sortie_testkit::TrafficReport| report.count("v2") >= rolled.count("v2") + 200;
+    probe.wait_for(LIMIT, enough).await.unwrap();
+    let report = probe.stop().await.unwrap();
+    assert_eq!(report.failed, before.failed, "{report:?}");
+    assert!(
+        report.count("v1") >= 20 && report.count("v2") >= 200,
+        "{report:?}"
+    );
+
+    let reply = cluster
+        .request(address, 80, "GET", "/resolve?name=web")
+        .await
+        .unwrap();
+    assert_eq!(reply.status, 200, "{reply:?}");
+    assert_eq!(reply.body.trim().parse::<Ipv4Addr>().unwrap(), address);
+    let name = "/resolve?name=kubernetes.default.svc.cluster.local";
+    let reply = cluster.request(address, 80, "GET", name).await.unwrap();
+    assert!(reply.body.trim().ends_with(".0.1"), "{reply:?}");
+    let missing = cluster
+        .request(address, 80, "GET", "/resolve?name=nobody")
+        .await
+        .unwrap();
+    assert_eq!(missing.status, 502, "{missing:?}");
+    namespace.finish().await.unwrap();
+}
+
+#[tokio::test]
+async fn a_switched_off_pod_leaves_its_service() {
+    let cluster = Cluster::shared().await.unwrap();
+    let image = cluster.image("sample-v1").await.unwrap();
+    let namespace = cluster.namespace("switch").await.unwrap();
+    let deployments: Api<Deployment> = Api::namespaced(namespace.client(), namespace.name());
+    let address = create_service(&namespace).await;
+    deployments
+        .create(&PostParams::default(), &deployment(&image, 1))
+        .await
+        .unwrap();
+    wait_for(deployments.clone(), "web", LIMIT, is_rolled_out)
+        .await
+        .unwrap();
+    let mut probe = TrafficProbe::start(&cluster, address, 80).unwrap();
+    probe
+        .wait_for(LIMIT, |report| report.count("v1") > 0)
+        .await
+        .unwrap();
+    let off = cluster
+        .request(address, 80, "PUT", "/ready?on=false")
+        .await
+        .unwrap();
+    assert_eq!(off.status, 204);
+    let before = probe.report().failed;
+    probe
+        .wait_for(LIMIT, |report| report.failed > before)
+        .await
+        .unwrap();
+    probe.stop().await.unwrap();
+    namespace.finish().await.unwrap();
+}
+
+#[tokio::test]
+async fn the_broken_sample_says_why_it_ends() {
+    let cluster = Cluster::shared().await.unwrap();
+    let image = cluster.image("sample-v3").await.unwrap();
+    let namespace = cluster.namespace("broken").await.unwrap();
+    let deployments: Api<Deployment> = Api::namespaced(namespace.client(), namespace.name());
+    deployments
+        .create(&PostParams::default(), &deployment(&image, 1))
+        .await
+        .unwrap();
+    let has_pod = |deployment: Option<&Deployment>| {
+        deployment.and_then(|one| one.status.as_ref()?.unavailable_replicas) == Some(1)
+    };
+    wait_for(deployments, "web", LIMIT, has_pod).await.unwrap();
+    let pods: Api<Pod> = Api::namespaced(namespace.client(), namespace.name());
+    let listed = pods.list(&ListParams::default()).await.unwrap();
+    let name = listed.items[0].metadata.name.clone().unwrap();
+    let crashed = |pod: Option<&Pod>| {
+        let status = pod.and_then(|pod| pod.status.as_ref()?.container_statuses.as_ref()?.first());
+        let ended = status.and_then(|status| status.last_state.as_ref()?.terminated.as_ref());
+        ended.is_some_and(|ended| ended.exit_code == 1)
+    };
+    wait_for(pods.clone(), &name, LIMIT, crashed).await.unwrap();
+    let parameters = LogParams {
+        previous: true,
+        ..LogParams::default()
+    };
+    let log = pods.logs(&name, &parameters).await.unwrap();
+    assert_eq!(
+        log,
+        "sortie-sample v3: cannot open /data/settings.toml: No such file or directory\n"
+    );
+
+    let folder = namespace.collect_diagnostics().unwrap();
+    let saved = std::fs::read_to_string(folder.join(format!("pods/{name}.previous.log"))).unwrap();
+    assert!(saved.contains("cannot open /data/settings.toml"), "{saved}");
+    for file in [
+        "events.txt",
+        "objects.yaml",
+        "pods.txt",
+        "cluster/kubelet.log",
+    ] {
+        assert!(
+            folder.join(file).metadata().unwrap().len() > 0,
+            "{file} is empty"
+        );
+    }
+    std::fs::remove_dir_all(folder).unwrap();
+    namespace.finish().await.unwrap();
+}
+
+#[tokio::test]
+async fn nodes_pull_from_the_registry() {
+    let cluster = Cluster::shared().await.unwrap();
+    let image = cluster.image("sample-v1").await.unwrap();
+    let registry = Registry::of(&cluster).await.unwrap();
+    let namespace = cluster.namespace("pulls").await.unwrap();
+    let tag = namespace.name().rsplit('-').next().unwrap();
+    let pulled = registry
+        .push(&image, &format!("sample:{tag}"))
+        .await
+        .unwrap();
+    let deployments: Api<Deployment> = Api::namespaced(namespace.client(), namespace.name());
+    deployments
+        .create(&PostParams::default(), &deployment(&pulled, 1))
+        .await
+        .unwrap();
+    wait_for(deployments, "web", LIMIT, is_rolled_out)
+        .await
+        .unwrap();
+    namespace.finish().await.unwrap();
+}
+
+#[tokio::test]
+async fn a_namespace_goes_with_its_test_and_a_restricted_one_refuses_root() {
+    let cluster = Cluster::shared().await.unwrap();
+    let client = cluster.client().await.unwrap();
+    let namespaces: Api<Namespace> = Api::all(client);
+    let options = NamespaceOptions { restricted: true };
+    let namespace = cluster.namespace_with("goes", options).await.unwrap();
+    let name = namespace.name().to_owned();
+    let pods: Api<Pod> = Api::namespaced(namespace.client(), &name);
+    let privileged = json!({
+        "metadata": {"name": "root"},
+        "spec": {"containers": [{"name": "c", "image": "x", "securityContext": {"privileged": true}}]},
+    });
+    let pod: Pod = serde_json::from_value(privileged).unwrap();
+    let refused = pods.create(&PostParams::default(), &pod).await.unwrap_err();
+    assert!(
+        refused.to_string().contains("violates PodSecurity"),
+        "{refused}"
+    );
+    // Not finished, as in a test that returned early.
+    drop(namespace);
+    wait_for(namespaces, &name, LIMIT, |namespace| namespace.is_none())
+        .await
+        .unwrap();
+}
