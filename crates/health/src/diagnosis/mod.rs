@@ -1,0 +1,274 @@
+//! Finding out early that a workload will never get there.
+//!
+//! A [`Diagnostician`] is fed with [`Observation`]s of one workload: the object, the pods, the events, whenever one of
+//! them changes or [`Diagnostician::next_check`] comes due. It keeps, per symptom, when it was first seen, and says
+//! whether to go on ([`Diagnosis`]). Only pods of the *new* revision count: an old revision that fails is the reason
+//! for many a rollout, never its failure.
+
+mod activity;
+mod admission;
+mod budget;
+mod cause;
+mod container;
+mod event;
+mod image;
+mod pod;
+mod probe;
+mod revision;
+mod symptom;
+mod workload;
+
+use std::collections::BTreeMap;
+
+use jiff::{SignedDuration, Timestamp};
+use serde_json::Value;
+
+pub use budget::Budgets;
+pub use cause::{Cause, Class, Logs, ObjectName};
+
+pub(crate) use budget::after;
+
+use container::{Container, containers};
+use event::Events;
+use revision::{Revision, Workload};
+use symptom::{Key, Patience, Symptom};
+
+use crate::kinds::assess;
+use crate::read::{count, flag, text, uid};
+use crate::verdict::Status;
+
+/// What the cluster shows of one workload at one moment.
+#[derive(Clone, Copy, Debug)]
+pub struct Observation<'a> {
+    /// The Deployment, ReplicaSet, StatefulSet, DaemonSet, Job or Pod.
+    pub workload: &'a Value,
+    /// ReplicaSets of a Deployment; ControllerRevisions of a DaemonSet, if the caller has them. Others are ignored.
+    pub revisions: &'a [Value],
+    /// Pods in its namespace; those of other owners are ignored.
+    pub pods: &'a [Value],
+    /// Events (`v1` or `events.k8s.io/v1`) in its namespace; those about other objects are ignored.
+    pub events: &'a [Value],
+}
+
+/// What to make of it.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub enum Diagnosis {
+    /// Nothing is wrong.
+    Fine,
+    /// Something is worth saying and never a failure by itself.
+    Warning(Cause),
+    /// Something is wrong and will be a failure at `deadline`, unless it goes away.
+    Pending {
+        /// When it was first seen.
+        since: Timestamp,
+        /// When it becomes a failure.
+        deadline: Timestamp,
+        /// What is wrong.
+        cause: Cause,
+    },
+    /// The workload will not get there.
+    Fatal(Cause),
+}
+
+/// Whether the write before the wait has changed the workload.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Change {
+    /// It has: a pod of the new revision that already crash-loops when first seen has done so in this rollout.
+    Changed,
+    /// It was as wished already: a pod that crash-loops when first seen may be about to recover, because what it
+    /// missed is there now. One more crash decides.
+    Unchanged,
+}
+
+/// The budgets of one workload's rollout. Not persisted: after a restart the budgets begin anew.
+#[derive(Clone, Debug)]
+pub struct Diagnostician {
+    budgets: Budgets,
+    change: Change,
+    since: BTreeMap<Key, Timestamp>,
+    /// Restarts of each container (pod UID, name) that do not count.
+    restarts_before: BTreeMap<(String, String), i64>,
+    deadline: Option<Timestamp>,
+}
+
+/// Can a [`Diagnostician`] say anything about objects of this kind?
+#[must_use]
+pub fn covers(object: &Value) -> bool {
+    Workload::of(object).is_some()
+}
+
+// === impl Diagnostician ===
+
+impl Diagnostician {
+    /// One for one rollout of one workload.
+    #[must_use]
+    pub const fn new(budgets: Budgets, change: Change) -> Self {
+        Self {
+            budgets,
+            change,
+            since: BTreeMap::new(),
+            restarts_before: BTreeMap::new(),
+            deadline: None,
+        }
+    }
+
+    /// Looks at the workload. The caller makes sure that `observation.workload` was read at or after its own write
+    /// (see [`Written`](crate::Written)). `now` never goes backwards.
+    pub fn observe(&mut self, observation: &Observation<'_>, now: Timestamp) -> Diagnosis {
+        self.deadline = None;
+        let object = observation.workload;
+        let Some(kind) = Workload::of(object) else {
+            return Diagnosis::Fine;
+        };
+        if matches!(assess(object).status, Status::Healthy | Status::Suspended) {
+            self.since.clear();
+            return Diagnosis::Fine;
+        }
+        let revision = Revision::of(kind, observation);
+        let events = Events::index(observation.events);
+        let mut symptoms = self.symptoms(kind, object, &revision, &events);
+        if let Some(cause) = workload::ended(kind, object, &revision, &symptoms) {
+            return Diagnosis::Fatal(cause);
+        }
+        if workload::all_ready(kind, object, &revision) {
+            self.since.clear();
+            return Diagnosis::Fine;
+        }
+        let overdue = workload::overdue(kind, object, &symptoms);
+        let still = activity::symptom(kind, object, &revision, &events, &self.budgets, &symptoms);
+        symptoms.extend(overdue.into_iter().chain(still));
+        self.judge(symptoms, now)
+    }
+
+    /// When to look again even though nothing has changed: the next deadline of a symptom. `now` if it has passed.
+    /// One timer at this moment replaces polling.
+    #[must_use]
+    pub fn next_check(&self, now: Timestamp) -> Option<Timestamp> {
+        self.deadline.map(|deadline| deadline.max(now))
+    }
+
+    /// All that is wrong with the pods of the new revision and with their creation.
+    fn symptoms(
+        &mut self,
+        kind: Workload,
+        object: &Value,
+        revision: &Revision<'_>,
+        events: &Events<'_>,
+    ) -> Vec<Symptom> {
+        let mut symptoms = Vec::new();
+        let mut seen = BTreeMap::new();
+        let unready = revision
+            .pods
+            .iter()
+            .filter(|pod| text(pod, "/status/phase") == Some("Running") && !pod::is_ready(pod))
+            .count();
+        let failures_allowed = i32::try_from(revision.pods.len() / unready.max(1))
+            .unwrap_or(1)
+            .max(1);
+        for &pod in &revision.pods {
+            let ended = matches!(text(pod, "/status/phase"), Some("Failed" | "Succeeded"));
+            if ended || pod::was_evicted(pod) {
+                continue;
+            }
+            symptoms.extend(pod::symptom(object, pod, events, &self.budgets));
+            for (status, is_init) in containers(pod) {
+                let key = (
+                    uid(pod).unwrap_or("").to_owned(),
+                    text(status, "/name").unwrap_or("?").to_owned(),
+                );
+                let restarts_before = self.restarts_before(&key, status);
+                let container = Container {
+                    workload: object,
+                    pod,
+                    status,
+                    is_init,
+                    events,
+                    budgets: &self.budgets,
+                    restarts_before,
+                    failures_allowed,
+                    of_job: kind == Workload::Job,
+                };
+                symptoms.extend(container.symptom());
+                seen.insert(key, restarts_before);
+            }
+        }
+        self.restarts_before = seen;
+        symptoms.extend(admission::symptom(
+            kind,
+            object,
+            revision,
+            events,
+            &self.budgets,
+        ));
+        if kind == Workload::StatefulSet {
+            symptoms.extend(workload::stuck(object, revision));
+        }
+        symptoms
+    }
+
+    /// A container that is ready when first seen has earned its restarts before; so has one that nothing was
+    /// changed about.
+    fn restarts_before(&self, key: &(String, String), status: &Value) -> i64 {
+        self.restarts_before.get(key).copied().unwrap_or_else(|| {
+            if flag(status, "/ready") || self.change == Change::Unchanged {
+                count(status, "/restartCount")
+            } else {
+                0
+            }
+        })
+    }
+
+    /// Runs the clocks of all symptoms and picks what to say.
+    fn judge(&mut self, mut symptoms: Vec<Symptom>, now: Timestamp) -> Diagnosis {
+        symptoms.sort_by(|a, b| {
+            (a.key.class, &a.cause.pod, &a.key).cmp(&(b.key.class, &b.cause.pod, &b.key))
+        });
+        let before = std::mem::take(&mut self.since);
+        let mut pending: Option<(Timestamp, Timestamp, Cause)> = None;
+        let mut warning = None;
+        let mut fatal = None;
+        for Symptom {
+            key,
+            patience,
+            cause,
+        } in symptoms
+        {
+            let since = before.get(&key).copied().unwrap_or(now);
+            self.since.insert(key, since);
+            let deadline = match patience {
+                Patience::Endless => {
+                    warning.get_or_insert(cause);
+                    continue;
+                }
+                Patience::Over => now,
+                Patience::For(duration) => after(since, duration.max(SignedDuration::ZERO)),
+            };
+            if deadline <= now {
+                fatal.get_or_insert(cause);
+                continue;
+            }
+            self.deadline = Some(
+                self.deadline
+                    .map_or(deadline, |soonest| soonest.min(deadline)),
+            );
+            // That nothing has changed for a while is only worth saying when it ends the wait.
+            if cause.class != Class::NoActivity
+                && pending
+                    .as_ref()
+                    .is_none_or(|(_, soonest, _)| deadline < *soonest)
+            {
+                pending = Some((since, deadline, cause));
+            }
+        }
+        match (fatal, pending, warning) {
+            (Some(cause), _, _) => Diagnosis::Fatal(cause),
+            (None, Some((since, deadline, cause)), _) => Diagnosis::Pending {
+                since,
+                deadline,
+                cause,
+            },
+            (None, None, Some(cause)) => Diagnosis::Warning(cause),
+            (None, None, None) => Diagnosis::Fine,
+        }
+    }
+}

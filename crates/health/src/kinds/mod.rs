@@ -1,0 +1,149 @@
+//! The rules per kind: one file per family, chosen here.
+
+mod autoscaling;
+mod batch;
+mod conventions;
+mod core;
+mod deployment;
+mod extension;
+mod network;
+pub(crate) mod pod;
+mod stateful;
+
+use serde_json::Value;
+
+use crate::line;
+use crate::read;
+use crate::verdict::{Status, Verdict};
+
+pub use network::selects;
+pub(crate) use stateful::beyond_partition;
+
+/// When a StorageClass binds a claim to a volume (its `volumeBindingMode`).
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum VolumeBinding {
+    /// As soon as the claim exists.
+    Immediate,
+    /// When the first pod that mounts the claim is scheduled.
+    WaitForFirstConsumer,
+}
+
+/// What the caller knows that the object itself does not say. The default knows nothing and wants no more than what
+/// every cluster can give.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct Facts {
+    /// Binding mode of a claim's class, if known.
+    pub volume_binding: Option<VolumeBinding>,
+    /// Whether a pod template of the set mounts the claim, if known.
+    pub claim_is_mounted: Option<bool>,
+    /// How many pods (or pod templates) of the set the Service selects, if known.
+    pub pods_selected: Option<usize>,
+    /// Whether a Service of type LoadBalancer needs an address to be healthy. Default: it does.
+    pub load_balancer_address_wanted: bool,
+    /// Whether an Ingress needs an address to be healthy. Default: it does not, since not every controller writes one.
+    pub ingress_address_wanted: bool,
+}
+
+impl Default for Facts {
+    fn default() -> Self {
+        Self {
+            volume_binding: None,
+            claim_is_mounted: None,
+            pods_selected: None,
+            load_balancer_address_wanted: true,
+            ingress_address_wanted: false,
+        }
+    }
+}
+
+/// Health of an object as the cluster shows it. `Value::Null` is an object that does not exist.
+///
+/// Every kind climbs the same ladder before the rules of its own: being deleted is Progressing, and so is a
+/// generation that the controller has not observed yet.
+#[must_use]
+pub fn assess(object: &Value) -> Verdict {
+    assess_with(object, &Facts::default())
+}
+
+/// [`assess`] with what the caller knows from elsewhere.
+#[must_use]
+pub fn assess_with(object: &Value, facts: &Facts) -> Verdict {
+    if object.is_null() {
+        return Verdict::missing();
+    }
+    if !object.is_object() || read::kind(object).is_empty() {
+        return Verdict::new(Status::Unknown, "not a Kubernetes object: it has no kind");
+    }
+    if read::deleting(object) {
+        return being_deleted(object);
+    }
+    if let Some(unobserved) = unobserved(object) {
+        return unobserved;
+    }
+    match (read::group(object), read::kind(object)) {
+        ("apps", "Deployment") => deployment::deployment(object),
+        ("apps", "ReplicaSet") => deployment::replica_set(object),
+        ("", "ReplicationController") => deployment::replica_set(object),
+        ("apps", "StatefulSet") => stateful::stateful_set(object),
+        ("apps", "DaemonSet") => stateful::daemon_set(object),
+        ("batch", "Job") => batch::job(object),
+        ("batch", "CronJob") => batch::cron_job(object),
+        ("", "Pod") => pod::pod(object),
+        ("", "Service") => network::service(object, facts),
+        ("networking.k8s.io" | "extensions", "Ingress") => network::ingress(object, facts),
+        ("", "PersistentVolumeClaim") => core::claim(object, facts),
+        ("", "PersistentVolume") => core::volume(object),
+        ("", "Namespace") => core::namespace(object),
+        ("apiextensions.k8s.io", "CustomResourceDefinition") => extension::definition(object),
+        ("apiregistration.k8s.io", "APIService") => extension::api_service(object),
+        ("autoscaling", "HorizontalPodAutoscaler") => autoscaling::horizontal(object),
+        ("policy", "PodDisruptionBudget") => autoscaling::disruption_budget(object),
+        _ => conventions::general(object),
+    }
+}
+
+/// Being deleted, and what holds it back.
+fn being_deleted(object: &Value) -> Verdict {
+    let finalizers: Vec<&str> = read::list(object, "/metadata/finalizers")
+        .iter()
+        .filter_map(Value::as_str)
+        .collect();
+    if finalizers.is_empty() {
+        return Verdict::progressing("is being deleted");
+    }
+    Verdict::progressing(format!(
+        "is being deleted, waiting for {}",
+        finalizers.join(", ")
+    ))
+}
+
+/// Progressing while `status.observedGeneration` is behind `metadata.generation`.
+fn unobserved(object: &Value) -> Option<Verdict> {
+    let generation = read::int(object, "/metadata/generation")?;
+    let observed = read::int(object, "/status/observedGeneration")?;
+    (observed < generation).then(|| {
+        Verdict::progressing(format!(
+            "the controller has not seen the latest change yet (generation {generation}, seen {observed})"
+        ))
+    })
+}
+
+/// The controllers of these kinds always write `observedGeneration`: without it nothing has been looked at.
+fn unreported(object: &Value) -> Option<Verdict> {
+    let looked_at = read::has(object, "/status/observedGeneration")
+        || (!read::has(object, "/metadata/generation") && read::has(object, "/status"));
+    (!looked_at).then(|| Verdict::progressing("the controller has not reported a status yet"))
+}
+
+/// "scaled to zero" once nothing is left.
+fn scaled_to_zero(left: i64) -> Verdict {
+    if left > 0 {
+        Verdict::progressing(format!(
+            "scaling to zero: {left} replica{} {} left",
+            if left == 1 { "" } else { "s" },
+            line::are(left)
+        ))
+    } else {
+        Verdict::healthy("scaled to zero")
+    }
+}

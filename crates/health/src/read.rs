@@ -1,0 +1,139 @@
+//! Reading fields of untyped objects: absent, of another type, and hostile values are all "not there".
+
+use jiff::Timestamp;
+use serde_json::Value;
+
+/// Text at a JSON pointer; empty text counts as absent, as Kubernetes leaves out empty fields.
+pub(crate) fn text<'a>(object: &'a Value, pointer: &str) -> Option<&'a str> {
+    object
+        .pointer(pointer)
+        .and_then(Value::as_str)
+        .filter(|text| !text.is_empty())
+}
+
+/// Whole number at a JSON pointer.
+pub(crate) fn int(object: &Value, pointer: &str) -> Option<i64> {
+    object.pointer(pointer).and_then(Value::as_i64)
+}
+
+/// A count at a JSON pointer: absent means zero, as in Kubernetes statuses.
+pub(crate) fn count(object: &Value, pointer: &str) -> i64 {
+    int(object, pointer).unwrap_or(0)
+}
+
+/// Truth at a JSON pointer; absent means false.
+pub(crate) fn flag(object: &Value, pointer: &str) -> bool {
+    object
+        .pointer(pointer)
+        .and_then(Value::as_bool)
+        .unwrap_or(false)
+}
+
+/// Elements of the array at a JSON pointer, none if there is no array.
+pub(crate) fn list<'a>(object: &'a Value, pointer: &str) -> &'a [Value] {
+    object
+        .pointer(pointer)
+        .and_then(Value::as_array)
+        .map_or(&[], Vec::as_slice)
+}
+
+/// Is there anything at the JSON pointer?
+pub(crate) fn has(object: &Value, pointer: &str) -> bool {
+    object
+        .pointer(pointer)
+        .is_some_and(|value| !value.is_null())
+}
+
+/// RFC 3339 time at a JSON pointer.
+pub(crate) fn time(object: &Value, pointer: &str) -> Option<Timestamp> {
+    text(object, pointer)?.parse().ok()
+}
+
+/// A member whose key may hold slashes or dots, such as a label or annotation, of the map at `pointer`.
+pub(crate) fn member<'a>(object: &'a Value, pointer: &str, key: &str) -> Option<&'a str> {
+    object.pointer(pointer)?.get(key)?.as_str()
+}
+
+/// The name of the object.
+pub(crate) fn name(object: &Value) -> &str {
+    text(object, "/metadata/name").unwrap_or("?")
+}
+
+/// The kind of the object.
+pub(crate) fn kind(object: &Value) -> &str {
+    text(object, "/kind").unwrap_or("")
+}
+
+/// The UID of the object.
+pub(crate) fn uid(object: &Value) -> Option<&str> {
+    text(object, "/metadata/uid")
+}
+
+/// API group of the object, empty for the core group.
+pub(crate) fn group(object: &Value) -> &str {
+    text(object, "/apiVersion")
+        .and_then(|version| version.split_once('/'))
+        .map_or("", |(group, _)| group)
+}
+
+/// Is the object being deleted?
+pub(crate) fn deleting(object: &Value) -> bool {
+    has(object, "/metadata/deletionTimestamp")
+}
+
+/// Is `owner` (by UID) the controller of `object`, or at least one of its owners?
+pub(crate) fn owned_by(object: &Value, owner: &str) -> bool {
+    list(object, "/metadata/ownerReferences")
+        .iter()
+        .any(|reference| text(reference, "/uid") == Some(owner))
+}
+
+/// One entry of `status.conditions`.
+#[derive(Clone, Copy)]
+pub(crate) struct Condition<'a>(&'a Value);
+
+/// The condition of that type, unless it was written for an older generation than the object has.
+pub(crate) fn condition<'a>(object: &'a Value, kind: &str) -> Option<Condition<'a>> {
+    let generation = int(object, "/metadata/generation").unwrap_or(0);
+    list(object, "/status/conditions")
+        .iter()
+        .find(|entry| text(entry, "/type") == Some(kind))
+        .filter(|entry| {
+            int(entry, "/observedGeneration").is_none_or(|observed| observed >= generation)
+        })
+        .map(Condition)
+}
+
+impl<'a> Condition<'a> {
+    pub(crate) fn is_true(self) -> bool {
+        text(self.0, "/status") == Some("True")
+    }
+
+    pub(crate) fn is_false(self) -> bool {
+        text(self.0, "/status") == Some("False")
+    }
+
+    pub(crate) fn reason(self) -> &'a str {
+        text(self.0, "/reason").unwrap_or("")
+    }
+
+    pub(crate) fn message(self) -> &'a str {
+        text(self.0, "/message").unwrap_or("")
+    }
+
+    /// "Reason: message", or whichever of the two there is, or the condition's type.
+    pub(crate) fn explain(self) -> String {
+        match (self.reason(), self.message()) {
+            ("", "") => {
+                let state = text(self.0, "/status").unwrap_or("Unknown");
+                format!(
+                    "condition {} is {state}",
+                    text(self.0, "/type").unwrap_or("?")
+                )
+            }
+            ("", message) => message.to_owned(),
+            (reason, "") => reason.to_owned(),
+            (reason, message) => format!("{reason}: {message}"),
+        }
+    }
+}
