@@ -111,9 +111,10 @@ image() {
   [ -e "$IMAGES/$name.tar" ] && [ "$(cat "$IMAGES/$name.key" 2>/dev/null)" = "$key" ] && return
   while read -r argument; do build+=(--build-arg "$argument"); done <"$WORK/$name.arguments"
   # Times of the epoch: the same content gives the same layers.
-  buildah bud -q --isolation chroot --timestamp 0 "${build[@]}" -t "localhost/sortie-$name" -f "$dir/Dockerfile" "$dir" >/dev/null
+  buildah bud -q --isolation chroot --timestamp 0 "${build[@]}" -t "$ref" -f "$dir/Dockerfile" "$dir" >/dev/null
   rm -f "$IMAGES/$name.new"
-  buildah push -q "localhost/sortie-$name" "docker-archive:$IMAGES/$name.new:$ref"
+  buildah push -q "$ref" "docker-archive:$IMAGES/$name.new:$ref"
+  buildah rmi "$ref" >/dev/null # the archive is what counts; only bases stay in the store
   rm -f "$IMAGES/$name.key"
   mv "$IMAGES/$name.new" "$IMAGES/$name.tar"
   echo "$ref" >"$IMAGES/$name.ref"
@@ -138,4 +139,3 @@ mkdir -p "$IMAGES" "$CACHE/buildah"
 exec 9>"$IMAGES/.lock"; flock 9
 WORK=$(mktemp -d "$CACHE/buildah/context.XXXXXX"); trap 'rm -rf "$WORK"' EXIT
 for name in "${names[@]}"; do image "$name"; done
-buildah rmi --prune -f >/dev/null 2>&1 || true # layers of replaced builds

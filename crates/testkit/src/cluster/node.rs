@@ -152,6 +152,8 @@ imageGCHighThresholdPercent: 100
 evictionHard: {{memory.available: 100Mi, nodefs.available: 1%}}
 enforceNodeAllocatable: [pods]
 serializeImagePulls: false
+# An imported image stays usable when the same content was pulled under another name.
+imagePullCredentialsVerificationPolicy: NeverVerify
 ",
             socket = Self::containerd_socket(self.cluster).display(),
             ca = pki.join("ca.crt").display(),
