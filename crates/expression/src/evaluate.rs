@@ -11,7 +11,7 @@ use crate::run::{Frame, Run};
 use crate::syntax::{Expr, Fragment, Kind, Operator, Span};
 
 /// Operands inside operands, over all nested expressions and values: bounds the stack.
-const FRAMES: usize = 150;
+const FRAMES: usize = 80;
 
 impl Run<'_> {
     pub(crate) fn eval(&mut self, frame: Frame<'_>, expr: &Expr) -> Result<Operand, Stop> {
@@ -21,7 +21,13 @@ impl Run<'_> {
             return Err(Error::at(frame.text, expr.span.start, Reason::Nesting, message).into());
         }
         self.frames += 1;
-        let result = self.kind(frame, expr);
+        // The kinds that nest most have no part in the large frame of `kind`.
+        let result = match &expr.kind {
+            Kind::Block(index) => self.block(frame, *index),
+            Kind::Chain { first, rest } => self.chain(frame, expr, first, rest),
+            Kind::Name(name) => self.postfix(frame, &expr.span, Some(name), None, &[]),
+            _ => self.kind(frame, expr),
+        };
         self.frames -= 1;
         result
     }
@@ -34,8 +40,6 @@ impl Run<'_> {
         let value = match &expr.kind {
             Kind::Literal(value) => value.clone(),
             Kind::Text(fragments) => Value::String(self.fragments(frame, &expr.span, fragments)?),
-            Kind::Block(index) => return self.block(frame, *index),
-            Kind::Name(name) => return self.postfix(frame, &expr.span, Some(name), None, &[]),
             Kind::Postfix { base, steps } => {
                 let (name, base) = match &base.kind {
                     Kind::Name(name) => (Some(name.as_slice()), None),
@@ -71,7 +75,6 @@ impl Run<'_> {
                 self.guard(frame, &inner.span, &value)?;
                 compare::size(&value).map_err(type_error(frame, &inner.span))?
             }
-            Kind::Chain { first, rest } => return self.chain(frame, expr, first, rest),
             Kind::And(parts) => {
                 let mut all = true;
                 for part in parts {
@@ -98,6 +101,7 @@ impl Run<'_> {
                 };
                 return self.eval(frame, chosen);
             }
+            Kind::Block(_) | Kind::Chain { .. } | Kind::Name(_) => return self.eval(frame, expr),
             Kind::Default { value, otherwise } => match self.eval(frame, value)? {
                 Operand::Value(value) if self.is_secret(&value) || compare::is_set(&value) => value,
                 _ => return self.eval(frame, otherwise),

@@ -12,7 +12,7 @@ use crate::parse;
 use crate::syntax::{Block, Code, Fragment, Operator, Span, Template};
 
 /// How far ahead the end of an expression is searched when a `>` may be an operator, in bytes.
-const LOOK_AHEAD: usize = 2048;
+const LOOK_AHEAD: usize = 512;
 
 #[derive(Debug, Clone, PartialEq)]
 pub(crate) enum Token {
