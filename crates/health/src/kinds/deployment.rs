@@ -29,7 +29,8 @@ pub(super) fn deployment(object: &Value) -> Verdict {
         return scaled_to_zero(replicas);
     }
     let refused = condition(object, "ReplicaFailure").filter(|failure| failure.is_true());
-    let message = if updated < desired {
+    let message = if updated < desired || replicas < desired {
+        let updated = updated.min(replicas);
         format!(
             "{} {} updated",
             of(updated, desired, "replica"),
