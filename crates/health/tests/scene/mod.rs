@@ -83,7 +83,7 @@ impl Scene {
 fn workload(api_version: &str, kind: &str, replicas: i64) -> Value {
     json!({"apiVersion": api_version, "kind": kind,
         "metadata": {"name": "web", "namespace": "shop", "uid": "workload", "generation": 7},
-        "spec": {"replicas": replicas}, "status": {"observedGeneration": 7, "updatedReplicas": 1}})
+        "spec": {"replicas": replicas}, "status": {"observedGeneration": 7, "replicas": 1, "updatedReplicas": 1}})
 }
 
 /// A pod of the new revision; its UID is its name.
