@@ -3,7 +3,7 @@
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, missing_docs)]
 
 use proptest::prelude::*;
-use serde_json::json;
+use serde_json::{Value, json};
 use sortie_expression::{Evaluator, JsonContext, SecretMarker, references};
 
 /// Pieces that make interesting texts when they are put together at random.
@@ -82,12 +82,11 @@ fn evaluate(text: &str) {
     if let Err(error) = &result {
         assert!(error.offset <= text.len() && error.line >= 1 && error.column >= 1);
     }
-    let _ = evaluator.typed(text);
-    let _ = evaluator.condition(text);
-    let _ = evaluator
-        .clone()
-        .keep_deferred()
-        .tree(&json!([text, {"k": text}]));
+    if let Ok(Value::Bool(truth)) = evaluator.typed(text) {
+        assert_eq!(evaluator.condition(text), Ok(truth));
+    }
+    let tree = evaluator.tree(&json!([text, {"k": text}]));
+    assert!(result.is_err() || tree.is_ok(), "{tree:?}");
     let readable = references(text);
     if let Err(error) = readable {
         // What cannot be read cannot be evaluated either.
