@@ -19,6 +19,14 @@ pub(crate) fn check(text: &str) -> Result<Vec<(usize, EntityRef)>, Fault> {
         offset: error.offset,
         message: format!("{error} ({})", error.code()),
     })?;
+    // The evaluator takes it for text; in a field it is a mistake.
+    if let Some(offset) = text
+        .rfind("<+")
+        .filter(|offset| !text.get(*offset..).unwrap_or_default().contains('>'))
+    {
+        let message = "this `<+` is never closed; close the expression with `>`".to_owned();
+        return Err(Fault { offset, message });
+    }
     let mut secrets = Vec::new();
     for reference in references {
         let reads =

@@ -181,7 +181,10 @@ fn read_document(
     };
     let envelope = Envelope::read(kind, &mut fields, cx);
     let spec = read_spec(kind, &mut fields, cx);
-    fields.finish(cx);
+    match kind {
+        Kind::Secret => fields.finish_strictly(cx),
+        _ => fields.finish(cx),
+    }
     let references = std::mem::take(&mut cx.references);
     let unsupported = std::mem::take(&mut cx.unsupported);
     let Some(identifier) = envelope.identifier else {

@@ -56,7 +56,7 @@ impl Secret {
         if kind.value == "SecretText" {
             let mut spec = fields.required_map("spec", cx)?;
             let text = SecretText::read(&mut spec, cx);
-            spec.finish(cx);
+            spec.finish_strictly(cx);
             return text.map(Self::Text);
         }
         let path = fields.path_of("type");

@@ -54,6 +54,7 @@ pub(crate) fn read_all(fields: &mut Fields<'_>, cx: &mut Context<'_>) -> Vec<Var
             continue;
         };
         let variable = read(&mut item, cx);
+        let path = item.path_of("name");
         item.finish(cx);
         let Some(variable) = variable else { continue };
         if !seen.insert(variable.name.value.clone()) {
@@ -61,7 +62,6 @@ pub(crate) fn read_all(fields: &mut Fields<'_>, cx: &mut Context<'_>) -> Vec<Var
                 "a variable `{}` is already there; remove one of the two",
                 path::clip(&variable.name.value)
             );
-            let path = format!("{}[{}].name", fields.path_of("variables"), variables.len());
             cx.error(
                 Code::DuplicateIdentifier,
                 &path,

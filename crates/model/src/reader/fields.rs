@@ -102,6 +102,16 @@ impl<'t> Fields<'t> {
 
     /// Says which fields nobody took.
     pub(crate) fn finish(self, cx: &mut Context<'_>) {
+        self.report_unknown(false, cx);
+    }
+
+    /// As [`Fields::finish`], with an error for each: what was meant for another field of a secret
+    /// must not be stored in the open.
+    pub(crate) fn finish_strictly(self, cx: &mut Context<'_>) {
+        self.report_unknown(true, cx);
+    }
+
+    fn report_unknown(self, refuse: bool, cx: &mut Context<'_>) {
         for (key, _) in self.pairs {
             if cx.is_full() {
                 return;
@@ -109,20 +119,20 @@ impl<'t> Fields<'t> {
             if self.known.iter().any(|known| *known == key.text) {
                 continue;
             }
-            let name = path::clip(&key.text);
-            let nearest = suggest::nearest(&key.text, self.known.iter().copied());
-            let message = match nearest {
-                Some(nearest) => {
-                    format!("`{name}` is not known here and is ignored; was `{nearest}` meant?")
-                }
-                None => format!("`{name}` is not known here and is ignored"),
+            let end = if refuse {
+                "; remove it"
+            } else {
+                " and is ignored"
             };
-            cx.warn(
-                Code::UnknownField,
-                &self.path_of(&key.text),
-                key.position,
-                message,
-            );
+            let mut message = format!("`{}` is not known here{end}", path::clip(&key.text));
+            if let Some(nearest) = suggest::nearest(&key.text, self.known.iter().copied()) {
+                message.push_str(&format!("; was `{nearest}` meant?"));
+            }
+            let path = self.path_of(&key.text);
+            match refuse {
+                true => cx.error(Code::UnknownField, &path, key.position, message),
+                false => cx.warn(Code::UnknownField, &path, key.position, message),
+            }
         }
     }
 
