@@ -229,7 +229,7 @@ fn creation_refused() {
     let quota = "pods \"web-new-x\" is forbidden: exceeded quota: tiny, requested: pods=1, used: pods=3, limited: pods=3";
     let refused = |message: &str| {
         let mut scene = Scene::deployment(3);
-        scene.revisions[0]["status"]["conditions"] = json!([{"type": "ReplicaFailure", "status": "True", "reason": "FailedCreate", "message": message}]);
+        scene.revisions[1]["status"]["conditions"] = json!([{"type": "ReplicaFailure", "status": "True", "reason": "FailedCreate", "message": message}]);
         scene
     };
     assert_eq!(deadline_after(after(&refused(quota), &[0]), Class::Quota), 10);
@@ -373,4 +373,33 @@ fn all_ready_pods_are_fine_whatever_events_say() {
         .with_event(event("set-new", "FailedCreate", 1, "exceeded quota"));
     scene.workload["status"]["conditions"] = json!([{"type": "Progressing", "status": "False", "reason": "ProgressDeadlineExceeded"}]);
     assert_eq!(after(&scene, &[0, 1000]), Diagnosis::Fine);
+}
+
+#[test]
+fn evicted_pods_are_replaced_and_tell_nothing() {
+    let crashed = || pod("web-new-1").status(container(waiting("CrashLoopBackOff", ""), 3));
+    let mut scene = Scene::deployment(3).with_pod(crashed());
+    assert!(matches!(after(&scene, &[0]), Diagnosis::Fatal(_)));
+    scene.pods[0]["status"]["phase"] = json!("Failed");
+    scene.pods[0]["status"]["reason"] = json!("Evicted");
+    assert_eq!(after(&scene, &[0]), Diagnosis::Fine);
+    let mut disrupted = Scene::deployment(3).with_pod(crashed());
+    disrupted.pods[0]["status"]["conditions"] =
+        json!([{"type": "DisruptionTarget", "status": "True", "reason": "PreemptionByScheduler"}]);
+    assert_eq!(after(&disrupted, &[0]), Diagnosis::Fine);
+}
+
+#[test]
+fn an_event_of_one_container_says_nothing_about_another() {
+    let quick = json!({"periodSeconds": 1, "failureThreshold": 1});
+    let scene = |path: &str, field: &str| {
+        Scene::deployment(3)
+            .with_pod(pod("web-new-1").probe("readinessProbe", quick.clone()).status(container(running(), 0)))
+            .with_event(json!({"apiVersion": "events.k8s.io/v1", "kind": "Event", "reason": "Unhealthy",
+                "note": "Readiness probe failed: HTTP probe failed with statuscode: 503",
+                "eventTime": scene::at(5).to_string(), field: {"uid": "web-new-1", "fieldPath": path}}))
+    };
+    assert_eq!(deadline_after(after(&scene("spec.containers{web}", "regarding"), &[0]), Class::ReadinessFailing), 3);
+    assert_eq!(deadline_after(after(&scene("spec.containers{web}", "involvedObject"), &[0]), Class::ReadinessFailing), 3);
+    assert_eq!(deadline_after(after(&scene("spec.containers{proxy}", "regarding"), &[0]), Class::ReadinessFailing), 120);
 }

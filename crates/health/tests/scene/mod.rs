@@ -36,7 +36,7 @@ impl Scene {
         };
         let mut scene = Self::of(workload("apps/v1", "Deployment", replicas));
         scene.workload["metadata"]["annotations"] = json!({"deployment.kubernetes.io/revision": "5"});
-        scene.revisions = vec![set("new", "5"), set("old", "4")];
+        scene.revisions = vec![set("old", "4"), set("new", "5")];
         scene
     }
 
