@@ -162,7 +162,7 @@ pub(crate) fn json_without_value(kind: Kind, body: &Node) -> serde_json::Value {
 ///
 /// Yields the document with `null` in the place of the value, and everything else (comments, order,
 /// spaces) as it was, and the value; `None` when the document has no value. Only for a text of one
-/// document that [`crate::parse`] reads as a secret without errors.
+/// document that [`crate::parse()`] reads as a secret without errors.
 ///
 /// # Errors
 /// The value cannot be cut out: it has a tag, an anchor, or is an alias.

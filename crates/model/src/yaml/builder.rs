@@ -3,7 +3,7 @@
 use std::collections::{HashMap, HashSet};
 use std::ops::Range;
 
-use granit_parser::{Event, Parser, ScalarStyle, Span};
+use granit_parser::{Event, Parser, ScalarStyle, ScanError, Span};
 
 use super::{Content, Key, Node, Scalar, position};
 use crate::parse::Limits;
@@ -41,16 +41,7 @@ pub(crate) fn documents(text: &str, limits: &Limits) -> (Vec<Document>, Vec<Faul
     for next in Parser::new_from_str_with_options(text, options) {
         let step = match next {
             Ok((event, span)) => builder.accept(event, span),
-            Err(error) => Err(Fault {
-                code: if is_nesting(&error.info()) {
-                    Code::TooDeep
-                } else {
-                    Code::Syntax
-                },
-                path: builder.path(),
-                position: position(*error.marker()),
-                message: format!("this is not YAML that can be read: {}", error.info()),
-            }),
+            Err(error) => Err(builder.unreadable(&error)),
         };
         if let Err(fault) = step {
             builder.faults.push(fault);
@@ -58,10 +49,6 @@ pub(crate) fn documents(text: &str, limits: &Limits) -> (Vec<Document>, Vec<Faul
         }
     }
     (builder.documents, builder.faults)
-}
-
-fn is_nesting(message: &str) -> bool {
-    message.contains("nesting") || message.contains("recursion") || message.contains("nested")
 }
 
 struct Builder<'t> {
@@ -196,7 +183,7 @@ impl<'t> Builder<'t> {
     fn open(&mut self, collection: Collection, anchor: usize, span: Span) -> Result<(), Fault> {
         self.spend(1, 0, span)?;
         if self.stack.len() >= self.limits.depth {
-            let message = format!("values are nested more than {} deep", self.limits.depth);
+            let message = self.nested_message();
             return Err(self.fault(Code::TooDeep, span, message));
         }
         self.stack.push(Frame {
@@ -267,7 +254,7 @@ impl<'t> Builder<'t> {
         let (nodes, bytes, depth) = weight(target);
         let mut copy = target.clone();
         if self.stack.len() + depth > self.limits.depth {
-            let message = format!("values are nested more than {} deep", self.limits.depth);
+            let message = self.nested_message();
             return Err(self.fault(Code::TooDeep, span, message));
         }
         self.spend(nodes, bytes, span)?;
@@ -348,6 +335,33 @@ impl<'t> Builder<'t> {
             }
         }
         Ok(())
+    }
+
+    fn unreadable(&self, error: &ScanError) -> Fault {
+        let cause = error.info();
+        let too_deep = ["nesting", "recursion", "nested"]
+            .iter()
+            .any(|word| cause.contains(word));
+        let (code, message) = match too_deep {
+            true => (Code::TooDeep, self.nested_message()),
+            false => (
+                Code::Syntax,
+                format!("this is not YAML that can be read: {cause}"),
+            ),
+        };
+        Fault {
+            code,
+            path: self.path(),
+            position: position(*error.marker()),
+            message,
+        }
+    }
+
+    fn nested_message(&self) -> String {
+        format!(
+            "values are nested more than {} deep; no entity needs that",
+            self.limits.depth
+        )
     }
 
     fn fault(&self, code: Code, span: Span, message: String) -> Fault {
