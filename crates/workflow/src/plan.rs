@@ -5,6 +5,7 @@ use std::time::Duration;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
+use crate::place::{Item, places};
 use crate::{FailureStrategy, NodePath};
 
 /// A compiled pipeline. Stored with the execution and never changed while it runs.
@@ -20,6 +21,33 @@ pub struct Plan {
     pub parameters: Value,
     /// Run one after the other.
     pub stages: Vec<Stage>,
+}
+
+impl Plan {
+    /// The step at a path.
+    pub fn step(&self, node: &NodePath) -> Option<&Step> {
+        self.steps()
+            .into_iter()
+            .find(|(path, _)| path == node)
+            .map(|(_, step)| step)
+    }
+
+    /// The stage that a node is or belongs to.
+    pub fn stage(&self, node: &NodePath) -> Option<&Stage> {
+        let id = node.stage_id()?;
+        self.stages.iter().find(|stage| stage.info.id == id)
+    }
+
+    /// Every step with its path, in the order in which they run; rollback steps after the steps of their stage.
+    pub fn steps(&self) -> Vec<(NodePath, &Step)> {
+        let mut steps = Vec::new();
+        for place in places(self) {
+            if let Item::Step(step) = place.item {
+                steps.push((place.path, step));
+            }
+        }
+        steps
+    }
 }
 
 /// Identifier and display name of a node.

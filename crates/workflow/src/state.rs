@@ -78,7 +78,36 @@ pub struct Abort {
     pub at: Timestamp,
 }
 
+impl NodeState {
+    pub(crate) fn new(now: Timestamp) -> Self {
+        Self {
+            status: Status::NotStarted,
+            attempt: 0,
+            started: now,
+            ended: None,
+            deadline: None,
+            reached: false,
+            by: None,
+            cancelled: None,
+            failures: Vec::new(),
+            message: None,
+            code: None,
+            outputs: Value::Null,
+            rolling_back: false,
+            rollback_broken: false,
+        }
+    }
+}
+
 impl State {
+    pub(crate) fn new() -> Self {
+        Self {
+            format: crate::FORMAT,
+            nodes: BTreeMap::new(),
+            abort: None,
+        }
+    }
+
     /// The status of the execution.
     pub fn status(&self) -> Status {
         self.node_status(&NodePath::pipeline())

@@ -44,3 +44,20 @@ impl Status {
         matches!(self, Self::Failed | Self::Expired)
     }
 }
+
+/// The status of a node whose children have all ended.
+pub(crate) fn aggregate(children: &[Status]) -> Status {
+    let any = |wanted: Status| children.contains(&wanted);
+    if children.iter().all(|status| status.is_positive()) {
+        return if any(Status::IgnoreFailed) {
+            Status::IgnoreFailed
+        } else {
+            Status::Succeeded
+        };
+    }
+    let worst = [Status::Aborted, Status::Failed, Status::Expired];
+    worst
+        .into_iter()
+        .find(|status| any(*status))
+        .unwrap_or(Status::Failed)
+}
