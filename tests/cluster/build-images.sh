@@ -17,9 +17,9 @@ PROFILE=${PROFILE:-dev}
 TARGET=${CARGO_TARGET_DIR:-$ROOT/target}/$([ "$PROFILE" = dev ] && echo debug || echo "$PROFILE")
 ALL=(pause coredns sample-v1 sample-v2 sample-v3 delegate server)
 
-# Packages of the bases. `minimal` has no shell: libc and the CA roots.
+# Packages of the bases: libc and the CA roots for all; git, ssh and a shell for git's own scripts for the delegate.
 MINIMAL_PACKAGES=base-files,libc6,libgcc-s1,ca-certificates
-DELEGATE_PACKAGES=ca-certificates,git,openssh-client
+DELEGATE_PACKAGES=$MINIMAL_PACKAGES,git,openssh-client,dash
 
 buildah() {
   command buildah --root "$CACHE/buildah/storage" --runroot "$CACHE/buildah/run" --storage-driver vfs "$@"
@@ -29,39 +29,58 @@ digest() { sha256sum | cut -c1-16; }
 
 # base NAME: makes the base image when it is not in the store, prints its reference.
 base() {
-  local name=$1 key ref packages variant=minbase
+  local name=$1 key ref packages
   case $name in
-    minimal) packages=$MINIMAL_PACKAGES; variant=extract ;;
+    minimal) packages=$MINIMAL_PACKAGES ;;
     delegate) packages=$DELEGATE_PACKAGES ;;
   esac
   [ -z "${BASE_IMAGE:-}" ] || { echo "$BASE_IMAGE"; return; }
-  key=$({ echo "$variant $packages"; declare -f make_rootfs; } | digest)
+  key=$({ echo "$packages"; declare -f make_rootfs; } | digest)
   ref=localhost/sortie-base-$name:$key
   if ! buildah inspect --type image "$ref" >/dev/null 2>&1; then
     local rootfs=$CACHE/bases/$name-$key.tar
-    mkdir -p "$CACHE/bases"
-    [ -e "$rootfs" ] || make_rootfs "$variant" "$packages" "$rootfs"
+    mkdir -p "$CACHE/bases" "$WORK/base"
+    [ -e "$rootfs" ] || make_rootfs "$packages" "$rootfs"
     printf 'FROM scratch\nADD rootfs.tar /\n' >"$WORK/base.Dockerfile"
-    mkdir -p "$WORK/base"; ln -f "$rootfs" "$WORK/base/rootfs.tar" 2>/dev/null || cp "$rootfs" "$WORK/base/rootfs.tar"
+    cp "$rootfs" "$WORK/base/rootfs.tar"
     buildah bud -q --isolation chroot -t "$ref" -f "$WORK/base.Dockerfile" "$WORK/base" >/dev/null
+    forget_old_bases "$name" "$key"
   fi
   echo "$ref"
 }
 
-# make_rootfs VARIANT PACKAGES OUT: a Debian root file system without documentation and package lists.
+# forget_old_bases NAME KEY: removes the bases NAME of other keys.
+forget_old_bases() {
+  local name=$1 key=$2 old
+  find "$CACHE/bases" -name "$name-*.tar" ! -name "$name-$key.tar" -delete
+  for old in $(buildah images --format '{{.Name}}:{{.Tag}}' | grep "^localhost/sortie-base-$name:" || true); do
+    [ "$old" = "localhost/sortie-base-$name:$key" ] || buildah rmi "$old" >/dev/null
+  done
+}
+
+# make_rootfs PACKAGES OUT: the files of Debian packages and what they depend on, without package manager, perl,
+# documentation (licences stay) and translations. Nothing is configured: CA bundle and users are written here.
 make_rootfs() {
-  local variant=$1 packages=$2 out=$3 hooks=()
+  local packages=$1 out=$2 root=$WORK/rootfs
   echo "making the base $(basename "$out" .tar) with mmdebstrap" >&2
-  if [ "$variant" = extract ]; then # nothing is configured: the bundle of CA roots and the users are ours to write
-    hooks+=(--customize-hook='mkdir -p "$1/etc/ssl/certs" && cat "$1"/usr/share/ca-certificates/mozilla/*.crt >"$1/etc/ssl/certs/ca-certificates.crt"')
-  fi
-  hooks+=(--customize-hook='printf "root:x:0:0:root:/root:/sbin/nologin\nnobody:x:65534:65534:nobody:/nonexistent:/sbin/nologin\nsortie:x:65532:65532:sortie:/tmp:/sbin/nologin\n" >"$1/etc/passwd"; printf "root:x:0:\nnogroup:x:65534:\nsortie:x:65532:\n" >"$1/etc/group"')
-  hooks+=(--customize-hook='rm -rf "$1"/var/lib/apt/lists/* "$1"/var/cache/apt/* "$1"/var/log/* "$1"/var/cache/ldconfig/* "$1"/etc/resolv.conf "$1"/etc/hostname')
-  mmdebstrap --quiet --variant="$variant" --include="$packages" \
-    --dpkgopt='path-exclude=/usr/share/doc/*' --dpkgopt='path-include=/usr/share/doc/*/copyright' \
-    --dpkgopt='path-exclude=/usr/share/man/*' --dpkgopt='path-exclude=/usr/share/locale/*' --dpkgopt='path-exclude=/usr/share/info/*' \
-    --hook-dir=/usr/share/mmdebstrap/hooks/merged-usr "${hooks[@]}" bookworm "$out.new.tar" >&2
-  mv "$out.new.tar" "$out"
+  rm -rf "$root"
+  # Hooks do not run for this variant: the rest is done to the folder.
+  mmdebstrap --quiet --variant=extract --include="$packages" --hook-dir=/usr/share/mmdebstrap/hooks/merged-usr \
+    --format=directory bookworm "$root" >&2
+  mkdir -p "$root/etc/ssl/certs"
+  cat "$root"/usr/share/ca-certificates/mozilla/*.crt >"$root/etc/ssl/certs/ca-certificates.crt"
+  printf '%s\n' root:x:0:0:root:/root:/sbin/nologin nobody:x:65534:65534:nobody:/nonexistent:/sbin/nologin \
+    sortie:x:65532:65532:sortie:/tmp:/sbin/nologin >"$root/etc/passwd"
+  printf '%s\n' root:x:0: nogroup:x:65534: sortie:x:65532: >"$root/etc/group"
+  find "$root/usr/share/doc" -type f ! -name copyright -delete
+  (cd "$root/usr/share" && rm -rf man locale info perl perl5 bash-completion)
+  (cd "$root/usr/lib/x86_64-linux-gnu" && rm -rf perl perl-base gconv)
+  (cd "$root/usr/bin" && rm -f perl* dpkg* apt* cpan* debconf*)
+  rm -rf "$root"/var/lib/apt "$root"/var/lib/dpkg/info "$root"/var/cache/* "$root"/var/log/* "$root"/dev/* \
+    "$root/etc/resolv.conf" "$root/etc/hostname" "$root/etc/apt"
+  tar -C "$root" --sort=name --numeric-owner --mtime=@0 -cf "$out.new" .
+  rm -rf "$root"
+  mv "$out.new" "$out"
 }
 
 # The context of an image: its Dockerfile and what that copies. Debug information stays outside.

@@ -33,6 +33,7 @@ pub(crate) mod pki;
 pub(crate) mod process;
 pub(crate) mod state;
 mod teardown;
+mod volumes;
 
 /// Name of the cluster that tests share and `make cluster` starts.
 pub const SHARED_NAME: &str = "shared";
@@ -101,6 +102,9 @@ impl Cluster {
         let _lock = blocking(move || Lock::acquire(&lock_path)).await?;
         if let Some(state) = State::read(&dir)? {
             if state.ready && state.kind == kind && is_healthy(&dir).await {
+                if kind == Kind::Real {
+                    volumes::provide(&dir, &connect(&dir.join("kubeconfig")).await?).await?;
+                }
                 return Ok(Self::here(dir, state));
             }
             ensure!(
@@ -369,6 +373,7 @@ async fn start_real(state: &State, dir: &Path, authority: &Authority) -> Result<
         node.join(authority, &client),
         control_plane::wait_controllers(&client),
         dns::start(state.service_address(10), dir, &client),
+        volumes::provide(dir, &client),
     )?;
     Ok(())
 }

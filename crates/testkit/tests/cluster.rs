@@ -6,14 +6,16 @@ use std::{net::Ipv4Addr, time::Duration};
 
 use k8s_openapi::api::{
     apps::v1::Deployment,
-    core::v1::{Namespace, Pod, Service},
+    core::v1::{ConfigMap, Namespace, PersistentVolumeClaim, Pod, Service},
 };
 use kube::{
     Api,
     api::{ListParams, LogParams, Patch, PatchParams, PostParams},
 };
 use serde_json::json;
-use sortie_testkit::{Cluster, NamespaceOptions, Registry, TestNamespace, TrafficProbe, wait_for};
+use sortie_testkit::{
+    Cluster, GitServer, NamespaceOptions, Registry, TestNamespace, TrafficProbe, wait_for,
+};
 
 const LIMIT: Duration = Duration::from_secs(90);
 
@@ -247,6 +249,131 @@ async fn nodes_pull_from_the_registry() {
     wait_for(deployments, "web", LIMIT, is_rolled_out)
         .await
         .unwrap();
+    namespace.finish().await.unwrap();
+}
+
+/// A pod of `image` that runs `command` once, as a user of no account, on a read-only root file system.
+fn one_off(name: &str, image: &str, command: &[&str], volumes: &serde_json::Value) -> Pod {
+    let mounts: Vec<_> = volumes
+        .as_array()
+        .unwrap()
+        .iter()
+        .map(|volume| json!({"name": volume["name"], "mountPath": format!("/{}", volume["name"].as_str().unwrap())}))
+        .collect();
+    let value = json!({
+        "metadata": {"name": name},
+        "spec": {
+            "restartPolicy": "Never",
+            "securityContext": {
+                "runAsNonRoot": true, "runAsUser": 12345, "fsGroup": 4711,
+                "seccompProfile": {"type": "RuntimeDefault"},
+            },
+            "containers": [{
+                "name": "main",
+                "image": image,
+                "command": command,
+                "env": [{"name": "GIT_SSL_CAINFO", "value": "/ca/ca.pem"}],
+                "volumeMounts": mounts,
+                "securityContext": {
+                    "allowPrivilegeEscalation": false,
+                    "readOnlyRootFilesystem": true,
+                    "capabilities": {"drop": ["ALL"]},
+                },
+            }],
+            "volumes": volumes,
+        },
+    });
+    serde_json::from_value(value).unwrap()
+}
+
+async fn output_of(namespace: &TestNamespace, pod: &Pod) -> (String, String) {
+    let pods: Api<Pod> = Api::namespaced(namespace.client(), namespace.name());
+    let name = pod.metadata.name.clone().unwrap();
+    pods.create(&PostParams::default(), pod).await.unwrap();
+    let phase = |pod: Option<&Pod>| pod.and_then(|pod| pod.status.as_ref()?.phase.clone());
+    let is_over = |pod: Option<&Pod>| matches!(phase(pod).as_deref(), Some("Succeeded" | "Failed"));
+    let pod = wait_for(pods.clone(), &name, LIMIT, is_over).await.unwrap();
+    (
+        phase(pod.as_ref()).unwrap(),
+        pods.logs(&name, &LogParams::default()).await.unwrap(),
+    )
+}
+
+#[tokio::test]
+async fn the_delegate_image_has_its_tools_and_pods_reach_git() {
+    let cluster = Cluster::shared().await.unwrap();
+    let image = cluster.image("delegate").await.unwrap();
+    let git = GitServer::start(&cluster).await.unwrap();
+    let commit = git
+        .create_repo("app", &[("web.yaml", "a: 1")])
+        .await
+        .unwrap();
+    let options = NamespaceOptions { restricted: true };
+    let namespace = cluster.namespace_with("tools", options).await.unwrap();
+    let ca = json!({"metadata": {"name": "ca"}, "data": {"ca.pem": git.ca_pem()}});
+    let maps: Api<ConfigMap> = Api::namespaced(namespace.client(), namespace.name());
+    maps.create(&PostParams::default(), &serde_json::from_value(ca).unwrap())
+        .await
+        .unwrap();
+    let volumes =
+        json!([{"name": "ca", "configMap": {"name": "ca"}}, {"name": "tmp", "emptyDir": {}}]);
+    let credentials = format!("https://{}:{}@", git.username(), git.password());
+    let url = git.repo_url("app").replace("https://", &credentials);
+    for (name, command, expected) in [
+        ("git", &["git", "ls-remote", &url][..], commit.as_str()),
+        (
+            "clone",
+            &["git", "clone", "--depth=1", &url, "/tmp/app"],
+            "",
+        ),
+        ("helm", &["helm", "version"], "Version:\"v4."),
+        ("kustomize", &["kustomize", "version"], "v5."),
+        ("ssh", &["ssh", "-V"], "OpenSSH_"),
+    ] {
+        let pod = one_off(name, &image, command, &volumes);
+        let (phase, log) = output_of(&namespace, &pod).await;
+        assert_eq!(phase, "Succeeded", "{name}: {log}");
+        assert!(log.contains(expected), "{name}: {log}");
+    }
+    namespace.finish().await.unwrap();
+}
+
+#[tokio::test]
+async fn a_claim_gets_a_volume_that_its_pod_can_write() {
+    let cluster = Cluster::shared().await.unwrap();
+    let image = cluster.image("delegate").await.unwrap();
+    let namespace = cluster.namespace("claim").await.unwrap();
+    let claim = json!({
+        "metadata": {"name": "data"},
+        "spec": {"accessModes": ["ReadWriteOnce"], "resources": {"requests": {"storage": "1Gi"}}},
+    });
+    let claims: Api<PersistentVolumeClaim> = Api::namespaced(namespace.client(), namespace.name());
+    claims
+        .create(
+            &PostParams::default(),
+            &serde_json::from_value(claim).unwrap(),
+        )
+        .await
+        .unwrap();
+    let volumes = json!([{"name": "data", "persistentVolumeClaim": {"claimName": "data"}}]);
+    let init = one_off(
+        "init",
+        &image,
+        &["git", "init", "/data/repository"],
+        &volumes,
+    );
+    let (phase, log) = output_of(&namespace, &init).await;
+    assert_eq!(phase, "Succeeded", "{log}");
+    // Another pod finds what the first one wrote.
+    let status = one_off(
+        "status",
+        &image,
+        &["git", "-C", "/data/repository", "status"],
+        &volumes,
+    );
+    let (phase, log) = output_of(&namespace, &status).await;
+    assert_eq!(phase, "Succeeded", "{log}");
+    assert!(log.contains("No commits yet"), "{log}");
     namespace.finish().await.unwrap();
 }
 

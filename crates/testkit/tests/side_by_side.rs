@@ -176,7 +176,10 @@ async fn an_interrupted_start_is_cleaned_up() {
             .nth(1)
             .and_then(|rest| rest.split(',').next());
         let number = number.map(str::to_owned);
-        assert!(number.is_some() || index == 0, "nothing was started in {seconds} s: {killed:?}");
+        assert!(
+            number.is_some() || index == 0,
+            "nothing was started in {seconds} s: {killed:?}"
+        );
         let down = Command::new(program)
             .arg("down")
             .args(place)
