@@ -1,4 +1,16 @@
 //! The control plane: REST for people and programs, the agent side for delegates, and the engine
 //! that drives pipelines between them.
 
+pub mod app;
+mod clock;
+pub mod config;
+pub mod engine;
+mod entities;
+pub mod hub;
+pub mod metrics;
+pub mod problem;
+pub mod sealing;
 pub mod tasks;
+pub mod telemetry;
+pub mod tokens;
+pub mod web;
