@@ -121,7 +121,7 @@ proptest! {
         overlay(&mut noisy.workload["status"], &noise[0]);
         overlay(&mut noisy.pods[0]["status"], &noise[1]);
         overlay(&mut noisy.pods[0]["spec"]["containers"][0], &noise[2]);
-        let odd = Observation { workload: &object, revisions: &others, pods: &others, events: &others };
+        let odd = Observation { workload: &object, revisions: others.iter().collect(), pods: others.iter().collect(), events: others.iter().collect() };
         for observation in [odd, noisy.observation()] {
             let mut diagnostician = Diagnostician::new(Budgets::default(), Change::Changed);
             let mut steady = SteadyState::new(observation.workload, Change::Unchanged, Facts::default(), Budgets::default());

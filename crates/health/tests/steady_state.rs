@@ -14,7 +14,7 @@ fn wait_for(answer: &Value) -> SteadyState {
 }
 
 fn alone(object: &Value) -> Observation<'_> {
-    Observation { workload: object, revisions: &[], pods: &[], events: &[] }
+    Observation { workload: object, revisions: [].as_slice().into(), pods: [].as_slice().into(), events: [].as_slice().into() }
 }
 
 fn custom(kind: &str, api_version: &str, status: Value) -> Value {

@@ -53,9 +53,9 @@ impl<'a> Event<'a> {
 pub(crate) struct Events<'a>(HashMap<&'a str, Vec<Event<'a>>>);
 
 impl<'a> Events<'a> {
-    pub(crate) fn index(events: &'a [Value]) -> Self {
+    pub(crate) fn index(events: &[&'a Value]) -> Self {
         let mut index: HashMap<&str, Vec<Event<'_>>> = HashMap::new();
-        for event in events {
+        for &event in events {
             let uid = text(event, "/involvedObject/uid").or_else(|| text(event, "/regarding/uid"));
             if let Some(uid) = uid {
                 index.entry(uid).or_default().push(Event(event));

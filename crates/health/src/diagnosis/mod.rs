@@ -18,6 +18,7 @@ mod revision;
 mod symptom;
 mod workload;
 
+use std::borrow::Cow;
 use std::collections::BTreeMap;
 
 use jiff::{SignedDuration, Timestamp};
@@ -38,16 +39,16 @@ use crate::read::{count, flag, text, uid};
 use crate::verdict::Status;
 
 /// What the cluster shows of one workload at one moment.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Debug)]
 pub struct Observation<'a> {
     /// The Deployment, ReplicaSet, StatefulSet, DaemonSet, Job or Pod.
     pub workload: &'a Value,
     /// ReplicaSets of a Deployment; ControllerRevisions of a DaemonSet, if the caller has them. Others are ignored.
-    pub revisions: &'a [Value],
+    pub revisions: Cow<'a, [&'a Value]>,
     /// Pods in its namespace; those of other owners are ignored.
-    pub pods: &'a [Value],
+    pub pods: Cow<'a, [&'a Value]>,
     /// Events (`v1` or `events.k8s.io/v1`) in its namespace; those about other objects are ignored.
-    pub events: &'a [Value],
+    pub events: Cow<'a, [&'a Value]>,
 }
 
 /// What to make of it.
@@ -125,7 +126,7 @@ impl Diagnostician {
             return Diagnosis::Fine;
         }
         let revision = Revision::of(kind, observation);
-        let events = Events::index(observation.events);
+        let events = Events::index(&observation.events);
         let mut symptoms = self.symptoms(kind, object, &revision, &events);
         if let Some(cause) = workload::ended(kind, object, &revision, &symptoms) {
             return Diagnosis::Fatal(cause);

@@ -68,6 +68,7 @@ impl<'a> Revision<'a> {
                 let sets: Vec<&Value> = observation
                     .revisions
                     .iter()
+                    .copied()
                     .filter(|set| owned_by(set, owner))
                     .collect();
                 let belongs = |pod: &&Value| {
@@ -75,7 +76,7 @@ impl<'a> Revision<'a> {
                         .filter_map(|set| uid(set))
                         .any(|set| owned_by(pod, set))
                 };
-                let all: Vec<&Value> = observation.pods.iter().filter(belongs).collect();
+                let all: Vec<&Value> = observation.pods.iter().copied().filter(belongs).collect();
                 let newest = sets
                     .iter()
                     .copied()
@@ -88,7 +89,7 @@ impl<'a> Revision<'a> {
                 }
             }
             Workload::StatefulSet => {
-                let all: Vec<&Value> = observation.pods.iter().filter(owned).collect();
+                let all: Vec<&Value> = observation.pods.iter().copied().filter(owned).collect();
                 let hash = text(object, "/status/updateRevision").filter(|_| observed);
                 Self {
                     creator: Some(object),
@@ -97,7 +98,7 @@ impl<'a> Revision<'a> {
                 }
             }
             Workload::DaemonSet => {
-                let all: Vec<&Value> = observation.pods.iter().filter(owned).collect();
+                let all: Vec<&Value> = observation.pods.iter().copied().filter(owned).collect();
                 let pods = if observed {
                     daemon_pods(object, observation, &all)
                 } else {
@@ -110,7 +111,7 @@ impl<'a> Revision<'a> {
                 }
             }
             Workload::ReplicaSet => {
-                let all: Vec<&Value> = observation.pods.iter().filter(owned).collect();
+                let all: Vec<&Value> = observation.pods.iter().copied().filter(owned).collect();
                 let pods = if observed { living(&all) } else { Vec::new() };
                 Self {
                     creator: Some(object),
@@ -120,7 +121,7 @@ impl<'a> Revision<'a> {
             }
             // A Job's pod template cannot change, and its generation is observed nowhere.
             Workload::Job => {
-                let all: Vec<&Value> = observation.pods.iter().filter(owned).collect();
+                let all: Vec<&Value> = observation.pods.iter().copied().filter(owned).collect();
                 Self {
                     creator: Some(object),
                     pods: living(&all),

@@ -73,9 +73,9 @@ impl Scene {
     pub(crate) fn observation(&self) -> Observation<'_> {
         Observation {
             workload: &self.workload,
-            revisions: &self.revisions,
-            pods: &self.pods,
-            events: &self.events,
+            revisions: self.revisions.iter().collect(),
+            pods: self.pods.iter().collect(),
+            events: self.events.iter().collect(),
         }
     }
 }
