@@ -146,7 +146,7 @@ mod tests {
             (&["a: null", "a: {b: 1}"], json!({"a": {"b": 1}}), &[]),
             (
                 &["mode: 0644\non: yes"],
-                json!({"mode": 420, "true": true}),
+                json!({"mode": 420, "on": true}),
                 &[],
             ),
         ];

@@ -73,7 +73,7 @@ async fn templates_read_values_with_their_types() {
             "{{ .Values.t }}|{{ .Values.nothing }}|{{ .Values.s }}|{{ .Values.html }}",
             "true|<no value>|it's \"x\" }} {{ \\|<a>&",
         ),
-        ("{{ .Values.lines | nindent 2 }}", "\n  one\n  two\n"),
+        ("{{ .Values.lines | nindent 2 }}", "\n  one\n  two\n  "),
         (
             "{{ range .Values.list }}[{{ . }}]{{ end }}|{{ len .Values.empty }}",
             "[1][two][map[three:3]]|0",
@@ -205,7 +205,7 @@ async fn errors_name_the_users_file_and_line() {
         ("a: {{ .Values.x", "bad.yaml:1: unclosed action"),
         (
             "a: 1\n\nb: {{ .Values.q.z }}",
-            "bad.yaml:3:13: at <.Values.q.z>: nil pointer evaluating interface {}.z",
+            "bad.yaml:3:14: at <.Values.q.z>: nil pointer evaluating interface {}.z",
         ),
         (
             "a: 1\nb: {{ required \"tag is needed\" .Values.tag }}",

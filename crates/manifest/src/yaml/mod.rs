@@ -32,8 +32,8 @@ pub struct Document {
 /// Reads every document of a YAML stream, or of a stream of JSON values.
 ///
 /// Anchors, aliases and merge keys are resolved; scalars are read as kubectl and the API server
-/// read them (`0644` is 420, `yes` is true); keys that are not text become text (`1: x` has the key
-/// `"1"`). A duplicate key is an error, an explicit key wins over a merged one wherever it stands.
+/// read them (`0644` is 420, `yes` is true); keys are the text that was written (`1: x` has the key
+/// `"1"`, `on: x` the key `"on"`). A duplicate key is an error, an explicit key wins over a merged one wherever it stands.
 /// `file` is only used to name places in errors.
 pub fn documents(file: &str, text: &[u8], limits: &Limits) -> Result<Vec<Document>, ParseError> {
     let file: Arc<str> = Arc::from(file);

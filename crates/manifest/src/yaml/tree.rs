@@ -179,6 +179,7 @@ impl<'t> Reader<'t> {
                 break;
             }
             let merges = is_merge(&event);
+            let written = event.scalar().map(|(text, _)| text.to_owned());
             let key = self.node(event, &key_span, level)?;
             let (event, span) = self.expect(&key_span)?;
             let value = self.node(event, &span, level)?;
@@ -189,7 +190,8 @@ impl<'t> Reader<'t> {
                     .map_err(|message| self.syntax(&span, message))?;
                 continue;
             }
-            let key = key_text(key.value).map_err(|message| self.syntax(&key_span, message))?;
+            let key =
+                key_text(written, key.value).map_err(|message| self.syntax(&key_span, message))?;
             if map.contains_key(&key) {
                 let place = self.place(&key_span);
                 return Err(ParseError::DuplicateKey {
@@ -353,13 +355,15 @@ fn merge_sources(value: Value, into: &mut Vec<Map<String, Value>>) -> Result<(),
     Ok(())
 }
 
-/// Keys become text, as in JSON.
-fn key_text(key: Value) -> Result<String, &'static str> {
-    match key {
-        Value::String(text) => Ok(text),
-        Value::Bool(value) => Ok(value.to_string()),
-        Value::Number(number) => Ok(number.to_string()),
-        Value::Null => Err("a key is empty"),
-        Value::Array(_) | Value::Object(_) => Err("a key may not be a map or a list"),
+/// Keys are the text that was written: a key `y`, `on` or `0644` means itself. (kubectl turns these into
+/// `true`, `true` and `420`, which nobody who writes them expects.)
+fn key_text(written: Option<String>, key: Value) -> Result<String, &'static str> {
+    match (written, key) {
+        (_, Value::Null) => Err("a key is empty"),
+        (_, Value::Array(_) | Value::Object(_)) => Err("a key may not be a map or a list"),
+        (Some(written), _) => Ok(written),
+        (None, Value::String(text)) => Ok(text),
+        (None, Value::Bool(value)) => Ok(value.to_string()),
+        (None, Value::Number(number)) => Ok(number.to_string()),
     }
 }
