@@ -4,8 +4,11 @@
 #   cargo build --release --bin sortie-delegate && cp target/release/sortie-delegate ~/.cache/sortie/bin/{helm,kustomize} . && docker build -f deploy/delegate.Dockerfile .
 ARG BASE=debian:bookworm-slim
 FROM ${BASE}
+# libnss-unknown: ssh refuses a user without a name, and the uid may be any.
 RUN if ! command -v git >/dev/null || ! command -v ssh >/dev/null || ! [ -s /etc/ssl/certs/ca-certificates.crt ]; then \
-      apt-get update && apt-get install -y --no-install-recommends git openssh-client ca-certificates && rm -rf /var/lib/apt/lists/*; \
+      apt-get update && \
+      apt-get install -y --no-install-recommends git openssh-client ca-certificates libnss-unknown && \
+      rm -rf /var/lib/apt/lists/*; \
     fi
 COPY helm kustomize /usr/local/bin/
 COPY sortie-delegate /usr/local/bin/sortie-delegate

@@ -17,9 +17,10 @@ PROFILE=${PROFILE:-dev}
 TARGET=${CARGO_TARGET_DIR:-$ROOT/target}/$([ "$PROFILE" = dev ] && echo debug || echo "$PROFILE")
 ALL=(pause coredns sample-v1 sample-v2 sample-v3 delegate server)
 
-# Packages of the bases: libc and the CA roots for all; git, ssh and a shell for git's own scripts for the delegate.
+# Packages of the bases: libc and the CA roots for all; for the delegate git, ssh (which refuses a user without a name:
+# libnss-unknown gives any uid one) and a shell for git's own scripts.
 MINIMAL_PACKAGES=base-files,libc6,libgcc-s1,ca-certificates
-DELEGATE_PACKAGES=$MINIMAL_PACKAGES,git,openssh-client,dash
+DELEGATE_PACKAGES=$MINIMAL_PACKAGES,git,openssh-client,libnss-unknown,dash
 
 buildah() {
   command buildah --root "$CACHE/buildah/storage" --runroot "$CACHE/buildah/run" --storage-driver vfs "$@"
@@ -72,6 +73,7 @@ make_rootfs() {
   printf '%s\n' root:x:0:0:root:/root:/sbin/nologin nobody:x:65534:65534:nobody:/nonexistent:/sbin/nologin \
     sortie:x:65532:65532:sortie:/tmp:/sbin/nologin >"$root/etc/passwd"
   printf '%s\n' root:x:0: nogroup:x:65534: sortie:x:65532: >"$root/etc/group"
+  printf 'passwd: files unknown\ngroup: files\nhosts: files dns\n' >"$root/etc/nsswitch.conf"
   find "$root/usr/share/doc" -type f ! -name copyright -delete
   (cd "$root/usr/share" && rm -rf man locale info perl perl5 bash-completion)
   (cd "$root/usr/lib/x86_64-linux-gnu" && rm -rf perl perl-base gconv)

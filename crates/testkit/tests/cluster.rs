@@ -299,6 +299,7 @@ async fn output_of(namespace: &TestNamespace, pod: &Pod) -> (String, String) {
     )
 }
 
+/// The image's programs work for any uid without write access, and pods reach the git server of the tests.
 #[tokio::test]
 async fn the_delegate_image_has_its_tools_and_pods_reach_git() {
     let cluster = Cluster::shared().await.unwrap();
