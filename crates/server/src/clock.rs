@@ -8,6 +8,6 @@ use jiff::Timestamp;
     clippy::disallowed_methods,
     reason = "this is the clock of the server; everything else takes the time from here"
 )]
-pub fn now() -> Timestamp {
+pub(crate) fn now() -> Timestamp {
     Timestamp::now()
 }

@@ -196,10 +196,10 @@ impl Config {
                 .unwrap_or_else(|| PathBuf::from("sortie-data")),
             web_address: web_address
                 .or(file.web.address)
-                .unwrap_or(SocketAddr::from(([127, 0, 0, 1], 8080))),
+                .unwrap_or_else(|| SocketAddr::from(([127, 0, 0, 1], 8080))),
             agent_address: agent_address
                 .or(file.agent.address)
-                .unwrap_or(SocketAddr::from(([127, 0, 0, 1], 8443))),
+                .unwrap_or_else(|| SocketAddr::from(([127, 0, 0, 1], 8443))),
             agent_hostnames: hostnames,
             master_key_file: master_key_file.or(file.master_key_file),
             certificate_lifetime: duration(

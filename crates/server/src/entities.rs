@@ -19,7 +19,7 @@ use crate::sealing::{AtRest, secret_context};
 const MAX_REFERENCES: usize = 5_000;
 
 /// Takes documents in.
-pub struct Intake<'a> {
+pub(crate) struct Intake<'a> {
     /// Where they go.
     pub store: &'a dyn Store,
     /// Encrypts the values of secrets.
@@ -28,7 +28,7 @@ pub struct Intake<'a> {
 
 /// How documents are to be taken.
 #[derive(Debug)]
-pub struct Request {
+pub(crate) struct Request {
     /// Scope of documents that name none.
     pub scope: Scope,
     /// Unknown fields and missing references are errors.
@@ -45,7 +45,7 @@ pub struct Request {
 
 /// Documents that were taken.
 #[derive(Debug)]
-pub struct Taken {
+pub(crate) struct Taken {
     /// In the order of the body.
     pub entities: Vec<Stored>,
     /// What is no error.
@@ -54,7 +54,7 @@ pub struct Taken {
 
 impl Intake<'_> {
     /// Checks what was read from `source` and stores it.
-    pub async fn take(
+    pub(crate) async fn take(
         &self,
         source: &str,
         parsed: Parsed,

@@ -51,7 +51,7 @@ impl Metrics {
             "Requests to the web side",
             requests.clone(),
         );
-        let request_seconds = Histogram::new([0.005, 0.025, 0.1, 0.5, 2.5, 10.0].into_iter());
+        let request_seconds = Histogram::new([0.005, 0.025, 0.1, 0.5, 2.5, 10.0]);
         registry.register_with_unit(
             "http_request_duration",
             "Time until a response begins",

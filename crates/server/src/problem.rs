@@ -6,10 +6,15 @@ use axum::response::{IntoResponse, Response};
 use serde::Serialize;
 use utoipa::ToSchema;
 
+/// What went wrong; answers a request in place of what was asked for.
+#[derive(Debug, Clone)]
+pub struct Problem(Box<ProblemDocument>);
+
 /// What went wrong, as the body of every response that is not a success
 /// (`application/problem+json`).
 #[derive(Debug, Clone, Serialize, ToSchema)]
-pub struct Problem {
+#[schema(as = Problem)]
+pub struct ProblemDocument {
     /// `urn:sortie:error:` and the code.
     #[serde(rename = "type")]
     pub kind: String,
@@ -146,7 +151,7 @@ impl Problem {
     /// A problem with its detail.
     pub fn new(code: Code, detail: impl Into<String>) -> Self {
         let (text, title, status) = code.parts();
-        Self {
+        Self(Box::new(ProblemDocument {
             kind: format!("urn:sortie:error:{text}"),
             title,
             status: status.as_u16(),
@@ -154,20 +159,20 @@ impl Problem {
             code: text,
             hint: None,
             problems: Vec::new(),
-        }
+        }))
     }
 
     /// The same with advice.
     #[must_use]
     pub fn hint(mut self, hint: impl Into<String>) -> Self {
-        self.hint = Some(hint.into());
+        self.0.hint = Some(hint.into());
         self
     }
 
     /// The same with findings about documents.
     #[must_use]
     pub fn findings(mut self, findings: Vec<Finding>) -> Self {
-        self.problems = findings;
+        self.0.problems = findings;
         self
     }
 
@@ -209,8 +214,9 @@ pub fn chain(error: &(dyn std::error::Error + 'static)) -> String {
 
 impl IntoResponse for Problem {
     fn into_response(self) -> Response {
-        let status = StatusCode::from_u16(self.status).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR);
-        let mut response = (status, Json(self)).into_response();
+        let status =
+            StatusCode::from_u16(self.0.status).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR);
+        let mut response = (status, Json(self.0)).into_response();
         let headers = response.headers_mut();
         headers.insert(
             header::CONTENT_TYPE,

@@ -25,7 +25,7 @@ const MAX_INPUT: usize = 64 * 1024;
 /// Compiles a pipeline with the values that this run gives its variables.
 ///
 /// Everything that keeps the pipeline from being run is named at once.
-pub fn compile(entity: &Entity, inputs: &BTreeMap<String, Value>) -> Result<Plan, Problem> {
+pub(super) fn compile(entity: &Entity, inputs: &BTreeMap<String, Value>) -> Result<Plan, Problem> {
     let EntitySpec::Pipeline(pipeline) = &entity.spec else {
         return Err(Problem::not_found(format!(
             "pipeline `{}`",
@@ -298,7 +298,7 @@ impl Compiler {
 }
 
 /// Variables with their values; those without are undefined.
-pub fn variables(variables: &[Variable]) -> Vec<VariableParameter> {
+pub(super) fn variables(variables: &[Variable]) -> Vec<VariableParameter> {
     variables
         .iter()
         .filter_map(|variable| {
@@ -311,7 +311,7 @@ pub fn variables(variables: &[Variable]) -> Vec<VariableParameter> {
 }
 
 /// A list field as JSON: a list of texts, or one expression.
-pub fn list(field: &ListField) -> Value {
+pub(super) fn list(field: &ListField) -> Value {
     match &field.value {
         Field::Value(items) => items
             .iter()
@@ -322,7 +322,7 @@ pub fn list(field: &ListField) -> Value {
 }
 
 /// A reference as text, with its prefix.
-pub fn reference(field: &Field<sortie_model::EntityRef>) -> String {
+pub(super) fn reference(field: &Field<sortie_model::EntityRef>) -> String {
     match field {
         Field::Value(reference) => reference.to_string(),
         Field::Expression(text) => text.clone(),
@@ -350,7 +350,7 @@ fn value(value: &VariableValue) -> Value {
 }
 
 /// The expression that yields a secret.
-pub fn secret_expression(secret: &sortie_model::EntityRef) -> Value {
+pub(super) fn secret_expression(secret: &sortie_model::EntityRef) -> Value {
     Value::String(format!("<+secrets.getValue(\"{secret}\")>"))
 }
 

@@ -4,7 +4,7 @@ use sortie_workflow::{Failure, FailureType};
 
 /// Why a step could not be handed out.
 #[derive(Debug, thiserror::Error)]
-pub enum Fault {
+pub(super) enum Fault {
     /// What the user wrote cannot be carried out; the step fails with this.
     #[error("{message}")]
     Refused {
@@ -20,7 +20,7 @@ pub enum Fault {
 
 impl Fault {
     /// An entity that is referred to does not exist.
-    pub fn missing(what: impl std::fmt::Display) -> Self {
+    pub(super) fn missing(what: impl std::fmt::Display) -> Self {
         Self::Refused {
             code: "SRT-S101",
             message: format!("there is no {what}; store it and run the pipeline again"),
@@ -28,7 +28,7 @@ impl Fault {
     }
 
     /// An entity uses something that cannot be run yet, or can no longer be read.
-    pub fn not_runnable(message: impl Into<String>) -> Self {
+    pub(super) fn not_runnable(message: impl Into<String>) -> Self {
         Self::Refused {
             code: "SRT-S102",
             message: message.into(),
@@ -36,7 +36,7 @@ impl Fault {
     }
 
     /// An expression cannot be resolved.
-    pub fn expression(field: &str, error: &sortie_expression::Error) -> Self {
+    pub(super) fn expression(field: &str, error: &sortie_expression::Error) -> Self {
         Self::Refused {
             code: error.code(),
             message: format!("{field}: {error}"),
@@ -44,7 +44,7 @@ impl Fault {
     }
 
     /// Entities do not fit together.
-    pub fn mismatch(message: impl Into<String>) -> Self {
+    pub(super) fn mismatch(message: impl Into<String>) -> Self {
         Self::Refused {
             code: "SRT-S105",
             message: message.into(),
@@ -52,7 +52,7 @@ impl Fault {
     }
 
     /// Something is larger than can be handed out.
-    pub fn too_large(message: impl Into<String>) -> Self {
+    pub(super) fn too_large(message: impl Into<String>) -> Self {
         Self::Refused {
             code: "SRT-S106",
             message: message.into(),
@@ -60,7 +60,7 @@ impl Fault {
     }
 
     /// The failure of the step, when it is not the store's.
-    pub fn into_failure(self) -> Result<Failure, sortie_store::Error> {
+    pub(super) fn into_failure(self) -> Result<Failure, sortie_store::Error> {
         match self {
             Self::Refused { code, message } => Ok(Failure {
                 types: vec![FailureType::Unknown],

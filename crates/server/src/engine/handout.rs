@@ -34,7 +34,7 @@ const MAX_INLINE_TOTAL: usize = 256 * 1024;
 /// A step ready to be handed out; stored before it is.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
-pub struct Handout {
+pub(super) struct Handout {
     /// The task without its epoch, protobuf, base64.
     task: String,
     /// Selectors that a delegate must have.
@@ -49,14 +49,14 @@ pub struct Handout {
 
 impl Handout {
     /// The task; `None` when the record is damaged.
-    pub fn task(&self) -> Option<v1::Task> {
+    pub(super) fn task(&self) -> Option<v1::Task> {
         let bytes = STANDARD.decode(&self.task).ok()?;
         v1::Task::decode(bytes.as_slice()).ok()
     }
 }
 
 /// A step to prepare.
-pub struct Preparation<'a> {
+pub(super) struct Preparation<'a> {
     /// The entities of the execution.
     pub library: Library<'a>,
     /// The execution.
@@ -79,7 +79,7 @@ pub struct Preparation<'a> {
 
 impl Preparation<'_> {
     /// Resolves everything the step needs.
-    pub async fn prepare(&self) -> Result<Handout, Fault> {
+    pub(super) async fn prepare(&self) -> Result<Handout, Fault> {
         let stage: StageParameters = parameters(&self.stage.parameters);
         let step: StepParameters = parameters(&self.step.parameters);
         let mut roots = Roots::of_execution(self.execution, self.plan, self.state);

@@ -7,7 +7,7 @@ use sortie_store::{EntityKey, EntityVersion, Scope, Store};
 use super::fault::Fault;
 
 /// The entities of one execution.
-pub struct Library<'a> {
+pub(super) struct Library<'a> {
     /// Where they are.
     pub store: &'a dyn Store,
     /// Id of the execution.
@@ -16,7 +16,7 @@ pub struct Library<'a> {
 
 /// An entity with the scope it was found in.
 #[derive(Debug, Clone)]
-pub struct Found {
+pub(super) struct Found {
     /// The entity.
     pub entity: Entity,
     /// Where it lives; its own references start from here.
@@ -25,7 +25,7 @@ pub struct Found {
 
 /// A file of the file store.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct StoredFile {
+pub(super) struct StoredFile {
     /// Absolute path.
     pub path: String,
     /// Content.
@@ -34,7 +34,7 @@ pub struct StoredFile {
 
 impl Library<'_> {
     /// The entity behind a reference (`id`, `org.id`, `account.id`) made in a scope.
-    pub async fn find(
+    pub(super) async fn find(
         &self,
         kind: Kind,
         reference: &str,
@@ -73,7 +73,11 @@ impl Library<'_> {
     }
 
     /// The files at a path of the file store: one file, or all below a folder, by path.
-    pub async fn files(&self, reference: &str, from: &Scope) -> Result<Vec<StoredFile>, Fault> {
+    pub(super) async fn files(
+        &self,
+        reference: &str,
+        from: &Scope,
+    ) -> Result<Vec<StoredFile>, Fault> {
         let parsed = EntityRef::parse_file_path(reference.trim()).ok_or_else(|| {
             Fault::mismatch(format!(
                 "`{}` is no path of the file store; write `/folder/file`, `org:/…` or `account:/…`",
@@ -104,7 +108,7 @@ impl Library<'_> {
 }
 
 /// Reads a stored document again. What was stored could be read then; a newer program may refuse.
-pub fn read(version: &EntityVersion) -> Result<Entity, Fault> {
+pub(super) fn read(version: &EntityVersion) -> Result<Entity, Fault> {
     let name = format!("{} {}", version.key.kind, version.key.identifier);
     let parsed = sortie_model::parse(&name, version.text.as_bytes(), &Limits::default());
     let error = parsed.problems.iter().find(|problem| problem.is_error());

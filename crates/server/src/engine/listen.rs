@@ -57,12 +57,7 @@ impl TaskEvents for Engine {
             return Ok(());
         };
         let at = (task.epoch, progress.revision);
-        let units: Vec<_> = progress
-            .units
-            .into_iter()
-            .take(MAX_ROWS)
-            .map(unit)
-            .collect();
+        let units: Vec<_> = progress.units.iter().take(MAX_ROWS).map(unit).collect();
         let change = move |stored: &mut StepProgress| {
             let newer = at > stored.units_at;
             if newer {
@@ -111,7 +106,7 @@ impl TaskEvents for Engine {
                 return Ok(());
             };
             let lines: Vec<_> = lines
-                .into_iter()
+                .iter()
                 .map(|line| log_line(&step, epoch, line))
                 .collect();
             let new = self.0.store.append_log(&lines).await?;
@@ -216,7 +211,7 @@ fn outputs(json: &str) -> Value {
         .unwrap_or_default()
 }
 
-fn unit(unit: v1::UnitProgress) -> UnitView {
+fn unit(unit: &v1::UnitProgress) -> UnitView {
     let status = match unit.status() {
         v1::UnitStatus::Unspecified | v1::UnitStatus::Queued => "QUEUED",
         v1::UnitStatus::Running => "RUNNING",
@@ -265,7 +260,7 @@ fn resource(row: v1::ResourceStatus) -> ResourceView {
     }
 }
 
-fn log_line(step: &StepRecord, epoch: u64, line: v1::LogLine) -> NewLogLine {
+fn log_line(step: &StepRecord, epoch: u64, line: &v1::LogLine) -> NewLogLine {
     let level = match line.level() {
         v1::LogLevel::Warn => "warn",
         v1::LogLevel::Error => "error",

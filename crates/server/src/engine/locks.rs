@@ -7,11 +7,11 @@ use tokio::sync::Mutex as AsyncMutex;
 
 /// Locks by name.
 #[derive(Debug, Default)]
-pub struct Locks(Mutex<HashMap<String, Weak<AsyncMutex<()>>>>);
+pub(super) struct Locks(Mutex<HashMap<String, Weak<AsyncMutex<()>>>>);
 
 impl Locks {
     /// The lock of a name.
-    pub fn of(&self, name: &str) -> Arc<AsyncMutex<()>> {
+    pub(super) fn of(&self, name: &str) -> Arc<AsyncMutex<()>> {
         let mut locks = self.0.lock().unwrap_or_else(PoisonError::into_inner);
         if let Some(lock) = locks.get(name).and_then(Weak::upgrade) {
             return lock;

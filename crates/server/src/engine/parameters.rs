@@ -7,7 +7,7 @@ use serde_json::Value;
 /// Of the pipeline.
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase", default)]
-pub struct PipelineParameters {
+pub(super) struct PipelineParameters {
     /// Free text.
     pub description: String,
     /// Tags.
@@ -19,7 +19,7 @@ pub struct PipelineParameters {
 /// Of a stage.
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase", default)]
-pub struct StageParameters {
+pub(super) struct StageParameters {
     /// Service reference, with expressions.
     pub service: String,
     /// Environment reference, with expressions.
@@ -33,7 +33,7 @@ pub struct StageParameters {
 /// Of a step.
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase", default)]
-pub struct StepParameters {
+pub(super) struct StepParameters {
     /// `spec` as written, with expressions.
     pub spec: Value,
     /// Delegate selectors of the step or, when it has none, of what is around it: a list of texts,
@@ -46,7 +46,7 @@ pub struct StepParameters {
 /// A variable and its value.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
-pub struct VariableParameter {
+pub(super) struct VariableParameter {
     /// Its name.
     pub name: String,
     /// A text with expressions, or a number. A secret reads as the expression that yields it.

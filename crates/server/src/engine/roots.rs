@@ -14,11 +14,11 @@ use super::parameters::{PipelineParameters, StageParameters, StepParameters, Var
 
 /// The roots of one step.
 #[derive(Debug, Clone, PartialEq)]
-pub struct Roots(Map<String, Value>);
+pub(super) struct Roots(Map<String, Value>);
 
 impl Roots {
     /// What is known before any entity is read.
-    pub fn of_execution(execution: &Execution, plan: &Plan, state: &State) -> Self {
+    pub(super) fn of_execution(execution: &Execution, plan: &Plan, state: &State) -> Self {
         let mut roots = Map::new();
         roots.insert(
             "account".to_owned(),
@@ -62,7 +62,7 @@ impl Roots {
     }
 
     /// Adds what is around the step: `stage`, `execution`, `steps`, `stepGroup`, `step`.
-    pub fn enter(&mut self, stage: &Stage, step: &Step, node: &NodePath, state: &State) {
+    pub(super) fn enter(&mut self, stage: &Stage, step: &Step, node: &NodePath, state: &State) {
         let value = stage_value(stage, state);
         let rolling_back = node.as_str().contains(".rollbackSteps.");
         let execution = value.pointer("/spec/execution").cloned();
@@ -95,12 +95,12 @@ impl Roots {
     }
 
     /// Sets a root.
-    pub fn set(&mut self, name: &str, value: Value) {
+    pub(super) fn set(&mut self, name: &str, value: Value) {
         self.0.insert(name.to_owned(), value);
     }
 
     /// Resolves a text; `field` names it in errors.
-    pub fn text(&self, field: &str, text: &str) -> Result<String, Fault> {
+    pub(super) fn text(&self, field: &str, text: &str) -> Result<String, Fault> {
         if !sortie_expression::has_expressions(text) {
             return Ok(text.to_owned());
         }
@@ -109,7 +109,7 @@ impl Roots {
     }
 
     /// Resolves a field that is true or false; absent is false.
-    pub fn flag(&self, field: &str, value: Option<&Value>) -> Result<bool, Fault> {
+    pub(super) fn flag(&self, field: &str, value: Option<&Value>) -> Result<bool, Fault> {
         let resolved = match value {
             None | Some(Value::Null) => return Ok(false),
             Some(Value::String(text)) => sortie_expression::evaluate_typed(text, self)
@@ -125,7 +125,7 @@ impl Roots {
     }
 
     /// Resolves a list of texts, which may be one expression.
-    pub fn list(&self, field: &str, value: &Value) -> Result<Vec<String>, Fault> {
+    pub(super) fn list(&self, field: &str, value: &Value) -> Result<Vec<String>, Fault> {
         let wrong = || Fault::mismatch(format!("{field} must be a list of texts"));
         let items = match value {
             Value::Null => return Ok(Vec::new()),
@@ -150,13 +150,13 @@ impl Roots {
     }
 
     /// The roots as the snapshot a delegate works with.
-    pub fn snapshot(&self) -> Vec<u8> {
+    pub(super) fn snapshot(&self) -> Vec<u8> {
         // A map of plain JSON values always has a text.
         serde_json::to_vec(&self.0).unwrap_or_default()
     }
 
     /// Roots from a snapshot.
-    pub fn from_snapshot(bytes: &[u8]) -> Option<Self> {
+    pub(super) fn from_snapshot(bytes: &[u8]) -> Option<Self> {
         serde_json::from_slice(bytes).ok().map(Self)
     }
 }
@@ -184,7 +184,7 @@ impl Context for Roots {
 }
 
 /// Variables as a map.
-pub fn variables(variables: &[VariableParameter]) -> Value {
+pub(super) fn variables(variables: &[VariableParameter]) -> Value {
     variables
         .iter()
         .map(|variable| (variable.name.clone(), variable.value.clone()))
@@ -193,7 +193,7 @@ pub fn variables(variables: &[VariableParameter]) -> Value {
 }
 
 /// What the plan keeps for the driver; an older plan may lack fields.
-pub fn parameters<T: serde::de::DeserializeOwned + Default>(value: &Value) -> T {
+pub(super) fn parameters<T: serde::de::DeserializeOwned + Default>(value: &Value) -> T {
     T::deserialize(value).unwrap_or_default()
 }
 

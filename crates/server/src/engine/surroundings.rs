@@ -19,7 +19,7 @@ use super::roots::{Roots, variables};
 
 /// What a stage deploys and where to.
 #[derive(Debug)]
-pub struct Surroundings {
+pub(super) struct Surroundings {
     /// The manifests of the service.
     pub manifests: Vec<Manifest>,
     /// Where the service lives: its references start from there.
@@ -40,7 +40,7 @@ pub struct Surroundings {
 
 /// Reads the entities of a stage and adds `env`, `service`, `serviceVariables`, `artifacts`,
 /// `manifests` and `infra` to the roots.
-pub async fn read(
+pub(super) async fn read(
     library: &Library<'_>,
     scope: &Scope,
     stage: &StageParameters,

@@ -16,12 +16,12 @@ type Key = (String, TimerId);
 
 /// Timers of all executions.
 #[derive(Debug, Default)]
-pub struct Timers(Mutex<HashMap<Key, AbortHandle>>);
+pub(super) struct Timers(Mutex<HashMap<Key, AbortHandle>>);
 
 impl Timers {
     /// Sets a timer; one that is set already moves. `fire` runs at that time, at once if it has
     /// passed, unless the server stops before.
-    pub fn set(
+    pub(super) fn set(
         &self,
         tracker: &TaskTracker,
         stopping: &CancellationToken,
@@ -47,7 +47,7 @@ impl Timers {
     }
 
     /// Forgets a timer. One that is firing this moment finishes; the engine ignores it.
-    pub fn clear(&self, execution: &str, timer: &TimerId) {
+    pub(super) fn clear(&self, execution: &str, timer: &TimerId) {
         // Only forgotten, not aborted: it may be the very task that calls this.
         let key = (execution.to_owned(), timer.clone());
         let _forgotten = self.timers().remove(&key).filter(|handle| {
@@ -60,7 +60,7 @@ impl Timers {
     }
 
     /// Forgets all timers of an execution.
-    pub fn clear_execution(&self, execution: &str) {
+    pub(super) fn clear_execution(&self, execution: &str) {
         let own = tokio::task::try_id();
         self.timers().retain(|(of, _), handle| {
             if of == execution && own != Some(handle.id()) {
@@ -71,7 +71,7 @@ impl Timers {
     }
 
     /// Forgets everything.
-    pub fn clear_all(&self) {
+    pub(super) fn clear_all(&self) {
         for (_, handle) in self.timers().drain() {
             handle.abort();
         }

@@ -181,7 +181,7 @@ impl From<&Execution> for ExecutionSummary {
 }
 
 /// The whole view of an execution.
-pub fn view(
+pub(super) fn view(
     execution: &Execution,
     plan: &Plan,
     state: &State,

@@ -1,6 +1,5 @@
 //! Who is calling: a bearer token, verified once per connection.
 
-use std::net::SocketAddr;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, OnceLock};
 
@@ -27,16 +26,14 @@ pub struct Principal {
 
 /// One connection of the web listener.
 #[derive(Debug, Clone)]
-pub struct Connection {
-    /// Who is at the other end.
-    pub peer: SocketAddr,
+pub(super) struct Connection {
     /// The first token that was verified on this connection.
     pub login: Arc<OnceLock<Login>>,
 }
 
 /// A verified token.
 #[derive(Debug, Clone)]
-pub struct Login {
+pub(super) struct Login {
     hash: Vec<u8>,
     principal: Principal,
     expires_at: Option<Timestamp>,
@@ -100,7 +97,7 @@ impl Auth {
 }
 
 /// Lets only requests with a valid token through; the handler finds the [`Principal`].
-pub async fn require(
+pub(super) async fn require(
     State(web): State<Web>,
     mut request: Request,
     next: Next,

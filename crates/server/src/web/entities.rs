@@ -11,10 +11,10 @@ use super::extract::{Body, Path, Query};
 use super::scope::{ScopeQuery, check_identifier};
 use super::{Principal, Web};
 use crate::entities::{Intake, Request};
-use crate::problem::{Code, Finding, Problem};
+use crate::problem::{Code, Finding, Problem, ProblemDocument};
 
 /// Largest body of documents; the reader of YAML takes a little less and says so with a code of its own.
-pub const MAX_BODY: usize = 5 * 1024 * 1024;
+pub(super) const MAX_BODY: usize = 5 * 1024 * 1024;
 
 const DEFAULT_PAGE: u32 = 100;
 const MAX_PAGE: u32 = 500;
@@ -24,9 +24,9 @@ const MAX_PAGE: u32 = 500;
     params(ScopeQuery, PutQuery),
     request_body(content = String, content_type = "application/yaml",
         description = "One or more YAML documents, UTF-8, at most 4 MiB"),
-    responses((status = 200, body = Applied), (status = 409, body = Problem),
-        (status = 413, body = Problem), (status = 422, body = Problem)))]
-pub async fn put(
+    responses((status = 200, body = Applied), (status = 409, body = ProblemDocument),
+        (status = 413, body = ProblemDocument), (status = 422, body = ProblemDocument)))]
+pub(super) async fn put(
     State(web): State<Web>,
     principal: Principal,
     Query(scope): Query<ScopeQuery>,
@@ -67,8 +67,8 @@ pub async fn put(
 /// Lists the entities of one kind in one scope.
 #[utoipa::path(get, path = "/api/v1/entities/{kind}", tag = "entities",
     params(("kind" = String, Path, description = "e.g. `service`"), ScopeQuery, ListQuery),
-    responses((status = 200, body = EntityPage), (status = 404, body = Problem)))]
-pub async fn list(
+    responses((status = 200, body = EntityPage), (status = 404, body = ProblemDocument)))]
+pub(super) async fn list(
     State(web): State<Web>,
     Path(kind): Path<String>,
     Query(scope): Query<ScopeQuery>,
@@ -96,8 +96,8 @@ pub async fn list(
 /// One entity, as written.
 #[utoipa::path(get, path = "/api/v1/entities/{kind}/{identifier}", tag = "entities",
     params(("kind" = String, Path), ("identifier" = String, Path), ScopeQuery, OneQuery),
-    responses((status = 200, body = EntityView), (status = 404, body = Problem)))]
-pub async fn get(
+    responses((status = 200, body = EntityView), (status = 404, body = ProblemDocument)))]
+pub(super) async fn get(
     State(web): State<Web>,
     Path((kind, identifier)): Path<(String, String)>,
     Query(scope): Query<ScopeQuery>,
@@ -118,8 +118,8 @@ pub async fn get(
 /// once.
 #[utoipa::path(delete, path = "/api/v1/entities/{kind}/{identifier}", tag = "entities",
     params(("kind" = String, Path), ("identifier" = String, Path), ScopeQuery, OneQuery),
-    responses((status = 204, description = "deleted"), (status = 404, body = Problem)))]
-pub async fn delete(
+    responses((status = 204, description = "deleted"), (status = 404, body = ProblemDocument)))]
+pub(super) async fn delete(
     State(web): State<Web>,
     principal: Principal,
     Path((kind, identifier)): Path<(String, String)>,

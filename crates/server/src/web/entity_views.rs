@@ -11,7 +11,7 @@ use crate::problem::Finding;
 #[derive(Debug, Default, Deserialize, IntoParams)]
 #[serde(default, rename_all = "camelCase")]
 #[into_params(parameter_in = Query)]
-pub struct PutQuery {
+pub(super) struct PutQuery {
     /// Unknown fields and missing references are errors.
     pub strict: bool,
     /// Check everything and store nothing.
@@ -24,7 +24,7 @@ pub struct PutQuery {
 #[derive(Debug, Default, Deserialize, IntoParams)]
 #[serde(default)]
 #[into_params(parameter_in = Query)]
-pub struct ListQuery {
+pub(super) struct ListQuery {
     /// Only identifiers behind this one: `next` of the page before.
     pub after: Option<String>,
     /// At most so many, 1 to 500; 100 unless said.
@@ -35,7 +35,7 @@ pub struct ListQuery {
 #[derive(Debug, Default, Deserialize, IntoParams)]
 #[serde(default)]
 #[into_params(parameter_in = Query)]
-pub struct OneQuery {
+pub(super) struct OneQuery {
     /// The environment of an infrastructure.
     pub environment: Option<String>,
     /// A kept version; the current one unless said.
@@ -45,7 +45,7 @@ pub struct OneQuery {
 /// What became of a body of documents.
 #[derive(Debug, Serialize, ToSchema)]
 #[serde(rename_all = "camelCase")]
-pub struct Applied {
+pub(super) struct Applied {
     /// In the order of the body.
     pub entities: Vec<AppliedEntity>,
     /// What is worth knowing and no error.
@@ -55,7 +55,7 @@ pub struct Applied {
 /// What became of one document.
 #[derive(Debug, Serialize, ToSchema)]
 #[serde(rename_all = "camelCase")]
-pub struct AppliedEntity {
+pub(super) struct AppliedEntity {
     /// Kind, e.g. `service`.
     pub kind: String,
     /// Organisation, absent at account level.
@@ -78,7 +78,7 @@ pub struct AppliedEntity {
 /// What was done with a document.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, ToSchema)]
 #[serde(rename_all = "lowercase")]
-pub enum Outcome {
+pub(super) enum Outcome {
     /// It is new.
     Created,
     /// It has a new version, or a secret a new value.
@@ -90,7 +90,7 @@ pub enum Outcome {
 /// One entity.
 #[derive(Debug, Serialize, ToSchema)]
 #[serde(rename_all = "camelCase")]
-pub struct EntityView {
+pub(super) struct EntityView {
     /// Kind, e.g. `service`.
     pub kind: String,
     /// Organisation, absent at account level.
@@ -119,7 +119,7 @@ pub struct EntityView {
 
 /// A page of entities.
 #[derive(Debug, Serialize, ToSchema)]
-pub struct EntityPage {
+pub(super) struct EntityPage {
     /// By identifier.
     pub items: Vec<EntityView>,
     /// `after` for the next page, absent on the last.

@@ -22,7 +22,7 @@ use super::executions::view;
 use super::extract::{Path, Query};
 use crate::engine::ExecutionView;
 use crate::hub::Follower;
-use crate::problem::{Code, Problem};
+use crate::problem::{Code, Problem, ProblemDocument};
 
 /// States closer together than this are sent as one.
 const COALESCE: Duration = Duration::from_millis(50);
@@ -37,7 +37,7 @@ const TRAILING: Duration = Duration::from_secs(1);
 #[derive(Debug, Default, Deserialize, IntoParams)]
 #[serde(default)]
 #[into_params(parameter_in = Query)]
-pub struct LogQuery {
+pub(super) struct LogQuery {
     /// Only of this step, group or stage: its path or its identifier.
     pub step: Option<String>,
     /// Go on until the execution is over.
@@ -49,7 +49,7 @@ pub struct LogQuery {
 /// Data of a `log` event.
 #[derive(Debug, Serialize, ToSchema)]
 #[serde(rename_all = "camelCase")]
-pub struct LogEvent {
+pub(super) struct LogEvent {
     /// Place in the log; also the id of the event.
     pub position: i64,
     /// Path of the step.
@@ -69,7 +69,7 @@ pub struct LogEvent {
 
 /// Data of an `end` event.
 #[derive(Debug, Serialize, ToSchema)]
-pub struct EndEvent {
+pub(super) struct EndEvent {
     /// Status of the execution.
     pub status: String,
 }
@@ -81,8 +81,8 @@ type EventResult = Result<Event, Infallible>;
 #[utoipa::path(get, path = "/api/v1/executions/{id}/events", tag = "executions",
     params(("id" = String, Path)),
     responses((status = 200, description = "events `state` (data: ExecutionView) and `end` (data: EndEvent)",
-        content_type = "text/event-stream", body = ExecutionView), (status = 404, body = Problem)))]
-pub async fn states(
+        content_type = "text/event-stream", body = ExecutionView), (status = 404, body = ProblemDocument)))]
+pub(super) async fn states(
     State(web): State<Web>,
     Path(id): Path<String>,
 ) -> Result<Sse<impl Stream<Item = EventResult>>, Problem> {
@@ -106,8 +106,8 @@ pub async fn states(
 #[utoipa::path(get, path = "/api/v1/executions/{id}/logs", tag = "executions",
     params(("id" = String, Path), LogQuery),
     responses((status = 200, description = "events `log` (data: LogEvent) and `end` (data: EndEvent)",
-        content_type = "text/event-stream", body = LogEvent), (status = 404, body = Problem)))]
-pub async fn logs(
+        content_type = "text/event-stream", body = LogEvent), (status = 404, body = ProblemDocument)))]
+pub(super) async fn logs(
     State(web): State<Web>,
     Path(id): Path<String>,
     Query(query): Query<LogQuery>,
@@ -267,8 +267,12 @@ fn log(line: LogLine) -> Option<Event> {
 }
 
 fn end(status: &str) -> Event {
-    let data = serde_json::json!({ "status": status });
-    Event::default().event("end").data(data.to_string())
+    let data = EndEvent {
+        status: status.to_owned(),
+    };
+    let event = Event::default().event("end");
+    // One text always has a JSON form.
+    event.json_data(data).unwrap_or_default()
 }
 
 fn keep_alive() -> KeepAlive {

@@ -14,7 +14,7 @@ use super::extract::{Json as JsonBody, Path, Query};
 use super::scope::{ScopeQuery, check_identifier};
 use super::{Principal, Web};
 use crate::engine::{ExecutionSummary, ExecutionView, Run};
-use crate::problem::{Code, Problem};
+use crate::problem::{Code, Problem, ProblemDocument};
 
 const DEFAULT_PAGE: u32 = 50;
 const MAX_PAGE: u32 = 500;
@@ -22,7 +22,7 @@ const MAX_PAGE: u32 = 500;
 /// A request to run a pipeline.
 #[derive(Debug, Deserialize, ToSchema)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
-pub struct StartRequest {
+pub(super) struct StartRequest {
     /// Identifier of the pipeline.
     pub pipeline: String,
     /// Organisation; `default` unless said.
@@ -39,7 +39,7 @@ pub struct StartRequest {
 #[derive(Debug, Default, Deserialize, IntoParams)]
 #[serde(default)]
 #[into_params(parameter_in = Query)]
-pub struct ListQuery {
+pub(super) struct ListQuery {
     /// Only of this pipeline.
     pub pipeline: Option<String>,
     /// Only older than this id: `next` of the page before.
@@ -50,7 +50,7 @@ pub struct ListQuery {
 
 /// A page of executions.
 #[derive(Debug, Serialize, ToSchema)]
-pub struct ExecutionPage {
+pub(super) struct ExecutionPage {
     /// Newest first.
     pub items: Vec<ExecutionSummary>,
     /// `before` for the next page, absent on the last.
@@ -61,7 +61,7 @@ pub struct ExecutionPage {
 /// Why an execution is ended.
 #[derive(Debug, Default, Deserialize, ToSchema)]
 #[serde(default, deny_unknown_fields)]
-pub struct AbortRequest {
+pub(super) struct AbortRequest {
     /// Shown to people; at most 1024 characters.
     pub reason: Option<String>,
 }
@@ -69,9 +69,9 @@ pub struct AbortRequest {
 /// Runs a pipeline.
 #[utoipa::path(post, path = "/api/v1/executions", tag = "executions",
     request_body = StartRequest,
-    responses((status = 201, body = ExecutionSummary), (status = 404, body = Problem),
-        (status = 422, body = Problem)))]
-pub async fn start(
+    responses((status = 201, body = ExecutionSummary), (status = 404, body = ProblemDocument),
+        (status = 422, body = ProblemDocument)))]
+pub(super) async fn start(
     State(web): State<Web>,
     principal: Principal,
     JsonBody(request): JsonBody<StartRequest>,
@@ -99,7 +99,7 @@ pub async fn start(
 #[utoipa::path(get, path = "/api/v1/executions", tag = "executions",
     params(ScopeQuery, ListQuery),
     responses((status = 200, body = ExecutionPage)))]
-pub async fn list(
+pub(super) async fn list(
     State(web): State<Web>,
     Query(scope): Query<ScopeQuery>,
     Query(query): Query<ListQuery>,
@@ -127,8 +127,8 @@ pub async fn list(
 /// One execution with its stages and steps.
 #[utoipa::path(get, path = "/api/v1/executions/{id}", tag = "executions",
     params(("id" = String, Path)),
-    responses((status = 200, body = ExecutionView), (status = 404, body = Problem)))]
-pub async fn get(
+    responses((status = 200, body = ExecutionView), (status = 404, body = ProblemDocument)))]
+pub(super) async fn get(
     State(web): State<Web>,
     Path(id): Path<String>,
 ) -> Result<Json<ExecutionView>, Problem> {
@@ -139,9 +139,9 @@ pub async fn get(
 #[utoipa::path(post, path = "/api/v1/executions/{id}/abort", tag = "executions",
     params(("id" = String, Path)),
     request_body(content = AbortRequest),
-    responses((status = 202, body = ExecutionView), (status = 404, body = Problem),
-        (status = 409, body = Problem)))]
-pub async fn abort(
+    responses((status = 202, body = ExecutionView), (status = 404, body = ProblemDocument),
+        (status = 409, body = ProblemDocument)))]
+pub(super) async fn abort(
     State(web): State<Web>,
     principal: Principal,
     Path(id): Path<String>,
@@ -162,7 +162,7 @@ pub async fn abort(
 }
 
 /// The view of an execution, or that there is none.
-pub async fn view(web: &Web, id: &str) -> Result<ExecutionView, Problem> {
+pub(super) async fn view(web: &Web, id: &str) -> Result<ExecutionView, Problem> {
     let view = web.engine.view(id).await?;
     view.ok_or_else(|| {
         let shown: String = id.chars().take(64).collect();

@@ -11,19 +11,19 @@ use crate::problem::{Code, Problem};
 
 /// A JSON body.
 #[derive(Debug)]
-pub struct Json<T>(pub T);
+pub(super) struct Json<T>(pub T);
 
 /// The query of the address.
 #[derive(Debug)]
-pub struct Query<T>(pub T);
+pub(super) struct Query<T>(pub T);
 
 /// Parts of the path.
 #[derive(Debug)]
-pub struct Path<T>(pub T);
+pub(super) struct Path<T>(pub T);
 
 /// A body as it is.
 #[derive(Debug)]
-pub struct Body(pub Bytes);
+pub(super) struct Body(pub Bytes);
 
 impl<S: Send + Sync, T: DeserializeOwned> FromRequest<S> for Json<T> {
     type Rejection = Problem;

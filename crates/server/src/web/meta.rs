@@ -8,12 +8,12 @@ use serde::Serialize;
 use utoipa::ToSchema;
 
 use super::{Principal, Web};
-use crate::problem::{Code, Problem};
+use crate::problem::{Code, Problem, ProblemDocument};
 
 /// The program that answers.
 #[derive(Debug, Serialize, ToSchema)]
 #[serde(rename_all = "camelCase")]
-pub struct Version {
+pub(super) struct Version {
     /// `sortie-server`.
     pub name: &'static str,
     /// Version of the program.
@@ -25,7 +25,7 @@ pub struct Version {
 /// The user behind a token.
 #[derive(Debug, Serialize, ToSchema)]
 #[serde(rename_all = "camelCase")]
-pub struct WhoAmI {
+pub(super) struct WhoAmI {
     /// Name of the user.
     pub user: String,
     /// Role of the user.
@@ -37,14 +37,14 @@ pub struct WhoAmI {
 /// The process is alive.
 #[utoipa::path(get, path = "/healthz", tag = "server", security(()),
     responses((status = 200, description = "alive", body = String)))]
-pub async fn healthz() -> &'static str {
+pub(super) async fn healthz() -> &'static str {
     "ok\n"
 }
 
 /// The server can do its work: its store answers and it is not stopping.
 #[utoipa::path(get, path = "/readyz", tag = "server", security(()),
-    responses((status = 200, description = "ready", body = String), (status = 503, body = Problem)))]
-pub async fn readyz(State(web): State<Web>) -> Result<&'static str, Problem> {
+    responses((status = 200, description = "ready", body = String), (status = 503, body = ProblemDocument)))]
+pub(super) async fn readyz(State(web): State<Web>) -> Result<&'static str, Problem> {
     if web.stopping.is_cancelled() {
         return Err(Problem::new(Code::Unavailable, "the server is stopping"));
     }
@@ -60,7 +60,7 @@ pub async fn readyz(State(web): State<Web>) -> Result<&'static str, Problem> {
 /// Metrics in the OpenMetrics text format.
 #[utoipa::path(get, path = "/metrics", tag = "server", security(()),
     responses((status = 200, description = "OpenMetrics text", body = String)))]
-pub async fn metrics(State(web): State<Web>) -> Response {
+pub(super) async fn metrics(State(web): State<Web>) -> Response {
     let content_type = "application/openmetrics-text; version=1.0.0; charset=utf-8";
     ([(CONTENT_TYPE, content_type)], web.metrics.encode()).into_response()
 }
@@ -68,7 +68,7 @@ pub async fn metrics(State(web): State<Web>) -> Response {
 /// Name and version of the server.
 #[utoipa::path(get, path = "/version", tag = "server", security(()),
     responses((status = 200, body = Version)))]
-pub async fn version() -> Json<Version> {
+pub(super) async fn version() -> Json<Version> {
     Json(Version {
         name: "sortie-server",
         version: env!("CARGO_PKG_VERSION"),
@@ -78,8 +78,8 @@ pub async fn version() -> Json<Version> {
 
 /// The user behind the token.
 #[utoipa::path(get, path = "/api/v1/whoami", tag = "server",
-    responses((status = 200, body = WhoAmI), (status = 401, body = Problem)))]
-pub async fn whoami(principal: Principal) -> Json<WhoAmI> {
+    responses((status = 200, body = WhoAmI), (status = 401, body = ProblemDocument)))]
+pub(super) async fn whoami(principal: Principal) -> Json<WhoAmI> {
     Json(WhoAmI {
         user: principal.user.name,
         role: principal.user.role,

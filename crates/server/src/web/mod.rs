@@ -31,7 +31,7 @@ pub use scope::describe as describe_scope;
 use crate::engine::Engine;
 use crate::hub::Hub;
 use crate::metrics::Metrics;
-use crate::problem::{Code, Problem};
+use crate::problem::{Code, Problem, ProblemDocument};
 use crate::sealing::AtRest;
 
 /// Longest time for a request that is not a stream.
@@ -59,9 +59,15 @@ pub struct Web {
     pub stopping: CancellationToken,
 }
 
+impl std::fmt::Debug for Web {
+    fn fmt(&self, formatter: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        formatter.debug_struct("Web").finish_non_exhaustive()
+    }
+}
+
 /// The application with all its routes and limits.
 pub fn router(web: Web) -> Router {
-    let (api, document) = documented(web.clone()).split_for_parts();
+    let (api, document) = documented(&web).split_for_parts();
     let document = Arc::new(document);
     let api = api
         .route(
@@ -99,7 +105,7 @@ pub fn openapi_json() -> String {
         description = "The control plane of Sortie. Every error is a problem document (RFC 9457) with a stable code.",
         license(name = "Apache-2.0", identifier = "Apache-2.0")
     ),
-    components(schemas(Problem)),
+    components(schemas(ProblemDocument, events::EndEvent)),
     security(("token" = []))
 )]
 struct Document;
@@ -122,7 +128,7 @@ fn all_routes() -> OpenApiRouter<Web> {
         .merge(stream_routes())
 }
 
-fn documented(web: Web) -> OpenApiRouter<Web> {
+fn documented(web: &Web) -> OpenApiRouter<Web> {
     let timeout = || middleware::from_fn(time_out);
     let token = || middleware::from_fn_with_state(web.clone(), auth::require);
     let mut document = OpenApiRouter::with_openapi(all_routes().into_openapi());

@@ -8,12 +8,12 @@ use utoipa::{IntoParams, ToSchema};
 use crate::problem::{Code, Problem};
 
 /// The organisation and the project that are used when a request names none.
-pub const DEFAULT: &str = "default";
+pub(super) const DEFAULT: &str = "default";
 
 /// Which level of scope.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Deserialize, ToSchema)]
 #[serde(rename_all = "lowercase")]
-pub enum Level {
+pub(super) enum Level {
     /// The whole server.
     Account,
     /// An organisation.
@@ -27,7 +27,7 @@ pub enum Level {
 #[derive(Debug, Clone, Default, Deserialize, IntoParams)]
 #[serde(default)]
 #[into_params(parameter_in = Query)]
-pub struct ScopeQuery {
+pub(super) struct ScopeQuery {
     /// Organisation; `default` unless said.
     pub org: Option<String>,
     /// Project; `default` unless said.
@@ -38,7 +38,7 @@ pub struct ScopeQuery {
 
 impl ScopeQuery {
     /// The scope the request is about.
-    pub fn resolve(&self) -> Result<Scope, Problem> {
+    pub(super) fn resolve(&self) -> Result<Scope, Problem> {
         let org = || self.org.as_deref().unwrap_or(DEFAULT);
         let scope = match self.scope.unwrap_or_default() {
             Level::Account => Scope::default(),
@@ -56,7 +56,7 @@ impl ScopeQuery {
 }
 
 /// Refuses what cannot be an identifier.
-pub fn check_identifier(text: &str) -> Result<(), Problem> {
+pub(super) fn check_identifier(text: &str) -> Result<(), Problem> {
     let mut bytes = text.bytes();
     let valid = text.len() <= 128
         && bytes
