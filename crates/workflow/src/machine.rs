@@ -1,4 +1,17 @@
 //! Carries an execution on until nothing more can be done without another event.
+//!
+//! States of a step (see [`crate::Status`]):
+//!
+//! | State | Entered when | Left by |
+//! |---|---|---|
+//! | `NotStarted` | the plan begins | its turn: `Queued`, or `Skipped` when a condition does not hold |
+//! | `Queued` | `StartStep` is ordered; the timeout begins | `StepStarted`, and all that leaves `Running` |
+//! | `Running` | a delegate accepted | `StepFinished`; timeout or abort: `Discontinuing` |
+//! | `Discontinuing` | `CancelStep` is ordered; the grace begins | `StepFinished`; end of grace |
+//! | final | | never |
+//!
+//! A stage, group or pipeline is `Running` from its first child's turn until its last child has ended; its
+//! final status is that of its children together, or `Aborted` when the execution was aborted meanwhile.
 
 use jiff::Timestamp;
 
