@@ -1,9 +1,10 @@
 //! What a step is asked to do. The delegate makes a [`Task`] from the wire, the command line from its arguments.
 
-use std::path::PathBuf;
 use std::time::Duration;
 
-use secrecy::SecretString;
+use serde_json::Value;
+use sortie_render::SourceFile;
+use sortie_render::git::Reference;
 
 /// One step to carry out on one release.
 #[derive(Clone, Debug)]
@@ -79,6 +80,10 @@ pub struct RollingDeploy {
     pub versioning: Versioning,
     /// Take over objects that carry another release's label.
     pub adopt: bool,
+    /// What expressions in values files may name: a JSON object.
+    pub context: Value,
+    /// Stop after everything was checked, before the first write.
+    pub dry_run: bool,
 }
 
 /// How ConfigMaps and Secrets are versioned.
@@ -118,20 +123,9 @@ pub enum Target {
 #[derive(Clone, Debug)]
 pub enum Source {
     /// Files at hand.
-    Inline(Vec<File>),
-    /// A Git repository over HTTP(S).
+    Inline(Vec<SourceFile>),
+    /// A Git repository over HTTP(S); the password is asked for by name.
     Git(Git),
-    /// Files and folders on this machine (command line only).
-    Local(Vec<PathBuf>),
-}
-
-/// One file at hand.
-#[derive(Clone, Debug)]
-pub struct File {
-    /// Relative path, for messages.
-    pub path: String,
-    /// Content.
-    pub data: Vec<u8>,
 }
 
 /// Files of a Git repository.
@@ -139,21 +133,10 @@ pub struct File {
 pub struct Git {
     /// http or https, without credentials.
     pub url: String,
-    /// User and password; `None`: anonymous.
-    pub credentials: Option<(String, SecretString)>,
     /// What to fetch.
-    pub revision: Revision,
+    pub reference: Reference,
     /// Files or folders.
     pub paths: Vec<String>,
-}
-
-/// A revision of a repository.
-#[derive(Clone, Debug)]
-pub enum Revision {
-    /// Head of a branch.
-    Branch(String),
-    /// A commit by its full hash.
-    Commit(String),
-    /// A tag.
-    Tag(String),
+    /// User name and the name of the password's secret, as the [`Resolver`](crate::Resolver) knows it; `None`: anonymous.
+    pub credentials: Option<(String, String)>,
 }

@@ -1,0 +1,113 @@
+//! How a step ends, in words for the person who asked.
+
+use serde_json::Value;
+use sortie_health::diagnosis::Cause as HealthCause;
+
+/// How a step ended.
+#[derive(Clone, Debug)]
+pub enum Outcome {
+    /// It did what it should.
+    Succeeded {
+        /// What later steps can refer to: a JSON object, such as `{"releaseName": "web", "releaseNumber": 3}`.
+        outputs: Value,
+    },
+    /// It did not.
+    Failed(Failure),
+    /// It was told to stop, and did at a safe place.
+    Aborted,
+}
+
+/// Why a step failed.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Failure {
+    /// Which failure strategies apply.
+    pub kind: FailureKind,
+    /// Stable code with a page in the error reference.
+    pub code: &'static str,
+    /// Which operation failed on what, and why; one line, no secret.
+    pub message: String,
+    /// What to do.
+    pub hint: String,
+    /// Release number of the failed attempt, once it had one.
+    pub release_number: Option<u64>,
+}
+
+/// The classes of failure that failure strategies of pipelines tell apart.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum FailureKind {
+    /// Something on the way was not reachable.
+    Connectivity,
+    /// Credentials were not accepted.
+    Authentication,
+    /// Credentials were accepted and do not suffice, or a policy says no.
+    Authorization,
+    /// Not done in time.
+    Timeout,
+    /// The manifests or the step's options cannot work.
+    Configuration,
+    /// Anything else about the deployment itself.
+    Unknown,
+}
+
+impl Failure {
+    pub(crate) fn new(
+        kind: FailureKind,
+        code: &'static str,
+        message: impl Into<String>,
+        hint: impl Into<String>,
+    ) -> Self {
+        Self { kind, code, message: message.into(), hint: hint.into(), release_number: None }
+    }
+
+    /// A failure of the cluster's API.
+    pub(crate) fn cluster(error: &sortie_cluster::Error) -> Self {
+        use sortie_cluster::Cause;
+        let kind = match error.cause() {
+            Cause::Unauthorized { .. } => FailureKind::Authentication,
+            Cause::Forbidden { .. } | Cause::Denied { .. } | Cause::AnotherRelease { .. } => {
+                FailureKind::Authorization
+            }
+            Cause::Unreachable { .. } | Cause::Busy { .. } | Cause::WebhookUnavailable { .. } => {
+                FailureKind::Connectivity
+            }
+            Cause::TimedOut { .. } => FailureKind::Timeout,
+            Cause::Invalid { .. }
+            | Cause::UnknownKind { .. }
+            | Cause::Immutable { .. }
+            | Cause::Duplicate { .. }
+            | Cause::NamespaceMissing { .. } => FailureKind::Configuration,
+            _ => FailureKind::Unknown,
+        };
+        Self::new(kind, error.code(), chain(error), error.advice())
+    }
+
+    /// An object that does not become healthy.
+    pub(crate) fn health(cause: &HealthCause, last_words: &[String]) -> Self {
+        Self::new(FailureKind::Unknown, cause.code(), cause.one_line(last_words), cause.hint())
+    }
+
+    pub(crate) fn configuration(
+        code: &'static str,
+        error: &(dyn std::error::Error + 'static),
+        hint: &str,
+    ) -> Self {
+        Self::new(FailureKind::Configuration, code, chain(error), hint)
+    }
+
+    pub(crate) const fn of_release(mut self, number: u64) -> Self {
+        self.release_number = Some(number);
+        self
+    }
+}
+
+/// The message of an error and of each cause behind it, on one line.
+pub(crate) fn chain(error: &(dyn std::error::Error + 'static)) -> String {
+    let mut text = error.to_string();
+    let mut cause = error.source();
+    while let Some(inner) = cause {
+        text.push_str(": ");
+        text.push_str(&inner.to_string());
+        cause = inner.source();
+    }
+    text.replace('\n', " ")
+}

@@ -1,0 +1,214 @@
+//! Expressions in values files: against the context snapshot first, then by asking whoever gave the task.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::fmt;
+use std::sync::Mutex;
+use std::sync::PoisonError;
+
+use async_trait::async_trait;
+use secrecy::{ExposeSecret as _, SecretString};
+use serde_json::Value;
+use sortie_expression::{Context, Evaluator, JsonContext, Lookup, SecretMarker};
+
+use crate::report::Masked;
+
+/// Rounds of asking for one file: an answer may hold expressions that name more.
+const ROUNDS: usize = 15;
+
+/// Answers names that the context snapshot lacks, and secrets.
+#[async_trait]
+pub trait Resolver: Send + Sync + fmt::Debug {
+    /// One answer per name, in order. Names are expression paths such as `pipeline.variables.x` or
+    /// `secrets.getValue("account.token")`.
+    async fn resolve(&self, names: &[String]) -> Result<Vec<Resolution>, Unanswered>;
+}
+
+/// What a name stands for.
+#[derive(Clone, Debug)]
+pub enum Resolution {
+    /// A value that is no secret.
+    Value(Value),
+    /// A secret.
+    Secret(SecretString),
+    /// The task may not have it; one line that says why.
+    Denied(String),
+    /// There is no such value.
+    Undefined,
+}
+
+/// The other side could not be asked.
+#[derive(Clone, Debug, thiserror::Error)]
+#[error("the control plane could not be asked: {reason}")]
+pub struct Unanswered {
+    /// Why, one line.
+    pub reason: String,
+}
+
+/// A resolver that knows nothing: for local runs, where `--context` is all there is.
+#[derive(Clone, Copy, Debug)]
+pub struct Nothing;
+
+#[async_trait]
+impl Resolver for Nothing {
+    async fn resolve(&self, names: &[String]) -> Result<Vec<Resolution>, Unanswered> {
+        Ok(names.iter().map(|_| Resolution::Undefined).collect())
+    }
+}
+
+/// Why a text could not be resolved.
+#[derive(Debug, thiserror::Error)]
+pub enum Error {
+    /// An expression is wrong or names what does not exist.
+    #[error(transparent)]
+    Expression(sortie_expression::Error),
+    /// The other side could not be asked.
+    #[error(transparent)]
+    Unanswered(Unanswered),
+    /// A name is not for this task.
+    #[error("{name} is denied: {reason}")]
+    Denied {
+        /// The name.
+        name: String,
+        /// Why.
+        reason: String,
+    },
+    /// A secret does not exist.
+    #[error("there is no secret {name}")]
+    NoSecret {
+        /// Its identifier.
+        name: String,
+    },
+}
+
+impl Error {
+    /// Stable code with a page in the error reference.
+    #[must_use]
+    pub fn code(&self) -> &'static str {
+        match self {
+            Self::Expression(error) => error.code(),
+            Self::Unanswered(_) => "SRT-T001",
+            Self::Denied { .. } => "SRT-T002",
+            Self::NoSecret { .. } => "SRT-T003",
+        }
+    }
+}
+
+/// Resolves texts of one task; remembers what it was told.
+#[derive(Debug)]
+pub(crate) struct Resolving<'a> {
+    resolver: &'a dyn Resolver,
+    masked: &'a Masked,
+    names: Names,
+    secrets: BTreeMap<String, SecretString>,
+    marker: SecretMarker,
+}
+
+/// The snapshot, what was answered so far, and what was asked in vain.
+#[derive(Debug)]
+struct Names {
+    snapshot: JsonContext,
+    answered: BTreeMap<Vec<String>, Value>,
+    missing: Mutex<BTreeSet<Vec<String>>>,
+}
+
+impl Context for Names {
+    fn resolve(&self, path: &[String]) -> Lookup {
+        // The longest answered prefix decides: an answer may be a map that the path goes on into.
+        for end in (1..=path.len()).rev() {
+            if let Some(value) = self.answered.get(&path[..end]) {
+                return Lookup::within(value, &path[end..]);
+            }
+        }
+        let found = self.snapshot.resolve(path);
+        if found == Lookup::Undefined {
+            let mut missing = self.missing.lock().unwrap_or_else(PoisonError::into_inner);
+            missing.insert(path.to_vec());
+        }
+        found
+    }
+}
+
+impl<'a> Resolving<'a> {
+    /// `nonce` is random and new for each task.
+    pub(crate) fn new(
+        context: &Value,
+        resolver: &'a dyn Resolver,
+        masked: &'a Masked,
+        nonce: &str,
+    ) -> Self {
+        let names = Names {
+            snapshot: JsonContext::new(context.clone()),
+            answered: BTreeMap::new(),
+            missing: Mutex::default(),
+        };
+        let marker = SecretMarker::new(nonce);
+        Self { resolver, masked, names, secrets: BTreeMap::new(), marker }
+    }
+
+    /// The text with every expression replaced. Secrets in it are known to the masker before this returns.
+    pub(crate) async fn text(&mut self, text: &str) -> Result<String, Error> {
+        let mut asked = BTreeSet::new();
+        for _ in 0..ROUNDS {
+            self.names.missing.lock().unwrap_or_else(PoisonError::into_inner).clear();
+            let result = Evaluator::new(&self.names).with_secrets(&self.marker).text(text);
+            let missing =
+                self.names.missing.lock().unwrap_or_else(PoisonError::into_inner).clone();
+            let new: Vec<_> = missing.into_iter().filter(|path| !asked.contains(path)).collect();
+            if !new.is_empty() {
+                self.ask(&new).await?;
+                asked.extend(new);
+                continue;
+            }
+            let marked = result.map_err(Error::Expression)?;
+            return self.fill(&marked).await;
+        }
+        Evaluator::new(&self.names).with_secrets(&self.marker).text(text).map_err(Error::Expression)
+    }
+
+    /// The value of one secret, such as a connector's password, by its name for the resolver.
+    pub(crate) async fn secret(&mut self, name: &str) -> Result<SecretString, Error> {
+        if let Some(known) = self.secrets.get(name) {
+            return Ok(known.clone());
+        }
+        let answers = self.resolver.resolve(&[name.to_owned()]).await.map_err(Error::Unanswered)?;
+        let value = match answers.into_iter().next() {
+            Some(Resolution::Secret(value)) => value,
+            Some(Resolution::Value(Value::String(value))) => SecretString::from(value),
+            Some(Resolution::Denied(reason)) => {
+                return Err(Error::Denied { name: name.to_owned(), reason });
+            }
+            _ => return Err(Error::NoSecret { name: name.to_owned() }),
+        };
+        self.masked.learn(&value);
+        self.secrets.insert(name.to_owned(), value.clone());
+        Ok(value)
+    }
+
+    async fn ask(&mut self, paths: &[Vec<String>]) -> Result<(), Error> {
+        let names: Vec<String> = paths.iter().map(|path| path.join(".")).collect();
+        let answers = self.resolver.resolve(&names).await.map_err(Error::Unanswered)?;
+        for ((path, name), answer) in paths.iter().zip(names).zip(answers) {
+            match answer {
+                Resolution::Value(value) => {
+                    self.names.answered.insert(path.clone(), value);
+                }
+                Resolution::Denied(reason) => return Err(Error::Denied { name, reason }),
+                // A name that turns out to be a secret must be asked for as one, so that it is masked by its marker.
+                Resolution::Secret(_) | Resolution::Undefined => {}
+            }
+        }
+        Ok(())
+    }
+
+    async fn fill(&mut self, marked: &str) -> Result<String, Error> {
+        let mut values = BTreeMap::new();
+        for name in self.marker.names(marked) {
+            let value = self.secret(&format!("secrets.getValue(\"{name}\")")).await?;
+            values.insert(name, value);
+        }
+        let value = |name: &str| Some(values.get(name)?.expose_secret().to_owned());
+        self.marker
+            .substitute(marked, value)
+            .map_err(|missing| Error::NoSecret { name: missing.name })
+    }
+}

@@ -1,0 +1,201 @@
+//! From sources to objects: fetch, resolve expressions in values, render templates, parse.
+
+use std::path::{Path, PathBuf};
+
+use sortie_manifest::{Limits, Object};
+use sortie_render::git::{self, Credentials, FetchLimits, GitSource, Network};
+use sortie_render::template::{self, RenderLimits, Request, Warning};
+use sortie_render::tools::{Search, find_git, find_helm};
+use sortie_render::{SourceFile, Workspace, plain, values};
+
+use crate::failure::{Failure, FailureKind, chain};
+use crate::report::{Level, Sink, Unit};
+use crate::resolve::Resolving;
+use crate::task::{Git, Release, Source};
+
+/// Files named in the log; more are counted.
+const NAMED_FILES: usize = 100;
+
+/// How sources are fetched and rendered on this machine.
+#[derive(Clone, Debug)]
+pub struct Renderer {
+    /// Where helm and git are looked for.
+    pub search: Search,
+    /// Folder for private folders of single tasks.
+    pub scratch: PathBuf,
+    /// PEM bundle that Git trusts instead of the system's roots.
+    pub ca_file: Option<PathBuf>,
+    /// The way through proxies.
+    pub network: Network,
+}
+
+impl Renderer {
+    /// The files of all sources, in order.
+    pub(crate) async fn fetch(
+        &self,
+        sources: &[Source],
+        resolving: &mut Resolving<'_>,
+        sink: &dyn Sink,
+    ) -> Result<Vec<SourceFile>, Failure> {
+        let mut all = Vec::new();
+        for source in sources {
+            match source {
+                Source::Inline(files) => all.extend(files.iter().cloned()),
+                Source::Git(git) => all.extend(self.fetch_git(git, resolving, sink).await?),
+            }
+        }
+        Ok(all)
+    }
+
+    async fn fetch_git(
+        &self,
+        source: &Git,
+        resolving: &mut Resolving<'_>,
+        sink: &dyn Sink,
+    ) -> Result<Vec<SourceFile>, Failure> {
+        let Git { url, reference, paths, credentials } = source;
+        sink.log(
+            Unit::FetchFiles,
+            Level::Info,
+            &format!("fetching {} at {reference}", paths.join(", ")),
+        );
+        let credentials = match credentials {
+            None => None,
+            Some((username, secret)) => {
+                let password = resolving.secret(secret).await.map_err(|error| {
+                    Failure::configuration(error.code(), &error, "check the connector's passwordRef")
+                })?;
+                Some(Credentials { username: username.clone(), password })
+            }
+        };
+        let tool = find_git(None, &self.search)
+            .await
+            .map_err(|error| Failure::configuration(error.code(), &error, "install git"))?;
+        let workspace = self.workspace()?;
+        let source = GitSource {
+            url: url.clone(),
+            reference: reference.clone(),
+            paths: paths.clone(),
+            credentials,
+            ca_file: self.ca_file.clone(),
+            network: self.network.clone(),
+        };
+        let fetched = git::fetch(&source, &tool, &workspace, &FetchLimits::default()).await;
+        let fetched = fetched.map_err(|error| {
+            let kind = if error.is_transient() {
+                FailureKind::Connectivity
+            } else {
+                FailureKind::Configuration
+            };
+            Failure::new(kind, error.code(), chain(&error), error.help())
+        })?;
+        let count = fetched.files.len();
+        sink.log(Unit::FetchFiles, Level::Info, &format!("{url} at commit {}: {count} files", fetched.commit));
+        Ok(fetched.files)
+    }
+
+    /// Render manifests with values and parse what comes out.
+    pub(crate) async fn render(
+        &self,
+        manifests: Vec<SourceFile>,
+        values_files: Vec<SourceFile>,
+        release: &Release,
+        resolving: &mut Resolving<'_>,
+        sink: &dyn Sink,
+    ) -> Result<Vec<Object>, Failure> {
+        let (manifests, left_out) = plain::manifests(manifests, true);
+        for file in left_out {
+            sink.log(Unit::Initialize, Level::Info, &format!("{} left out: {}", file.path, file.reason));
+        }
+        let mut resolved = Vec::new();
+        for file in values_files {
+            resolved.push(resolve_file(file, resolving).await?);
+        }
+        let merged = match resolved.as_slice() {
+            [] => None,
+            files => Some(values::merge(files).map_err(|error| {
+                Failure::configuration(error.code(), &error, "correct the values file")
+            })?),
+        };
+        let request = Request {
+            files: manifests,
+            values: merged.as_ref(),
+            release: &release.name,
+            namespace: &release.namespace,
+        };
+        let helm = if template::needs_engine(&request) {
+            let helm = find_helm(None, &self.search).await.map_err(|error| {
+                Failure::configuration(error.code(), &error, "install helm 4, or use manifests without templates")
+            })?;
+            Some(helm)
+        } else {
+            None
+        };
+        let workspace = self.workspace()?;
+        let rendered =
+            template::render(request, helm.as_ref(), &workspace, &RenderLimits::default()).await;
+        let rendered = rendered.map_err(|error| {
+            Failure::configuration(error.code(), &error, "correct the template or its values")
+        })?;
+        for warning in &rendered.warnings {
+            sink.log(Unit::Initialize, Level::Warning, &describe(warning));
+        }
+        parse(&rendered.files, sink)
+    }
+
+    fn workspace(&self) -> Result<Workspace, Failure> {
+        Workspace::create_in(&self.scratch).map_err(|error| {
+            let hint = format!("make {} writable", Path::display(&self.scratch));
+            Failure::new(FailureKind::Unknown, error.code(), chain(&error), hint)
+        })
+    }
+}
+
+async fn resolve_file(
+    file: SourceFile,
+    resolving: &mut Resolving<'_>,
+) -> Result<SourceFile, Failure> {
+    let Some(text) = file.text().filter(|text| sortie_expression::has_expressions(text)) else {
+        return Ok(file);
+    };
+    match resolving.text(text).await {
+        Ok(text) => Ok(SourceFile::new(file.path, text)),
+        Err(error) => Err(Failure::new(
+            FailureKind::Configuration,
+            error.code(),
+            format!("cannot resolve the expressions of {}: {}", file.path, chain(&error)),
+            "correct the name, or define it before this step",
+        )),
+    }
+}
+
+fn parse(files: &[SourceFile], sink: &dyn Sink) -> Result<Vec<Object>, Failure> {
+    let limits = Limits::default();
+    let mut objects = Vec::new();
+    for file in files {
+        let parsed = sortie_manifest::parse(&file.path, &file.content, &limits).map_err(|error| {
+            Failure::configuration(error.code(), &error, "correct the manifest, or the template that makes it")
+        })?;
+        objects.extend(parsed);
+    }
+    let names: Vec<_> = files.iter().take(NAMED_FILES).map(|file| file.path.as_str()).collect();
+    sink.log(
+        Unit::Initialize,
+        Level::Info,
+        &format!("{} objects in {} files: {}", objects.len(), files.len(), names.join(", ")),
+    );
+    Ok(objects)
+}
+
+fn describe(warning: &Warning) -> String {
+    match warning {
+        Warning::NotRendered { path } => {
+            format!("{path} has template actions but there is no values file: used as it is")
+        }
+        Warning::UnknownValue(unknown) => unknown.to_string(),
+        Warning::NoValue { path, line } => format!("{path}:{line}: a value was missing and rendered as nothing"),
+        Warning::Clash { path } => {
+            format!("values: {path} is a map in one file and not in another; the later file wins")
+        }
+    }
+}
