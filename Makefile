@@ -21,14 +21,20 @@ demo: tools ## deploy v1, v2 and a broken v3 through a delegate into a real clus
 demo-clean: ## remove what the demo made
 	tests/demo/demo-clean.sh
 
+# A cluster that the tests started goes with them; one that ran before stays.
+define with_cluster
+before=$$($(CLUSTER) kubeconfig 2>/dev/null || true); status=0; $(1) || status=$$?; \
+	[ -n "$$before" ] || $(CLUSTER) down; exit $$status
+endef
+
 test: tools ## everything, on the real cluster too
-	cargo test --workspace --locked
+	@$(call with_cluster,tests/run-suites fast cluster e2e)
 
 test-fast: ## what needs no cluster
-	cargo test --workspace --locked --lib --bins
+	@tests/run-suites fast
 
 test-full: tools ## everything, with the long suites
-	SORTIE_FULL=1 cargo test --workspace --locked
+	@export SORTIE_FULL=1; $(call with_cluster,tests/run-suites fast cluster e2e)
 
 cluster: tools ## start a Kubernetes on this machine (KIND=real|kwok, NAME=...)
 	$(CLUSTER) up --kind $(KIND) $(if $(NAME),--name $(NAME))
@@ -45,6 +51,8 @@ bench: ## measure NAME=...
 lint: ## formatting, clippy, dependencies
 	cargo fmt --all --check
 	cargo clippy --workspace --all-targets --locked -- -D warnings
+	.ci/tidy
+	.ci/deny
 
 fmt: ## format
 	cargo fmt --all

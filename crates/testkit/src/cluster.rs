@@ -1,28 +1,27 @@
 //! A Kubernetes on this machine: started, shared between test processes, taken down without a trace.
 
 use std::{
-    io::Write as _,
     net::Ipv4Addr,
     path::{Path, PathBuf},
-    process::{Command, Stdio},
     sync::atomic::{AtomicU32, Ordering},
     time::Duration,
 };
 
 use anyhow::{Context as _, Result, ensure};
-use kube::{Client, Config, config::Kubeconfig};
+use kube::Client;
 use serde::{Deserialize, Serialize};
 
 use self::{
     journal::{Entry, Journal},
     node::RealNode,
-    pki::Authority,
     state::{Lock, State},
 };
 use crate::{environment, images};
 
+pub(crate) use self::api::{connect, kubectl_apply, readyz};
 pub(crate) use crate::wait::wait_for;
 
+mod api;
 mod control_plane;
 mod dns;
 pub(crate) mod journal;
@@ -31,6 +30,7 @@ pub(crate) mod network;
 mod node;
 pub(crate) mod pki;
 pub(crate) mod process;
+mod start;
 pub(crate) mod state;
 mod teardown;
 mod volumes;
@@ -115,7 +115,7 @@ impl Cluster {
         }
         let old = dir.clone();
         blocking(move || teardown::take_down(&old)).await?;
-        match bring_up(kind, name, &dir).await {
+        match start::bring_up(kind, name, &dir).await {
             Ok(state) => Ok(Self::here(dir, state)),
             Err(error) => {
                 let failed = dir.clone();
@@ -190,8 +190,12 @@ impl Cluster {
     }
 
     /// Builds the image `name` of `tests/cluster/build-images.sh` when it changed (`sample-v1`, `delegate`, ...), loads
-    /// it into the node and returns what a pod says under `image:`.
+    /// it into the node and returns what a pod says under `image:`. For the user's own cluster it is pushed to
+    /// `IMAGE_PREFIX` instead.
     pub async fn image(&self, name: &str) -> Result<String> {
+        if matches!(self.place, Place::Elsewhere) {
+            return images::push(name).await;
+        }
         let image = images::build(name).await?;
         self.load(&image).await?;
         Ok(image.reference)
@@ -334,66 +338,6 @@ fn remove(dir: &Path, keep: bool) -> Result<()> {
     Ok(())
 }
 
-async fn bring_up(kind: Kind, name: &str, dir: &Path) -> Result<State> {
-    clear(dir)?;
-    for folder in ["log", "pki", "images"] {
-        let path = dir.join(folder);
-        std::fs::create_dir_all(&path).with_context(|| format!("make {}", path.display()))?;
-    }
-    let (base_name, base_dir) = (name.to_owned(), dir.to_owned());
-    let mut state = blocking(move || State::allocate(&base_name, kind, &base_dir)).await?;
-    let authority = Authority::new("kubernetes-ca")?;
-    match kind {
-        Kind::Real => Box::pin(start_real(&state, dir, &authority)).await?,
-        Kind::Kwok => {
-            let client = control_plane::start(&state, dir, &authority).await?;
-            kwok::start(&state, dir, &client).await?;
-            control_plane::wait_controllers(&client).await?;
-        }
-    }
-    state.ready = true;
-    state.write(dir)?;
-    Ok(state)
-}
-
-async fn start_real(state: &State, dir: &Path, authority: &Authority) -> Result<()> {
-    let number = state.number.context("a real cluster without a number")?;
-    network::connect_control(number, dir)?;
-    let node = RealNode::new(state, dir)?;
-    // The state is ready enough for images to be loaded.
-    let cluster = Cluster::here(dir.to_owned(), state.clone());
-    let (client, ()) = tokio::try_join!(control_plane::start(state, dir, authority), async {
-        node.start_containerd().await?;
-        for name in ["pause", "coredns"] {
-            cluster.image(name).await?;
-        }
-        Ok(())
-    })?;
-    tokio::try_join!(
-        node.join(authority, &client),
-        control_plane::wait_controllers(&client),
-        dns::start(state.service_address(10), dir, &client),
-        volumes::provide(dir, &client),
-    )?;
-    Ok(())
-}
-
-/// Empties the folder of an earlier cluster, whose mounts are gone.
-fn clear(dir: &Path) -> Result<()> {
-    for entry in std::fs::read_dir(dir).with_context(|| format!("list {}", dir.display()))? {
-        let path = entry
-            .with_context(|| format!("list {}", dir.display()))?
-            .path();
-        let removed = if path.is_dir() && !path.is_symlink() {
-            std::fs::remove_dir_all(&path)
-        } else {
-            std::fs::remove_file(&path)
-        };
-        removed.with_context(|| format!("remove {}", path.display()))?;
-    }
-    Ok(())
-}
-
 /// All recorded processes run and the API server says it is ready.
 async fn is_healthy(dir: &Path) -> bool {
     if !dead_processes(dir).is_ok_and(|dead| dead.is_empty()) {
@@ -414,57 +358,6 @@ fn dead_processes(dir: &Path) -> Result<Vec<String>> {
         _ => None,
     });
     Ok(dead.collect())
-}
-
-pub(crate) async fn readyz(client: &Client) -> Result<()> {
-    let request = http::Request::get("/readyz")
-        .body(Vec::new())
-        .context("make a request for /readyz")?;
-    client
-        .request_text(request)
-        .await
-        .context("ask the API server for its readiness")?;
-    Ok(())
-}
-
-pub(crate) async fn connect(kubeconfig: &Path) -> Result<Client> {
-    let file = Kubeconfig::read_from(kubeconfig)
-        .with_context(|| format!("read {}", kubeconfig.display()))?;
-    let config = Config::from_custom_kubeconfig(file, &kube::config::KubeConfigOptions::default())
-        .await
-        .with_context(|| format!("use {}", kubeconfig.display()))?;
-    Client::try_from(config).context("make a Kubernetes client")
-}
-
-/// Server-side apply of fixed manifests.
-pub(crate) fn kubectl_apply(kubeconfig: &Path, manifest: &str) -> Result<()> {
-    let mut command = Command::new(environment::tool("kubectl")?);
-    command.arg("--kubeconfig").arg(kubeconfig);
-    command.args([
-        "apply",
-        "--server-side",
-        "--field-manager=testkit",
-        "-f",
-        "-",
-    ]);
-    command
-        .stdin(Stdio::piped())
-        .stdout(Stdio::null())
-        .stderr(Stdio::piped());
-    let mut child = command.spawn().context("start kubectl")?;
-    if let Some(mut input) = child.stdin.take() {
-        input
-            .write_all(manifest.as_bytes())
-            .context("write to kubectl")?;
-    }
-    let output = child.wait_with_output().context("wait for kubectl")?;
-    let errors = String::from_utf8_lossy(&output.stderr);
-    ensure!(
-        output.status.success(),
-        "kubectl apply failed: {}",
-        errors.trim()
-    );
-    Ok(())
 }
 
 /// Runs blocking work beside the runtime.

@@ -26,6 +26,11 @@ pub fn user_kubeconfig() -> Option<PathBuf> {
         .map(PathBuf::from)
 }
 
+/// Where images are pushed for the user's own cluster (`IMAGE_PREFIX`), such as `registry.example.com/team`.
+pub fn image_prefix() -> Option<String> {
+    variable("IMAGE_PREFIX")
+}
+
 /// A built tool of `tests/cluster/build-tools.sh`, as `$SORTIE_CACHE/bin/NAME`.
 pub fn tool(name: &str) -> Result<PathBuf> {
     let path = cache_dir()?.join("bin").join(name);

@@ -28,6 +28,21 @@ pub async fn build(name: &str) -> Result<Image> {
     blocking(move || build_now(name)).await
 }
 
+/// Builds the image and pushes it to `IMAGE_PREFIX`, for a cluster that is not on this machine; returns its reference.
+pub async fn push(name: &str) -> Result<String> {
+    let name = name.to_owned();
+    environment::image_prefix().context(
+        "the cluster of KUBECONFIG gets its images from a registry: set IMAGE_PREFIX to where they are pushed",
+    )?;
+    blocking(move || {
+        let script = environment::repository().join("tests/cluster/push-images.sh");
+        let output = run_command(Command::new(script).arg(&name));
+        let references = output.with_context(|| format!("push the image {name}"))?;
+        Ok(references.trim().to_owned())
+    })
+    .await
+}
+
 fn build_now(name: String) -> Result<Image> {
     let images = environment::cache_dir()?.join("images");
     let script = environment::repository().join("tests/cluster/build-images.sh");

@@ -403,3 +403,28 @@ async fn a_namespace_goes_with_its_test_and_a_restricted_one_refuses_root() {
         .await
         .unwrap();
 }
+
+/// What `KUBECONFIG` leads to: the same interface, and clear words where this machine cannot help.
+#[tokio::test]
+async fn the_users_own_cluster_is_used_through_its_api_alone() {
+    let shared = Cluster::shared().await.unwrap();
+    let cluster = Cluster::attach(shared.kubeconfig()).await.unwrap();
+    let namespace = cluster.namespace("attached").await.unwrap();
+    assert_eq!((cluster.dir(), cluster.bridge_address()), (None, None));
+    let refused = GitServer::start(&cluster).await.unwrap_err();
+    assert!(
+        refused.to_string().contains("would not reach a git server"),
+        "{refused}"
+    );
+    let refused = cluster.load_image("x.tar".as_ref()).await.unwrap_err();
+    assert!(
+        refused.to_string().contains("push them to a registry"),
+        "{refused}"
+    );
+    let refused = TrafficProbe::start(&cluster, Ipv4Addr::LOCALHOST, 80).unwrap_err();
+    assert!(
+        refused.to_string().contains("no node on this machine"),
+        "{refused}"
+    );
+    namespace.finish().await.unwrap();
+}
