@@ -75,13 +75,39 @@ pub enum Level {
     Error,
 }
 
+/// What a step did to an object.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Change {
+    /// It was not there before.
+    Created,
+    /// It was changed.
+    Configured,
+    /// It was as wished already; nothing was written.
+    Unchanged,
+    /// It was removed.
+    Deleted,
+}
+
+impl Change {
+    /// The word in logs.
+    #[must_use]
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Created => "created",
+            Self::Configured => "configured",
+            Self::Unchanged => "unchanged",
+            Self::Deleted => "deleted",
+        }
+    }
+}
+
 /// The state of one object as a user follows it.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct ObjectRow {
     /// Which object.
     pub id: ObjectId,
-    /// What was done to it: created, configured, unchanged, deleted, or nothing yet.
-    pub action: Option<&'static str>,
+    /// What was done to it.
+    pub change: Change,
     /// Its health.
     pub health: Health,
     /// One line of reason.

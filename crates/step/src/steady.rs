@@ -9,12 +9,12 @@ use jiff::Timestamp;
 use serde_json::Value;
 use sortie_cluster::watch::{Selection, Watched};
 use sortie_cluster::{Cluster, LogRequest, Resource, clock};
-use sortie_health::diagnosis::{Budgets, Cause, Change, Logs, Observation};
+use sortie_health::diagnosis::{Budgets, Cause, Change as Effect, Logs, Observation};
 use sortie_health::steady::{Steady, SteadyState};
 use sortie_health::{Facts, Status};
 use sortie_manifest::{ObjectId, labels};
 
-use crate::report::{Level, ObjectRow, Sink, Unit};
+use crate::report::{Change, Level, ObjectRow, Sink, Unit};
 
 /// Log lines of a failing container that a cause is shown with.
 const LAST_WORDS: u32 = 10;
@@ -30,10 +30,8 @@ pub(crate) struct Awaited {
     pub(crate) resource: Resource,
     /// What the API server answered our write with.
     pub(crate) answer: Value,
-    /// Whether our write changed it.
+    /// What our write did to it.
     pub(crate) change: Change,
-    /// What was done to it, for the row.
-    pub(crate) action: &'static str,
 }
 
 /// Why the wait ended without success.
@@ -89,7 +87,7 @@ struct Wait {
 
 struct Target {
     id: ObjectId,
-    action: &'static str,
+    change: Change,
     key: String,
     watch: usize,
     state: SteadyState,
@@ -116,7 +114,11 @@ impl Wait {
         let ours = format!("{}={release_id}", labels::RELEASE);
         let replica_sets = cluster.resolve("apps", "v1", "ReplicaSet").await?;
         for object in awaited {
-            let Awaited { id, resource, answer, change, action } = object;
+            let Awaited { id, resource, answer, change } = object;
+            let effect = match change {
+                Change::Unchanged => Effect::Unchanged,
+                _ => Effect::Changed,
+            };
             let namespace = id.namespace.clone().unwrap_or_default();
             let selection = Selection::of(resource, &namespace).labelled(&ours);
             let watch = wait.watch(cluster, &mut selections, selection).await?;
@@ -135,9 +137,9 @@ impl Wait {
             }
             wait.targets.push(Target {
                 key: id.name.clone(),
-                state: SteadyState::new(&answer, change, Facts::default(), Budgets::default()),
+                state: SteadyState::new(&answer, effect, Facts::default(), Budgets::default()),
                 id,
-                action,
+                change,
                 watch,
                 shown: None,
                 warned: None,
@@ -183,9 +185,9 @@ impl Wait {
             let (pods, revisions, events) = around.get(namespace).unwrap_or(&nothing);
             let observation = Observation {
                 workload: object.unwrap_or(&Value::Null),
-                revisions,
-                pods,
-                events,
+                revisions: revisions.into(),
+                pods: pods.into(),
+                events: events.into(),
             };
             match target.state.observe(&observation, now) {
                 Steady::Reached(verdict) => target.show(verdict.status, verdict.message, sink),
@@ -223,7 +225,7 @@ impl Target {
         }
         let row = ObjectRow {
             id: self.id.clone(),
-            action: Some(self.action),
+            change: self.change,
             health,
             message: message.clone(),
         };
