@@ -261,3 +261,49 @@ async fn hostile_templates_meet_limits() {
         .unwrap_err();
     assert_eq!(error.code(), "SRT-R040", "{error}");
 }
+
+/// Whatever a values file holds arrives in the template as it is.
+#[tokio::test]
+async fn values_of_every_kind_arrive_unchanged() {
+    use proptest::prelude::*;
+    use proptest::strategy::ValueTree as _;
+    use serde_json::Value;
+
+    let leaf = prop_oneof![
+        Just(Value::Null),
+        any::<bool>().prop_map(Value::from),
+        any::<i64>().prop_map(Value::from),
+        (-1.0e9..1.0e9_f64).prop_map(Value::from),
+        "\\PC{0,8}".prop_map(Value::from),
+        "[{}\"'`\\\\\n\t $%<>&|-]{0,12}".prop_map(Value::from),
+        any::<String>().prop_map(Value::from),
+    ];
+    let value = leaf.prop_recursive(4, 30, 5, |inner| {
+        prop_oneof![
+            prop::collection::vec(inner.clone(), 0..5).prop_map(Value::from),
+            prop::collection::btree_map(any::<String>(), inner, 0..5)
+                .prop_map(|map| Value::Object(map.into_iter().collect())),
+        ]
+    });
+    let mut runner = proptest::test_runner::TestRunner::deterministic();
+    let all: Vec<Value> = (0..400)
+        .map(|_| value.new_tree(&mut runner).unwrap().current())
+        .collect();
+    let file = serde_json::json!({ "all": all }).to_string();
+    let rendered = text("{{ toJson .Values.all }}", &file).await;
+    let arrived: Value = serde_json::from_str(&rendered).unwrap();
+    for (sent, arrived) in all.iter().zip(arrived.as_array().unwrap()) {
+        // Whole floating-point numbers are read as integers, here as everywhere.
+        let read = sortie_manifest::yaml::documents(
+            "v",
+            sent.to_string().as_bytes(),
+            &sortie_manifest::Limits::default(),
+        );
+        let read = read
+            .unwrap()
+            .into_iter()
+            .next()
+            .map_or(Value::Null, |document| document.value);
+        assert_eq!(*arrived, read, "{sent}");
+    }
+}
