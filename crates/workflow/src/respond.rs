@@ -163,7 +163,7 @@ impl Machine<'_> {
             (Some(FailureAction::StageRollback), Some(stage)) if !rollback => {
                 stage.rolling_back = true;
             }
-            (None | Some(FailureAction::StageRollback), Some(stage)) if rollback => {
+            (None, Some(stage)) if rollback => {
                 stage.rollback_broken = true;
             }
             _ => {}

@@ -45,7 +45,7 @@ impl Status {
     }
 }
 
-/// The status of a node whose children have all ended.
+/// The status of a node whose children have all ended, in an execution that was not aborted.
 pub(crate) fn aggregate(children: &[Status]) -> Status {
     let any = |wanted: Status| children.contains(&wanted);
     if children.iter().all(|status| status.is_positive()) {
@@ -55,9 +55,10 @@ pub(crate) fn aggregate(children: &[Status]) -> Status {
             Status::Succeeded
         };
     }
-    let worst = [Status::Aborted, Status::Failed, Status::Expired];
-    worst
-        .into_iter()
-        .find(|status| any(*status))
-        .unwrap_or(Status::Failed)
+    let only_expired = any(Status::Expired) && !any(Status::Failed);
+    if only_expired {
+        Status::Expired
+    } else {
+        Status::Failed
+    }
 }

@@ -134,12 +134,16 @@ fn a_failing_rollback_step_stops_the_rollback() {
     ];
     let mut run = Driver::new(plan(vec![stage("s", vec![step("a")], back)]));
     run.run("a", failed(FailureType::Connectivity));
+    run.now = run.now.checked_add(MINUTE).unwrap();
     run.run("r1", failed(FailureType::Unknown));
     run.run("r2", failed(FailureType::Unknown));
     assert_eq!(
         run.statuses(),
         "p=FAILED s=FAILED a=FAILED r1=IGNORE_FAILED g=FAILED r2=FAILED r3=SKIPPED r4=SKIPPED"
     );
+    // The message of the failure that came last.
+    let stage = run.state.node(&NodePath::stage("s")).unwrap();
+    assert_eq!(stage.message.as_deref(), Some("it was Unknown"));
     assert_eq!(
         run.state.node(&NodePath::stage("s")).unwrap().failures,
         [FailureType::Unknown, FailureType::Connectivity]
@@ -412,7 +416,12 @@ fn an_abort_ends_everything_without_rollback() {
     run.begin("b");
     run.abort();
     assert_eq!(run.cancelled.len(), 2);
-    run.abort();
+    let second = Event::AbortRequested {
+        by: "bob".to_owned(),
+        reason: Some("late".to_owned()),
+    };
+    run.send(second).unwrap();
+    assert_eq!(run.state.abort().unwrap().by, "ann");
     run.end("c", Outcome::Aborted);
     run.end("b", failed(FailureType::Unknown));
     assert_eq!(
@@ -468,4 +477,19 @@ fn a_log_replays_to_the_same_state() {
     run.end("check", Outcome::Aborted);
     run.run("undo", succeeded());
     assert_eq!(replay(&run.plan, run.started, &run.log).unwrap(), run.state);
+}
+
+#[test]
+fn a_failure_outweighs_a_timeout() {
+    for (a, b, expected) in [
+        (FailureType::Unknown, FailureType::Timeout, Status::Failed),
+        (FailureType::Timeout, FailureType::Unknown, Status::Failed),
+        (FailureType::Timeout, FailureType::Timeout, Status::Expired),
+    ] {
+        let block = parallel(vec![step("a"), step("b")]);
+        let mut run = Driver::new(plan(vec![stage("s", vec![block], vec![])]));
+        run.run("a", failed(a));
+        run.run("b", failed(b));
+        assert_eq!(run.finished, Some(expected));
+    }
 }
