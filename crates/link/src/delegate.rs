@@ -4,6 +4,7 @@
 //! What the server has not acknowledged is kept and sent again, also to another server process.
 
 mod held;
+mod io;
 #[cfg(test)]
 mod tests;
 
@@ -11,126 +12,13 @@ use std::collections::BTreeMap;
 use std::time::Duration;
 
 use self::held::{Held, Stage};
+pub use self::io::{Command, Greeting, Input, Output};
 use crate::lane::{Inbox, Outbox};
 use crate::{
-    CancelReason, DelegateControl, Error, FromDelegate, FromServer, GoAwayReason, Hello, Holder,
-    Outcome, Payload, RefusalReason, ServerControl, Settings, State, StateKind, TaskId, TaskRef,
-    VERSION, VERSION_MIN, Welcome,
+    CancelReason, DelegateControl, Error, FromDelegate, FromServer, Hello, Outcome, Payload,
+    RefusalReason, ServerControl, Settings, State, StateKind, TaskId, TaskRef, VERSION,
+    VERSION_MIN, Welcome,
 };
-
-/// What a delegate says of itself in each hello.
-#[derive(Debug, Clone)]
-pub struct Greeting {
-    /// Delegate, instance and boot.
-    pub holder: Holder,
-    /// Version of the program.
-    pub software_version: String,
-    /// Task types it runs.
-    pub task_types: Vec<String>,
-    /// Features beyond task types.
-    pub capabilities: Vec<String>,
-    /// Tasks at once.
-    pub capacity: u32,
-    /// What selectors may ask for.
-    pub tags: Vec<String>,
-    /// HPKE public key of this boot; empty: takes no secrets.
-    pub sealing_key: Vec<u8>,
-}
-
-/// What happened.
-#[derive(Debug, Clone)]
-pub enum Input {
-    /// A stream is open; nothing was sent on it.
-    Opened,
-    /// The server said something on the present stream.
-    Received(FromServer),
-    /// The present stream is gone.
-    Closed,
-    /// The program has something to say.
-    Command(Command),
-    /// Time passed; due at [`Session::deadline`], harmless at any other time.
-    Tick,
-}
-
-/// What the program says.
-#[derive(Debug, Clone)]
-pub enum Command {
-    /// Answer to [`Output::Offered`]: will run it. [`Output::Start`] follows, or [`Output::Withdrawn`].
-    Accept(TaskRef),
-    /// Answer to [`Output::Offered`]: will not.
-    Refuse {
-        /// The task offered.
-        task: TaskRef,
-        /// Why, for the server.
-        reason: RefusalReason,
-        /// Why, for people.
-        message: String,
-    },
-    /// A started task ended.
-    Finish {
-        /// The task.
-        task: TaskRef,
-        /// How.
-        outcome: Outcome,
-    },
-    /// A started task needs values; [`Output::Resolved`] follows.
-    Resolve {
-        /// The task.
-        task: TaskRef,
-        /// Unique within the boot.
-        request: String,
-        /// Names asked for.
-        names: Vec<String>,
-    },
-    /// A started task shows its newest state.
-    State(State),
-    /// No new tasks from now on.
-    Drain,
-}
-
-/// What to do.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Output {
-    /// Put this on the present stream.
-    Send(FromDelegate),
-    /// Give the present stream up. [`Input::Closed`] is not needed after it.
-    Close(Error),
-    /// The session stands.
-    Established(Welcome),
-    /// Decide on this task: [`Command::Accept`] or [`Command::Refuse`].
-    Offered {
-        /// The task.
-        task: TaskRef,
-        /// The encoded task.
-        payload: Payload,
-    },
-    /// The server has stored the acceptance: run it.
-    Start(TaskRef),
-    /// Stop this started task. A result is wanted unless the reason is [`CancelReason::Superseded`].
-    Cancel {
-        /// The task.
-        task: TaskRef,
-        /// Why.
-        reason: CancelReason,
-    },
-    /// An accepted task will not start: forget it.
-    Withdrawn(TaskRef),
-    /// The server has stored the result: forget the task.
-    Stored(TaskRef),
-    /// The answer to a resolve request.
-    Resolved {
-        /// The task.
-        task: TaskRef,
-        /// The request.
-        request: String,
-        /// The encoded answer.
-        payload: Payload,
-    },
-    /// The server wants this delegate to take no new task.
-    Drain,
-    /// The server wants the stream to end: open another one, then close this one.
-    GoAway(GoAwayReason),
-}
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Link {
@@ -390,6 +278,12 @@ impl Session {
     fn control(&mut self, body: ServerControl, out: &mut Vec<Output>) {
         match body {
             ServerControl::Assign { task, payload } => self.assigned(task, payload, out),
+            ServerControl::Start(task) => {
+                if self.held.stage_of(&task) == Some(Stage::Accepted) {
+                    self.held.set(&task, Stage::Running);
+                    out.push(Output::Start(task));
+                }
+            }
             ServerControl::Cancel { task, reason } => self.cancel(&task, reason, out),
             ServerControl::Resolved {
                 task,
@@ -416,7 +310,7 @@ impl Session {
             if epoch == task.epoch {
                 if matches!(
                     stage,
-                    Stage::Accepted { .. } | Stage::Running | Stage::Ended { .. }
+                    Stage::Accepted | Stage::Running | Stage::Ended { .. }
                 ) {
                     self.outbox.push(DelegateControl::Accept(task));
                 }
@@ -473,7 +367,7 @@ impl Session {
                     reason,
                 });
             }
-            (Stage::Offered | Stage::Accepted { .. }, CancelReason::Requested) => {
+            (Stage::Offered | Stage::Accepted, CancelReason::Requested) => {
                 let outcome = Outcome {
                     end: crate::End::Aborted,
                     payload: Payload::from([]),
@@ -485,7 +379,7 @@ impl Session {
                 self.held.set(task, Stage::Ended { seq });
                 out.push(Output::Withdrawn(task.clone()));
             }
-            (Stage::Offered | Stage::Accepted { .. }, CancelReason::Superseded) => {
+            (Stage::Offered | Stage::Accepted, CancelReason::Superseded) => {
                 self.drop_task(task);
                 out.push(Output::Withdrawn(task.clone()));
             }
@@ -496,8 +390,8 @@ impl Session {
         match command {
             Command::Accept(task) => {
                 if matches!(self.held.stage_of(&task), Some(Stage::Offered)) {
-                    let seq = self.outbox.push(DelegateControl::Accept(task.clone()));
-                    self.held.set(&task, Stage::Accepted { seq });
+                    self.held.set(&task, Stage::Accepted);
+                    self.outbox.push(DelegateControl::Accept(task));
                 }
             }
             Command::Refuse {
@@ -646,19 +540,14 @@ impl Session {
     fn acknowledged(&mut self, done: Vec<(u64, DelegateControl)>, out: &mut Vec<Output>) {
         for (seq, body) in done {
             match body {
-                DelegateControl::Accept(task) => {
-                    if self.held.stage_of(&task) == Some(Stage::Accepted { seq }) {
-                        self.held.set(&task, Stage::Running);
-                        out.push(Output::Start(task));
-                    }
-                }
                 DelegateControl::Result { task, .. } => {
                     if self.held.stage_of(&task) == Some(Stage::Ended { seq }) {
                         self.drop_task(&task);
                         out.push(Output::Stored(task));
                     }
                 }
-                DelegateControl::Refuse { .. }
+                DelegateControl::Accept(_)
+                | DelegateControl::Refuse { .. }
                 | DelegateControl::Resolve { .. }
                 | DelegateControl::Draining => {}
             }

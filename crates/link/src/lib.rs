@@ -16,7 +16,7 @@
 //!
 //! 1. A result that a delegate process reported reaches the server's store exactly once, unless the task had moved on to
 //!    a later epoch; then it never counts.
-//! 2. A delegate starts a task only after the server has stored that it accepted it.
+//! 2. A delegate starts a task only after the server has stored that it accepted it, and once per epoch.
 //! 3. At most one (instance, boot, epoch) is the holder of a task; a message of any other is refused as stale.
 //! 4. A task that is lost is offered again (resumable) or ends as failed (once); no task is forgotten.
 

@@ -155,7 +155,7 @@ pub struct Welcome {
 /// Control lane, delegate to server.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum DelegateControl {
-    /// Will run the task, once the server has stored this.
+    /// Will run the task when told to start.
     Accept(TaskRef),
     /// Will not run it.
     Refuse {
@@ -196,6 +196,8 @@ pub enum ServerControl {
         /// The encoded task.
         payload: Payload,
     },
+    /// The acceptance is stored: run the task.
+    Start(TaskRef),
     /// Asks to stop a task.
     Cancel {
         /// The task.

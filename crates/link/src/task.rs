@@ -122,7 +122,8 @@ impl Task {
         matches!(self.standing, Standing::Ended { .. })
     }
 
-    fn is_held_by(&self, holder: &Holder, epoch: u64) -> bool {
+    /// Whether this claim counts. A claim in a hello that does not is answered with cancel, superseded.
+    pub fn is_held_by(&self, holder: &Holder, epoch: u64) -> bool {
         self.epoch == epoch && self.holder() == Some(holder)
     }
 }
@@ -190,8 +191,12 @@ pub enum Event {
 pub enum Action {
     /// Send the task to its holder.
     Assign,
+    /// Tell its holder to run it.
+    Start,
     /// Ask its holder to stop it.
     Cancel,
+    /// Tell the sender of the event that it is not the holder (any more): cancel, superseded.
+    Supersede,
     /// Find a delegate.
     Place,
     /// Tell whoever asked for the task how it ended.
@@ -243,11 +248,20 @@ pub fn apply(task: &Task, event: &Event) -> Transition {
             actions,
             verdict: Verdict::Applied,
         },
-        Err(verdict) => Transition {
-            task: task.clone(),
-            actions: Vec::new(),
-            verdict,
-        },
+        Err(verdict) => {
+            // Whoever accepts in vain waits for an answer.
+            let waits = matches!(event, Event::Accepted { .. }) && verdict == Verdict::Stale;
+            let actions = if waits {
+                vec![Action::Supersede]
+            } else {
+                Vec::new()
+            };
+            Transition {
+                task: task.clone(),
+                actions,
+                verdict,
+            }
+        }
     }
 }
 
@@ -271,7 +285,7 @@ fn offer(task: &Task, holder: &Holder) -> Change {
 
 fn accepted(task: &Task, holder: &Holder, epoch: u64) -> Change {
     if !task.is_held_by(holder, epoch) {
-        return Err(late(task, epoch));
+        return Err(Verdict::Stale);
     }
     match &task.standing {
         Standing::Offered { holder } => {
@@ -283,7 +297,7 @@ fn accepted(task: &Task, holder: &Holder, epoch: u64) -> Change {
                     standing,
                     ..task.clone()
                 },
-                Vec::new(),
+                vec![Action::Start],
             ))
         }
         _ => Err(Verdict::Repeated),
@@ -361,8 +375,9 @@ fn greeted(task: &Task, greeter: &Holder, held: Option<u64>) -> Change {
     let mut actions = Vec::new();
     match (&task.standing, is_held) {
         (Standing::Offered { .. }, false) => actions.push(Action::Assign),
+        (Standing::Offered { .. }, true) => {}
+        (_, true) => actions.push(Action::Start),
         (_, false) => return lost(task),
-        (_, true) => {}
     }
     if task.is_cancelled {
         actions.push(Action::Cancel);

@@ -12,8 +12,8 @@ const SEEN_LIMIT: usize = 1024;
 pub(super) enum Stage {
     /// The program decides. Leaves by accept, refuse or cancel.
     Offered,
-    /// Accepted in message `seq`; leaves when the server has stored that.
-    Accepted { seq: u64 },
+    /// Accepted; leaves when the server says start, or that another has it.
+    Accepted,
     /// Started. Leaves by finish or by losing the epoch.
     Running,
     /// Its result is in message `seq`; leaves when the server has stored that.

@@ -1,5 +1,5 @@
 use super::*;
-use crate::End;
+use crate::{End, Holder};
 
 const MS: fn(u64) -> Duration = Duration::from_millis;
 
@@ -46,6 +46,10 @@ fn assign(seq: u64, task: &TaskRef) -> Input {
     )
 }
 
+fn start(seq: u64, task: &TaskRef) -> Input {
+    control(seq, ServerControl::Start(task.clone()))
+}
+
 fn ack(up_to: u64) -> Input {
     Input::Received(FromServer::Ack { up_to })
 }
@@ -84,16 +88,20 @@ fn up() -> Session {
     session
 }
 
-/// A session that runs `t@1`: acceptance is number 1.
+/// A session that runs `t@1`: it has said 1 message and heard 2.
 fn running() -> (Session, TaskRef) {
     let mut session = up();
     let task = TaskRef::new("t", 1);
     session.handle(assign(1, &task), MS(2));
     session.handle(Input::Command(Command::Accept(task.clone())), MS(3));
-    assert!(
-        session
-            .handle(ack(1), MS(4))
-            .contains(&Output::Start(task.clone()))
+    session.handle(ack(1), MS(3));
+    let out = session.handle(start(2, &task), MS(4));
+    assert_eq!(
+        out,
+        [
+            Output::Start(task.clone()),
+            Output::Send(FromDelegate::Ack { up_to: 2 })
+        ]
     );
     (session, task)
 }
@@ -115,18 +123,30 @@ fn a_task_starts_only_when_its_acceptance_is_stored() {
     );
     let out = session.handle(Input::Command(Command::Accept(task.clone())), MS(3));
     assert_eq!(sent(&out), [(1, DelegateControl::Accept(task.clone()))]);
-    assert!(!out.contains(&Output::Start(task.clone())));
-    assert_eq!(session.handle(ack(1), MS(4)), [Output::Start(task)]);
+    assert_eq!(
+        session.handle(ack(1), MS(4)),
+        [],
+        "an acknowledgement is not enough"
+    );
+    assert!(
+        session
+            .handle(start(2, &task), MS(5))
+            .contains(&Output::Start(task.clone()))
+    );
+    let out = session.handle(start(3, &task), MS(6));
+    assert_eq!(
+        out,
+        [Output::Send(FromDelegate::Ack { up_to: 3 })],
+        "it starts once"
+    );
 }
 
 #[test]
 fn a_repeated_offer_is_acknowledged_and_changes_nothing() {
     let (mut session, task) = running();
-    assert_eq!(
-        session.handle(assign(1, &task), MS(5)),
-        [Output::Send(FromDelegate::Ack { up_to: 1 })]
-    );
-    let out = session.handle(assign(2, &task), MS(6));
+    let out = session.handle(assign(1, &task), MS(5));
+    assert_eq!(out, [Output::Send(FromDelegate::Ack { up_to: 2 })]);
+    let out = session.handle(assign(3, &task), MS(6));
     assert_eq!(
         sent(&out),
         [(2, DelegateControl::Accept(task))],
@@ -146,10 +166,10 @@ fn a_result_survives_the_stream_and_the_server() {
     let greeting = hello(&session.handle(Input::Opened, MS(7)));
     assert_eq!(
         (greeting.server_origin.as_str(), greeting.received),
-        ("o1", 1)
+        ("o1", 2)
     );
     assert_eq!(
-        (greeting.oldest_kept, greeting.held.clone()),
+        (greeting.oldest_kept, greeting.held),
         (2, vec![task.clone()])
     );
     let out = session.handle(welcome("o2", 1), MS(8));
@@ -208,8 +228,8 @@ fn epochs_never_go_back() {
     let (old, new) = (TaskRef::new("t", 1), TaskRef::new("t", 2));
     session.handle(assign(1, &new), MS(2));
     session.handle(Input::Command(Command::Accept(new.clone())), MS(3));
-    session.handle(ack(1), MS(4));
-    let out = session.handle(assign(2, &old), MS(5));
+    session.handle(start(2, &new), MS(4));
+    let out = session.handle(assign(3, &old), MS(5));
     assert!(matches!(
         &sent(&out)[..],
         [(
@@ -221,7 +241,7 @@ fn epochs_never_go_back() {
         )]
     ));
     let newest = TaskRef::new("t", 3);
-    let out = session.handle(assign(3, &newest), MS(6));
+    let out = session.handle(assign(4, &newest), MS(6));
     assert_eq!(
         out[0],
         Output::Cancel {
@@ -267,12 +287,18 @@ fn cancel_in_every_stage() {
                 }
             )]
         ));
-        let out = session.handle(ack(results[0].0), MS(5));
-        assert_eq!(out, [Output::Stored(task)], "it never starts");
+        let out = session.handle(start(3, &task), MS(5));
+        assert_eq!(
+            out,
+            [Output::Send(FromDelegate::Ack { up_to: 3 })],
+            "it never starts"
+        );
+        let out = session.handle(ack(results[0].0), MS(6));
+        assert_eq!(out, [Output::Stored(task)]);
     }
     // Running: the program decides; ended: nothing.
     let (mut session, task) = running();
-    let out = session.handle(control(2, requested(&task)), MS(5));
+    let out = session.handle(control(3, requested(&task)), MS(5));
     assert_eq!(
         out[0],
         Output::Cancel {
@@ -281,14 +307,14 @@ fn cancel_in_every_stage() {
         }
     );
     session.handle(succeed(&task), MS(6));
-    let out = session.handle(control(3, requested(&task)), MS(7));
-    assert_eq!(out, [Output::Send(FromDelegate::Ack { up_to: 3 })]);
+    let out = session.handle(control(4, requested(&task)), MS(7));
+    assert_eq!(out, [Output::Send(FromDelegate::Ack { up_to: 4 })]);
     // Superseded: forgotten at once, its result unwanted.
     let superseded = ServerControl::Cancel {
-        task: task.clone(),
+        task,
         reason: CancelReason::Superseded,
     };
-    session.handle(control(4, superseded), MS(8));
+    session.handle(control(5, superseded), MS(8));
     assert_eq!(session.held(), []);
 }
 
