@@ -194,7 +194,10 @@ impl Cluster {
     /// `IMAGE_PREFIX` instead.
     pub async fn image(&self, name: &str) -> Result<String> {
         if matches!(self.place, Place::Elsewhere) {
-            return images::push(name).await;
+            let prefix = environment::image_prefix().context(
+                "the cluster of KUBECONFIG gets its images from a registry: set IMAGE_PREFIX to where they are pushed",
+            )?;
+            return images::push(name, &prefix).await;
         }
         let image = images::build(name).await?;
         self.load(&image).await?;

@@ -28,15 +28,13 @@ pub async fn build(name: &str) -> Result<Image> {
     blocking(move || build_now(name)).await
 }
 
-/// Builds the image and pushes it to `IMAGE_PREFIX`, for a cluster that is not on this machine; returns its reference.
-pub async fn push(name: &str) -> Result<String> {
-    let name = name.to_owned();
-    environment::image_prefix().context(
-        "the cluster of KUBECONFIG gets its images from a registry: set IMAGE_PREFIX to where they are pushed",
-    )?;
+/// Builds the image and pushes it to `prefix` (such as `registry.example.com/team`), for a cluster that is not on this
+/// machine; returns its reference there.
+pub async fn push(name: &str, prefix: &str) -> Result<String> {
+    let (name, prefix) = (name.to_owned(), prefix.to_owned());
     blocking(move || {
         let script = environment::repository().join("tests/cluster/push-images.sh");
-        let output = run_command(Command::new(script).arg(&name));
+        let output = run_command(Command::new(script).arg(&name).env("IMAGE_PREFIX", prefix));
         let references = output.with_context(|| format!("push the image {name}"))?;
         Ok(references.trim().to_owned())
     })

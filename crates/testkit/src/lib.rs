@@ -8,6 +8,7 @@ pub use self::{
     namespace::{NamespaceOptions, TestNamespace},
     registry::Registry,
     traffic::{Reply, TrafficProbe, TrafficReport},
+    traffic_pod::TrafficPod,
     wait::wait_for,
 };
 
@@ -19,7 +20,8 @@ mod git_server;
 pub mod images;
 mod namespace;
 mod registry;
-mod traffic;
+pub mod traffic;
+mod traffic_pod;
 mod wait;
 
 /// A line for the person who runs the tests.

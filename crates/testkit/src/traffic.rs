@@ -15,7 +15,10 @@ use std::{
 };
 
 use anyhow::{Context as _, Result, ensure};
+use k8s_openapi::api::core::v1::Service;
+use kube::Api;
 use rustix::thread::{LinkNameSpaceType, move_into_link_name_space};
+use serde::{Deserialize, Serialize};
 use tokio::sync::watch;
 
 use crate::cluster::{Cluster, blocking, network};
@@ -37,7 +40,7 @@ pub struct Reply {
 }
 
 /// What a probe has counted.
-#[derive(Debug, Clone, Default, PartialEq, Eq)]
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct TrafficReport {
     /// Requests sent.
     pub total: u64,
@@ -74,11 +77,7 @@ impl TrafficProbe {
         let target = SocketAddr::from((address, port));
         let thread = std::thread::spawn(move || {
             node.enter()?;
-            while !stopped.load(Ordering::Relaxed) {
-                let outcome = request(target, "GET", "/");
-                sender.send_modify(|report| count(report, outcome));
-                std::thread::sleep(PAUSE);
-            }
+            ask(|| Ok(target), &stopped, &sender);
             Ok(())
         });
         Ok(Self {
@@ -128,6 +127,20 @@ impl TrafficProbe {
     }
 }
 
+/// Sends `GET /` until it is told to stop, each request on a connection of its own. The target is looked up each time.
+/// Blocks the thread.
+pub fn ask(
+    target: impl Fn() -> Result<SocketAddr>,
+    stop: &AtomicBool,
+    report: &watch::Sender<TrafficReport>,
+) {
+    while !stop.load(Ordering::Relaxed) {
+        let outcome = target().and_then(|target| request(target, "GET", "/"));
+        report.send_modify(|report| count(report, outcome));
+        std::thread::sleep(PAUSE);
+    }
+}
+
 impl Drop for TrafficProbe {
     fn drop(&mut self) {
         self.stop.store(true, Ordering::Relaxed);
@@ -135,6 +148,27 @@ impl Drop for TrafficProbe {
 }
 
 impl Cluster {
+    /// Cluster address and first port of a Service.
+    pub async fn service(&self, namespace: &str, name: &str) -> Result<(Ipv4Addr, u16)> {
+        let services: Api<Service> = Api::namespaced(self.client().await?, namespace);
+        let service = services.get(name).await;
+        let service = service.with_context(|| format!("read the Service {namespace}/{name}"))?;
+        let spec = service.spec.unwrap_or_default();
+        let address = spec.cluster_ip.unwrap_or_default();
+        let address = address.parse();
+        let address = address
+            .with_context(|| format!("the Service {namespace}/{name} has no cluster address"))?;
+        let port = spec
+            .ports
+            .unwrap_or_default()
+            .first()
+            .map_or(80, |port| port.port);
+        Ok((
+            address,
+            u16::try_from(port).context("a Service port beyond 65535")?,
+        ))
+    }
+
     /// One request from the node: to a Service's cluster address, or to a pod.
     pub async fn request(
         &self,

@@ -5,7 +5,7 @@ use std::{fmt::Debug, pin::pin, time::Duration};
 use anyhow::{Context as _, Result, bail};
 use futures::TryStreamExt as _;
 use kube::{Api, Resource, runtime::watcher::watch_object};
-use serde::de::DeserializeOwned;
+use serde::{Serialize, de::DeserializeOwned};
 
 /// Watches the object `name` until `condition` holds of it (`None`: it does not exist) and returns it as it was then.
 /// An error names the object and shows its last state.
@@ -16,7 +16,7 @@ pub async fn wait_for<K>(
     condition: impl Fn(Option<&K>) -> bool,
 ) -> Result<Option<K>>
 where
-    K: Clone + Debug + Send + DeserializeOwned + Resource + 'static,
+    K: Clone + Debug + Send + Serialize + DeserializeOwned + Resource + 'static,
 {
     let what = format!(
         "{} {name}",
@@ -55,9 +55,48 @@ where
         (Err(_), Some(failure)) if last.is_none() => {
             Err(failure).with_context(|| format!("wait {} s for {what}", limit.as_secs()))
         }
-        (Err(_), _) => bail!(
-            "{what} is not as awaited after {} s: {last:?}",
-            limit.as_secs()
-        ),
+        (Err(_), _) => {
+            let state = describe(last.as_ref());
+            bail!(
+                "{what} is not as awaited after {} s: {state}",
+                limit.as_secs()
+            )
+        }
+    }
+}
+
+/// The object as JSON, without who manages which field.
+fn describe<K: Serialize>(object: Option<&K>) -> String {
+    let Some(object) = object else {
+        return "it does not exist".to_owned();
+    };
+    match serde_json::to_value(object) {
+        Ok(mut value) => {
+            if let Some(metadata) = value
+                .get_mut("metadata")
+                .and_then(|one| one.as_object_mut())
+            {
+                metadata.remove("managedFields");
+            }
+            value.to_string()
+        }
+        Err(error) => error.to_string(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::describe;
+
+    #[test]
+    fn a_timed_out_object_is_shown_without_its_managers() {
+        let pod = json!({"metadata": {"name": "a", "managedFields": [1]}, "status": {"phase": "Pending"}});
+        assert_eq!(
+            describe(Some(&pod)),
+            r#"{"metadata":{"name":"a"},"status":{"phase":"Pending"}}"#
+        );
+        assert_eq!(describe::<u8>(None), "it does not exist");
     }
 }

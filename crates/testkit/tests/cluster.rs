@@ -14,7 +14,8 @@ use kube::{
 };
 use serde_json::json;
 use sortie_testkit::{
-    Cluster, GitServer, NamespaceOptions, Registry, TestNamespace, TrafficProbe, wait_for,
+    Cluster, GitServer, NamespaceOptions, Registry, TestNamespace, TrafficPod, TrafficProbe,
+    wait_for,
 };
 
 const LIMIT: Duration = Duration::from_secs(90);
@@ -165,6 +166,16 @@ async fn a_switched_off_pod_leaves_its_service() {
         .wait_for(LIMIT, |report| report.count("v1") > 0)
         .await
         .unwrap();
+    // The same from a pod, as for a cluster of another machine.
+    let pod = TrafficPod::start(&cluster, namespace.name(), "web", &image)
+        .await
+        .unwrap();
+    let counted = pod.stop().await.unwrap();
+    assert!(
+        counted.total > 0 && counted.failed == 0 && counted.count("v1") == counted.total,
+        "{counted:?}"
+    );
+
     let off = cluster
         .request(address, 80, "PUT", "/ready?on=false")
         .await

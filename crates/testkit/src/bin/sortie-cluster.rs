@@ -1,10 +1,16 @@
 //! Clusters of this machine, for people and Makefiles.
 
-use std::{path::PathBuf, process::ExitCode};
+use std::{
+    path::{Path, PathBuf},
+    process::ExitCode,
+    time::Duration,
+};
 
 use anyhow::{Context as _, Result};
 use clap::{Parser, Subcommand, ValueEnum};
-use sortie_testkit::{Cluster, Kind, SHARED_NAME, images};
+use sortie_testkit::{
+    Cluster, Kind, SHARED_NAME, TrafficPod, TrafficProbe, TrafficReport, environment, images,
+};
 
 #[derive(Debug, Parser)]
 #[command(about = "Start and stop a Kubernetes on this machine")]
@@ -46,8 +52,28 @@ enum Command {
         #[arg(required = true)]
         images: Vec<String>,
     },
+    /// Send requests to a Service without a pause, one connection each, and count the answers by version
+    Traffic {
+        #[command(flatten)]
+        place: Place,
+        /// Namespace of the Service
+        #[arg(long, default_value = "default")]
+        namespace: String,
+        /// Name of the Service; its first port is asked
+        #[arg(long)]
+        service: String,
+        /// The requests go on until this file exists
+        #[arg(long)]
+        stop_file: PathBuf,
+        /// Where the counts are written, as JSON
+        #[arg(long)]
+        report: PathBuf,
+    },
     /// Build images as docker archives and print their references
     Images {
+        /// Push them to PREFIX/sortie-NAME:TAG, and print these references
+        #[arg(long, value_name = "PREFIX")]
+        push: Option<String>,
         /// pause, coredns, sample-v1, sample-v2, sample-v3, delegate, server; all when none is named
         images: Vec<String>,
     },
@@ -91,7 +117,18 @@ async fn run(command: Command) -> Result<()> {
             Ok(())
         }
         Command::LoadImage { place, images } => load_images(&place, &images).await,
-        Command::Images { images } => build_images(&images).await,
+        Command::Traffic {
+            place,
+            namespace,
+            service,
+            stop_file,
+            report,
+        } => {
+            let counts = count_traffic(&place, &namespace, &service, &stop_file).await?;
+            let text = serde_json::to_vec_pretty(&counts).context("encode the counts")?;
+            std::fs::write(&report, text).with_context(|| format!("write {}", report.display()))
+        }
+        Command::Images { images, push } => build_images(&images, push.as_deref()).await,
     }
 }
 
@@ -158,7 +195,7 @@ async fn load_images(place: &Place, images: &[String]) -> Result<()> {
     Ok(())
 }
 
-async fn build_images(names: &[String]) -> Result<()> {
+async fn build_images(names: &[String], push: Option<&str>) -> Result<()> {
     let all = [
         "pause",
         "coredns",
@@ -174,9 +211,42 @@ async fn build_images(names: &[String]) -> Result<()> {
         names.iter().map(String::as_str).collect()
     };
     for name in names {
-        print(&images::build(name).await?.reference);
+        print(&match push {
+            Some(prefix) => images::push(name, prefix).await?,
+            None => images::build(name).await?.reference,
+        });
     }
     Ok(())
+}
+
+/// From the node when it is on this machine, otherwise from a pod in the cluster of `KUBECONFIG`.
+async fn count_traffic(
+    place: &Place,
+    namespace: &str,
+    service: &str,
+    stop_file: &Path,
+) -> Result<TrafficReport> {
+    let name = place.name.as_deref().unwrap_or(SHARED_NAME);
+    if let Some(cluster) = Cluster::find(name, place.dir.as_deref()).await? {
+        let (address, port) = cluster.service(namespace, service).await?;
+        let probe = TrafficProbe::start(&cluster, address, port)?;
+        wait_for_file(stop_file).await;
+        return probe.stop().await;
+    }
+    let kubeconfig = environment::user_kubeconfig()
+        .with_context(|| format!("the cluster {name} is not running and KUBECONFIG is not set"))?;
+    let cluster = Cluster::attach(&kubeconfig).await?;
+    let image = cluster.image("sample-v1").await?;
+    let pod = TrafficPod::start(&cluster, namespace, service, &image).await?;
+    wait_for_file(stop_file).await;
+    pod.stop().await
+}
+
+async fn wait_for_file(path: &Path) {
+    const LOOK: Duration = Duration::from_millis(100);
+    while !path.exists() {
+        tokio::time::sleep(LOOK).await;
+    }
 }
 
 /// A cluster that is there: none is started.

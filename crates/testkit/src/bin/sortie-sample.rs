@@ -27,9 +27,11 @@ use axum::{
 };
 use clap::Parser;
 use serde::Deserialize;
+use sortie_testkit::{TrafficReport, traffic};
 use tokio::{
     net::{TcpListener, lookup_host},
     signal::unix::{SignalKind, signal},
+    sync::watch,
     time::sleep,
 };
 
@@ -51,6 +53,9 @@ struct Settings {
     /// Seconds before it is ready
     #[arg(long, env = "START_DELAY", default_value_t = 0.0)]
     start_delay: f64,
+    /// Do not serve: send requests to ADDRESS:PORT until SIGTERM, then print the counts as JSON
+    #[arg(long, value_name = "ADDRESS:PORT")]
+    ask: Option<SocketAddr>,
     /// Seconds of serving after SIGTERM, not ready any more
     #[arg(long, env = "DRAIN", default_value_t = 3.0)]
     drain: f64,
@@ -77,7 +82,11 @@ struct Name {
 async fn main() -> ExitCode {
     let settings = Settings::parse();
     let version = settings.version.clone();
-    match serve(settings).await {
+    let outcome = match settings.ask {
+        Some(target) => ask(target).await,
+        None => serve(settings).await,
+    };
+    match outcome {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
             log(&version, &format!("{error:#}"));
@@ -94,6 +103,7 @@ async fn serve(settings: Settings) -> Result<()> {
         crash,
         start_delay,
         drain,
+        ask: _,
     } = settings;
     let start_delay = seconds(start_delay).context("START_DELAY")?;
     let drain = seconds(drain).context("DRAIN")?;
@@ -150,6 +160,21 @@ async fn serve(settings: Settings) -> Result<()> {
     }
 }
 
+/// The client's side: [`traffic::ask`] on a thread of its own.
+async fn ask(target: SocketAddr) -> Result<()> {
+    let mut terminated = signal(SignalKind::terminate()).context("watch for SIGTERM")?;
+    let stop = Arc::new(AtomicBool::new(false));
+    let (sender, counts) = watch::channel(TrafficReport::default());
+    let stopped = Arc::clone(&stop);
+    let asking =
+        tokio::task::spawn_blocking(move || traffic::ask(|| Ok(target), &stopped, &sender));
+    terminated.recv().await;
+    stop.store(true, Ordering::Relaxed);
+    asking.await.context("ask")?;
+    print(&serde_json::to_string(&*counts.borrow()).context("encode the counts")?);
+    Ok(())
+}
+
 async fn is_ready(State(switches): State<Arc<Switches>>) -> (StatusCode, &'static str) {
     verdict(switches.ready.load(Ordering::Relaxed))
 }
@@ -190,6 +215,11 @@ fn verdict(on: bool) -> (StatusCode, &'static str) {
 
 fn seconds(value: f64) -> Result<Duration> {
     Duration::try_from_secs_f64(value).with_context(|| format!("{value} is no number of seconds"))
+}
+
+#[expect(clippy::print_stdout, reason = "the counts that it was asked for")]
+fn print(line: &str) {
+    println!("{line}");
 }
 
 #[expect(clippy::print_stderr, reason = "its log")]

@@ -43,8 +43,7 @@ pub(crate) struct Ports {
 impl State {
     /// Chooses a number or ports that no other cluster of this machine uses and writes the state to `dir`.
     pub(crate) fn allocate(name: &str, kind: Kind, dir: &Path) -> Result<Self> {
-        // Clusters of other cache folders count as well, so the lock is the machine's.
-        let _lock = Lock::acquire(&std::env::temp_dir().join("sortie-clusters.lock"))?;
+        let _lock = Lock::acquire(&allocation_lock(kind, dir))?;
         let state = match kind {
             Kind::Real => {
                 let number = (1..=MAX_CLUSTERS).find(|number| network::is_free(*number));
@@ -175,6 +174,14 @@ impl Ports {
             scheduler,
             kwok,
         ]
+    }
+}
+
+/// Numbers are the machine's, so clusters of other cache folders count as well; ports are chosen per cache folder.
+fn allocation_lock(kind: Kind, dir: &Path) -> PathBuf {
+    match kind {
+        Kind::Real => PathBuf::from("/run/lock/sortie-clusters"),
+        Kind::Kwok => dir.with_file_name(".ports.lock"),
     }
 }
 
