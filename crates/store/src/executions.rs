@@ -15,7 +15,7 @@ pub trait Executions {
     async fn execution(&self, id: &str) -> Result<Option<Execution>>;
 
     /// Executions, newest first.
-    async fn list_executions(&self, filter: &ExecutionFilter) -> Result<Vec<Execution>>;
+    async fn list_executions(&self, filter: &ExecutionFilter) -> Result<Vec<ExecutionHead>>;
 
     /// Ids of all executions that have not ended, oldest first.
     async fn unfinished_executions(&self) -> Result<Vec<String>>;
@@ -73,6 +73,19 @@ pub struct NewExecution {
 /// A run of a pipeline.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Execution {
+    /// What a list shows.
+    pub head: ExecutionHead,
+    /// The compiled plan, JSON.
+    pub plan: String,
+    /// Inputs and variables of this run, JSON.
+    pub inputs: String,
+    /// Current state, JSON.
+    pub state: String,
+}
+
+/// A run of a pipeline, without the large parts.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct ExecutionHead {
     /// Sortable id (UUID version 7).
     pub id: String,
     /// Scope of the pipeline.
@@ -83,13 +96,7 @@ pub struct Execution {
     pub pipeline_version: i64,
     /// Run number of this pipeline, from 1.
     pub sequence: i64,
-    /// The compiled plan, JSON.
-    pub plan: String,
-    /// Inputs and variables of this run, JSON.
-    pub inputs: String,
-    /// Current state, JSON.
-    pub state: String,
-    /// Its status in words.
+    /// Status in words.
     pub status: String,
     /// Version of the state, for compare-and-set.
     pub version: i64,
@@ -99,6 +106,14 @@ pub struct Execution {
     pub created_at: Timestamp,
     /// When it ended.
     pub ended_at: Option<Timestamp>,
+}
+
+impl std::ops::Deref for Execution {
+    type Target = ExecutionHead;
+
+    fn deref(&self) -> &ExecutionHead {
+        &self.head
+    }
 }
 
 /// A step forward of an execution.

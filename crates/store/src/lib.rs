@@ -26,7 +26,7 @@ pub use entities::{
 };
 pub use error::Error;
 pub use executions::{
-    Advance, Execution, ExecutionEvent, ExecutionFilter, Executions, NewExecution,
+    Advance, Execution, ExecutionEvent, ExecutionFilter, ExecutionHead, Executions, NewExecution,
 };
 pub use logs::{LogLine, Logs, NewLogLine};
 pub use secrets::{SecretCiphertext, SecretWrite, Secrets};

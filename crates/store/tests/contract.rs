@@ -307,7 +307,7 @@ async fn an_execution_moves_by_compare_and_set(store: &dyn Store) {
         before: None,
         limit: 10,
     };
-    let ids = |list: Vec<sortie_store::Execution>| -> Vec<String> {
+    let ids = |list: Vec<sortie_store::ExecutionHead>| -> Vec<String> {
         list.into_iter().map(|e| e.id).collect()
     };
     assert_eq!(

@@ -251,12 +251,14 @@ impl Compiler {
                     name: name.clone(),
                     value,
                 }),
-                None if variable.required => self.findings.push(finding(
-                    "SRT-S104",
-                    "pipeline.variables",
-                    variable.name.position,
-                    format!("the variable `{name}` is required and has no value; give it one"),
-                )),
+                None if variable.required && !inputs.contains_key(name) => {
+                    self.findings.push(finding(
+                        "SRT-S104",
+                        "pipeline.variables",
+                        variable.name.position,
+                        format!("the variable `{name}` is required and has no value; give it one"),
+                    ))
+                }
                 None => {}
             }
         }

@@ -106,8 +106,15 @@ impl Engine {
         // A second dispatcher would be a mistake of the wiring; the first one stays.
         let _first_wins = self.0.dispatcher.set(dispatcher);
         for id in self.0.store.unfinished_executions().await? {
-            let Some(loaded) = self.load(&id).await? else {
-                continue;
+            let loaded = match self.load(&id).await {
+                Ok(Some(loaded)) => loaded,
+                Ok(None) => continue,
+                Err(error @ sortie_store::Error::Unreadable { .. }) => {
+                    // One damaged execution must not keep the server from starting.
+                    tracing::error!(execution = id, error = %chain(&error), "execution not carried on");
+                    continue;
+                }
+                Err(error) => return Err(error),
             };
             let actions = sortie_workflow::outstanding(&loaded.plan, &loaded.state);
             self.0.metrics.executions_running.inc();

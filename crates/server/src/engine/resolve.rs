@@ -67,7 +67,7 @@ impl Engine {
         };
         let snapshot = store.blob(&hash).await?;
         let roots = snapshot.and_then(|bytes| Roots::from_snapshot(&bytes));
-        Ok(roots.map(|roots| (execution.scope, roots)))
+        Ok(roots.map(|roots| (execution.head.scope, roots)))
     }
 }
 

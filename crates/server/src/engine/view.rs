@@ -5,7 +5,7 @@ use std::collections::HashMap;
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
-use sortie_store::{Execution, StepRecord};
+use sortie_store::{Execution, ExecutionHead, StepRecord};
 use sortie_workflow::{NodeKind, NodePath, Plan, State, Status};
 use utoipa::ToSchema;
 
@@ -163,8 +163,8 @@ pub struct ResourceView {
     pub change: String,
 }
 
-impl From<&Execution> for ExecutionSummary {
-    fn from(execution: &Execution) -> Self {
+impl From<&ExecutionHead> for ExecutionSummary {
+    fn from(execution: &ExecutionHead) -> Self {
         Self {
             id: execution.id.clone(),
             org: execution.scope.org.clone(),
@@ -208,7 +208,7 @@ pub(super) fn view(
         })
         .collect();
     ExecutionView {
-        summary: execution.into(),
+        summary: (&execution.head).into(),
         version: execution.version,
         aborted_by: state.abort().map(|abort| abort.by.clone()),
         nodes,

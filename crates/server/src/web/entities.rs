@@ -20,7 +20,7 @@ const DEFAULT_PAGE: u32 = 100;
 const MAX_PAGE: u32 = 500;
 
 /// Stores all YAML documents of the body, or none of them.
-#[utoipa::path(put, path = "/api/v1/entities", tag = "entities",
+#[utoipa::path(put, path = "/api/v1/entities", operation_id = "putEntities", tag = "entities",
     params(ScopeQuery, PutQuery),
     request_body(content = String, content_type = "application/yaml",
         description = "One or more YAML documents, UTF-8, at most 4 MiB"),
@@ -65,7 +65,7 @@ pub(super) async fn put(
 }
 
 /// Lists the entities of one kind in one scope.
-#[utoipa::path(get, path = "/api/v1/entities/{kind}", tag = "entities",
+#[utoipa::path(get, path = "/api/v1/entities/{kind}", operation_id = "listEntities", tag = "entities",
     params(("kind" = String, Path, description = "e.g. `service`"), ScopeQuery, ListQuery),
     responses((status = 200, body = EntityPage), (status = 404, body = ProblemDocument)))]
 pub(super) async fn list(
@@ -94,7 +94,7 @@ pub(super) async fn list(
 }
 
 /// One entity, as written.
-#[utoipa::path(get, path = "/api/v1/entities/{kind}/{identifier}", tag = "entities",
+#[utoipa::path(get, path = "/api/v1/entities/{kind}/{identifier}", operation_id = "getEntity", tag = "entities",
     params(("kind" = String, Path), ("identifier" = String, Path), ScopeQuery, OneQuery),
     responses((status = 200, body = EntityView), (status = 404, body = ProblemDocument)))]
 pub(super) async fn get(
@@ -116,7 +116,7 @@ pub(super) async fn get(
 
 /// Deletes an entity. Executions under way keep the version they use; a secret's value goes at
 /// once.
-#[utoipa::path(delete, path = "/api/v1/entities/{kind}/{identifier}", tag = "entities",
+#[utoipa::path(delete, path = "/api/v1/entities/{kind}/{identifier}", operation_id = "deleteEntity", tag = "entities",
     params(("kind" = String, Path), ("identifier" = String, Path), ScopeQuery, OneQuery),
     responses((status = 204, description = "deleted"), (status = 404, body = ProblemDocument)))]
 pub(super) async fn delete(

@@ -78,7 +78,7 @@ type EventResult = Result<Event, Infallible>;
 
 /// Follows an execution: a `state` event with the whole view at once and after each change, and an
 /// `end` event when it is over.
-#[utoipa::path(get, path = "/api/v1/executions/{id}/events", tag = "executions",
+#[utoipa::path(get, path = "/api/v1/executions/{id}/events", operation_id = "followExecution", tag = "executions",
     params(("id" = String, Path)),
     responses((status = 200, description = "events `state` (data: ExecutionView) and `end` (data: EndEvent)",
         content_type = "text/event-stream", body = ExecutionView), (status = 404, body = ProblemDocument)))]
@@ -103,7 +103,7 @@ pub(super) async fn states(
 }
 
 /// Reads or follows the log of an execution: a `log` event per line, and an `end` event at the end.
-#[utoipa::path(get, path = "/api/v1/executions/{id}/logs", tag = "executions",
+#[utoipa::path(get, path = "/api/v1/executions/{id}/logs", operation_id = "readLog", tag = "executions",
     params(("id" = String, Path), LogQuery),
     responses((status = 200, description = "events `log` (data: LogEvent) and `end` (data: EndEvent)",
         content_type = "text/event-stream", body = LogEvent), (status = 404, body = ProblemDocument)))]

@@ -7,7 +7,7 @@ use axum::extract::State;
 use axum::http::StatusCode;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
-use sortie_store::{Execution, ExecutionFilter, Scope};
+use sortie_store::{ExecutionFilter, Scope};
 use utoipa::{IntoParams, ToSchema};
 
 use super::extract::{Json as JsonBody, Path, Query};
@@ -67,7 +67,7 @@ pub(super) struct AbortRequest {
 }
 
 /// Runs a pipeline.
-#[utoipa::path(post, path = "/api/v1/executions", tag = "executions",
+#[utoipa::path(post, path = "/api/v1/executions", operation_id = "startExecution", tag = "executions",
     request_body = StartRequest,
     responses((status = 201, body = ExecutionSummary), (status = 404, body = ProblemDocument),
         (status = 422, body = ProblemDocument)))]
@@ -91,12 +91,12 @@ pub(super) async fn start(
     let execution = web.engine.start(&run).await?;
     Ok((
         StatusCode::CREATED,
-        Json(ExecutionSummary::from(&execution)),
+        Json(ExecutionSummary::from(&execution.head)),
     ))
 }
 
 /// Lists executions of a project, newest first.
-#[utoipa::path(get, path = "/api/v1/executions", tag = "executions",
+#[utoipa::path(get, path = "/api/v1/executions", operation_id = "listExecutions", tag = "executions",
     params(ScopeQuery, ListQuery),
     responses((status = 200, body = ExecutionPage)))]
 pub(super) async fn list(
@@ -112,7 +112,7 @@ pub(super) async fn list(
         before: query.before,
         limit,
     };
-    let found: Vec<Execution> = web
+    let found = web
         .store
         .list_executions(&filter)
         .await
@@ -125,7 +125,7 @@ pub(super) async fn list(
 }
 
 /// One execution with its stages and steps.
-#[utoipa::path(get, path = "/api/v1/executions/{id}", tag = "executions",
+#[utoipa::path(get, path = "/api/v1/executions/{id}", operation_id = "getExecution", tag = "executions",
     params(("id" = String, Path)),
     responses((status = 200, body = ExecutionView), (status = 404, body = ProblemDocument)))]
 pub(super) async fn get(
@@ -136,7 +136,7 @@ pub(super) async fn get(
 }
 
 /// Ends an execution now, without rollback.
-#[utoipa::path(post, path = "/api/v1/executions/{id}/abort", tag = "executions",
+#[utoipa::path(post, path = "/api/v1/executions/{id}/abort", operation_id = "abortExecution", tag = "executions",
     params(("id" = String, Path)),
     request_body(content = AbortRequest),
     responses((status = 202, body = ExecutionView), (status = 404, body = ProblemDocument),

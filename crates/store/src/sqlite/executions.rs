@@ -6,7 +6,7 @@ use sqlx::{Row as _, Sqlite, Transaction};
 use super::{SqliteStore, millis, optional_timestamp, timestamp};
 use crate::{
     Advance, Entities as _, EntityKey, EntityVersion, Error, Execution, ExecutionEvent,
-    ExecutionFilter, Executions, NewExecution, Result, Scope,
+    ExecutionFilter, ExecutionHead, Executions, NewExecution, Result, Scope,
 };
 
 const ADVANCE: &str = "advance an execution";
@@ -58,9 +58,11 @@ impl Executions for SqliteStore {
         row.as_ref().map(read_execution).transpose()
     }
 
-    async fn list_executions(&self, filter: &ExecutionFilter) -> Result<Vec<Execution>> {
+    async fn list_executions(&self, filter: &ExecutionFilter) -> Result<Vec<ExecutionHead>> {
         let rows = sqlx::query(
-            "SELECT * FROM executions
+            "SELECT id, org, project, pipeline, pipeline_version, sequence, status, version,
+               requested_by, created_at, ended_at
+             FROM executions
              WHERE org = $1 AND project = $2 AND ($3 IS NULL OR pipeline = $3)
                AND ($4 IS NULL OR id < $4)
              ORDER BY id DESC LIMIT $5",
@@ -73,7 +75,7 @@ impl Executions for SqliteStore {
         .fetch_all(&self.reader)
         .await
         .map_err(Error::query("list executions"))?;
-        rows.iter().map(read_execution).collect()
+        rows.iter().map(read_head).collect()
     }
 
     async fn unfinished_executions(&self) -> Result<Vec<String>> {
@@ -220,32 +222,39 @@ async fn append_events(
 }
 
 fn read_execution(row: &SqliteRow) -> Result<Execution> {
-    let read = || -> sqlx::Result<(Execution, i64, Option<i64>)> {
-        let execution = Execution {
+    let head = read_head(row)?;
+    let text = |column: &str| -> Result<String> {
+        row.try_get(column)
+            .map_err(Error::query("read an execution"))
+    };
+    Ok(Execution {
+        head,
+        plan: text("plan")?,
+        inputs: text("inputs")?,
+        state: text("state")?,
+    })
+}
+
+fn read_head(row: &SqliteRow) -> Result<ExecutionHead> {
+    let read = || -> sqlx::Result<(ExecutionHead, i64, Option<i64>)> {
+        let head = ExecutionHead {
             id: row.try_get("id")?,
             scope: Scope::from_columns(row.try_get("org")?, row.try_get("project")?),
             pipeline: row.try_get("pipeline")?,
             pipeline_version: row.try_get("pipeline_version")?,
             sequence: row.try_get("sequence")?,
-            plan: row.try_get("plan")?,
-            inputs: row.try_get("inputs")?,
-            state: row.try_get("state")?,
             status: row.try_get("status")?,
             version: row.try_get("version")?,
             requested_by: row.try_get("requested_by")?,
             created_at: Timestamp::UNIX_EPOCH,
             ended_at: None,
         };
-        Ok((
-            execution,
-            row.try_get("created_at")?,
-            row.try_get("ended_at")?,
-        ))
+        Ok((head, row.try_get("created_at")?, row.try_get("ended_at")?))
     };
-    let (execution, created_at, ended_at) = read().map_err(Error::query("read an execution"))?;
-    Ok(Execution {
+    let (head, created_at, ended_at) = read().map_err(Error::query("read an execution"))?;
+    Ok(ExecutionHead {
         created_at: timestamp("execution", created_at)?,
         ended_at: optional_timestamp("execution", ended_at)?,
-        ..execution
+        ..head
     })
 }

@@ -1,0 +1,548 @@
+//! Executions from outside: what is handed out, what follows from its end, events, logs, restarts.
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
+
+mod support;
+
+use serde_json::{Value, json};
+use sortie_proto::v1;
+use sortie_server::tasks::{Resolution, Resolver as _, TaskEvents as _, TaskOutcome, TaskRequest};
+use support::{Server, problem};
+
+const ROLLING: &str = "pipeline.stages.deploy.spec.execution.steps.rollout.steps.rolling";
+const ROLLBACK: &str = "pipeline.stages.deploy.spec.execution.rollbackSteps.rollback";
+
+fn node<'a>(view: &'a Value, path: &str) -> &'a Value {
+    let nodes = view["nodes"].as_array().unwrap();
+    let found = nodes.iter().find(|node| node["path"] == path);
+    found.unwrap_or_else(|| panic!("no {path} in {view:#}"))
+}
+
+fn deploy(task: &TaskRequest) -> &v1::KubernetesRollingDeploy {
+    match task.task.step.as_ref().unwrap() {
+        v1::task::Step::KubernetesRollingDeploy(deploy) => deploy,
+        other => panic!("{other:?}"),
+    }
+}
+
+fn files(sources: &[v1::Source]) -> Vec<String> {
+    let mut paths = Vec::new();
+    for source in sources {
+        match source.from.as_ref().unwrap() {
+            v1::source::From::Inline(inline) => {
+                paths.extend(inline.files.iter().map(|file| file.path.clone()));
+            }
+            v1::source::From::Git(git) => paths.extend(git.paths.clone()),
+        }
+    }
+    paths
+}
+
+#[tokio::test]
+async fn a_pipeline_runs_to_success() {
+    let folder = tempfile::tempdir().unwrap();
+    let mut server = Server::start(folder.path()).await;
+    server.apply_hello().await;
+    let id = server
+        .run(&json!({"pipeline": "hello", "variables": {"version": "v2"}}))
+        .await;
+    let task = server.next_task().await;
+    assert_eq!(task.selectors, ["demo"]);
+    let by = task.task.requested_by.as_ref().unwrap();
+    assert_eq!(
+        (
+            by.project.as_str(),
+            by.user.as_str(),
+            by.execution_id.as_str(),
+            by.step_id.as_str()
+        ),
+        ("default", "admin", id.as_str(), "rolling")
+    );
+    assert_eq!(task.task.timeout_ms, 300_000);
+    let step = deploy(&task);
+    let release = step.release.as_ref().unwrap();
+    assert_eq!(
+        (release.namespace.as_str(), release.name.as_str()),
+        ("sortie-demo", "hello")
+    );
+    assert_eq!(release.service_id, "default.default.hello");
+    assert_eq!(
+        files(&step.manifests),
+        ["configmap", "deployment", "service"].map(|name| format!("hello/manifests/{name}.yaml"))
+    );
+    assert_eq!(files(&step.values), ["hello/values.yaml"]);
+    assert!(step.prune && !step.skip_dry_run);
+
+    server.accept(&task).await;
+    let running = server.view(&id).await;
+    assert_eq!(node(&running, ROLLING)["status"], "RUNNING", "{running:#}");
+    assert_eq!(node(&running, ROLLING)["delegate"], "demo");
+    server.succeed(&task, r#"{"releaseNumber": 4}"#).await;
+    let ended = server.ended(&id).await;
+    assert_eq!(ended["status"], "SUCCEEDED", "{ended:#}");
+    assert_eq!(node(&ended, ROLLING)["outputs"]["releaseNumber"], 4);
+    assert_eq!(ended["sequence"], 1);
+    let list = server
+        .get("/api/v1/executions?pipeline=hello")
+        .send()
+        .await
+        .unwrap();
+    let page = support::json(list, 200).await;
+    assert_eq!(page["items"][0]["id"], id.as_str());
+    // Said again, it changes nothing.
+    server.fail(&task, "late", "").await;
+    assert_eq!(server.view(&id).await["version"], ended["version"]);
+    server.stop().await;
+}
+
+#[tokio::test]
+async fn values_are_resolved_against_the_snapshot_of_the_step() {
+    let folder = tempfile::tempdir().unwrap();
+    let mut server = Server::start(folder.path()).await;
+    server.apply_hello().await;
+    let id = server
+        .run(&json!({"pipeline": "hello", "variables": {"version": "v9"}}))
+        .await;
+    let task = server.next_task().await;
+    let names = [
+        "artifacts.primary.image",
+        "artifact.tag",
+        "serviceVariables.greeting",
+        "serviceVariables.replicas",
+        "env.name",
+        "infra.namespace",
+        "infra.releaseName",
+        "pipeline.name",
+        "pipeline.sequenceId",
+        "stage.identifier",
+        "step.identifier",
+        "pipeline.executionId",
+        "nothing.here",
+    ]
+    .map(str::to_owned);
+    let answers = server.engine.resolve(&task.id, &names).await;
+    let text = |index: usize| match &answers[index] {
+        Resolution::Value(Value::String(text)) => text.clone(),
+        Resolution::Value(value) => value.to_string(),
+        other => panic!("{}: {other:?}", names[index]),
+    };
+    assert_eq!(text(0), "docker.io/library/sortie-sample:v9");
+    assert_eq!(text(1), "v9");
+    assert!(!text(2).contains("<+"), "{}", text(2));
+    assert_eq!(text(3), "3");
+    assert_eq!(text(5), "sortie-demo");
+    assert_eq!(text(6), "hello");
+    assert_eq!(text(8), "1");
+    assert_eq!((text(9).as_str(), text(10).as_str()), ("deploy", "rolling"));
+    assert_eq!(text(11), id);
+    assert!(
+        matches!(answers[12], Resolution::Undefined),
+        "{:?}",
+        answers[12]
+    );
+    // A snapshot is read by the delegate as well: it holds the same.
+    let context = task.task.context.as_ref().unwrap();
+    let blob = folder
+        .path()
+        .join("blobs")
+        .join(&context.sha256[..2])
+        .join(&context.sha256);
+    let bytes = std::fs::read(blob).unwrap();
+    assert_eq!(bytes.len() as u64, context.size);
+    let roots: Value = serde_json::from_slice(&bytes).unwrap();
+    let local = sortie_expression::JsonContext::new(roots);
+    let image = sortie_expression::evaluate_text("<+artifacts.primary.image>", &local).unwrap();
+    assert_eq!(image, "docker.io/library/sortie-sample:v9");
+    server.stop().await;
+}
+
+#[tokio::test]
+async fn a_failed_deployment_is_rolled_back() {
+    let folder = tempfile::tempdir().unwrap();
+    let mut server = Server::start(folder.path()).await;
+    server.apply_hello().await;
+    let id = server.run(&json!({"pipeline": "hello"})).await;
+    let task = server.next_task().await;
+    server.accept(&task).await;
+    let why = "pod web-1: container app: CrashLoopBackOff";
+    server.fail(&task, why, r#"{"releaseNumber": 7}"#).await;
+    let rollback = server.next_task().await;
+    let Some(v1::task::Step::KubernetesRollingRollback(step)) = &rollback.task.step else {
+        panic!("{:?}", rollback.task.step);
+    };
+    assert_eq!(step.release.as_ref().unwrap().number, Some(7));
+    server.accept(&rollback).await;
+    server.succeed(&rollback, "{}").await;
+    let ended = server.ended(&id).await;
+    assert_eq!(ended["status"], "FAILED");
+    let failed = node(&ended, ROLLING);
+    assert_eq!(
+        (&failed["status"], &failed["message"]),
+        (&json!("FAILED"), &json!(why))
+    );
+    assert_eq!(failed["code"], "SRT-T001");
+    assert_eq!(node(&ended, ROLLBACK)["status"], "SUCCEEDED");
+    server.stop().await;
+}
+
+#[tokio::test]
+async fn what_cannot_be_handed_out_fails_the_step_without_rollback() {
+    let folder = tempfile::tempdir().unwrap();
+    let server = Server::start(folder.path()).await;
+    server.apply_hello().await;
+    let gone = server
+        .delete("/api/v1/entities/connector/demo_cluster")
+        .send()
+        .await
+        .unwrap();
+    assert_eq!(gone.status(), 204);
+    let id = server.run(&json!({"pipeline": "hello"})).await;
+    let ended = server.ended(&id).await;
+    assert_eq!(ended["status"], "FAILED");
+    let failed = node(&ended, ROLLING);
+    assert_eq!(failed["code"], "SRT-S101", "{failed:#}");
+    assert!(failed["message"].as_str().unwrap().contains("demo_cluster"));
+    assert_eq!(
+        node(&ended, ROLLBACK)["status"],
+        "SKIPPED",
+        "nothing was deployed"
+    );
+    server.stop().await;
+}
+
+#[tokio::test]
+async fn a_pipeline_that_cannot_run_is_refused_with_every_reason() {
+    let folder = tempfile::tempdir().unwrap();
+    let server = Server::start(folder.path()).await;
+    server.apply_hello().await;
+    let run = |body: Value| {
+        let request = server.post("/api/v1/executions", &body);
+        async move { request.send().await.unwrap() }
+    };
+    problem(run(json!({"pipeline": "missing"})).await, 404, "SRT-S002").await;
+    problem(
+        run(json!({"pipeline": "hello", "project": "other"})).await,
+        404,
+        "SRT-S002",
+    )
+    .await;
+    let odd = json!({"pipeline": "hello", "variables": {"verzion": "v1", "version": ["v1"]}});
+    let found = problem(run(odd).await, 422, "SRT-S010").await;
+    assert_eq!(found["problems"].as_array().unwrap().len(), 2, "{found:#}");
+    let list = server.get("/api/v1/executions").send().await.unwrap();
+    assert_eq!(support::json(list, 200).await["items"], json!([]));
+    server.stop().await;
+}
+
+#[tokio::test]
+async fn an_abort_cancels_the_task_and_ends_without_rollback() {
+    let folder = tempfile::tempdir().unwrap();
+    let mut server = Server::start(folder.path()).await;
+    server.apply_hello().await;
+    let id = server.run(&json!({"pipeline": "hello"})).await;
+    let task = server.next_task().await;
+    server.accept(&task).await;
+    let abort = format!("/api/v1/executions/{id}/abort");
+    let response = server
+        .post(&abort, &json!({"reason": "wrong version"}))
+        .send()
+        .await
+        .unwrap();
+    support::json(response, 202).await;
+    let cancelled = tokio::time::timeout(support::PATIENCE, server.cancelled.recv()).await;
+    assert_eq!(cancelled.unwrap().unwrap(), task.id);
+    let aborted = TaskOutcome::Aborted(v1::Aborted::default());
+    server.engine.finished(&task.id, aborted).await.unwrap();
+    let ended = server.ended(&id).await;
+    assert_eq!(ended["status"], "ABORTED");
+    assert_eq!(ended["abortedBy"], "admin");
+    assert_ne!(node(&ended, ROLLBACK)["status"], "SUCCEEDED");
+    let response = server.post(&abort, &json!({})).send().await.unwrap();
+    problem(response, 409, "SRT-S012").await;
+    server.stop().await;
+}
+
+#[tokio::test]
+async fn a_restarted_server_carries_the_execution_on() {
+    let folder = tempfile::tempdir().unwrap();
+    let mut server = Server::start(folder.path()).await;
+    server.apply_hello().await;
+    let id = server.run(&json!({"pipeline": "hello"})).await;
+    let before = server.next_task().await;
+    let token = server.stop().await;
+
+    // Before a delegate accepted: the same task is handed out again, with the entities of then.
+    let mut server = Server::restart(folder.path(), Some(token)).await;
+    let again = server.next_task().await;
+    assert_eq!(again.id, before.id);
+    assert_eq!(again.task, before.task);
+    server.accept(&again).await;
+    let token = server.stop().await;
+
+    // While it runs: the result arrives at the new server.
+    let mut server = Server::restart(folder.path(), Some(token)).await;
+    server.fail(&again, "no luck", "{}").await;
+    let rollback = loop {
+        let task = server.next_task().await;
+        if task.id != again.id {
+            break task;
+        }
+    };
+    server.accept(&rollback).await;
+    server.succeed(&rollback, "{}").await;
+    let ended = server.ended(&id).await;
+    assert_eq!(ended["status"], "FAILED");
+    assert_eq!(node(&ended, ROLLBACK)["status"], "SUCCEEDED");
+    let token = server.stop().await;
+
+    let mut server = Server::restart(folder.path(), Some(token)).await;
+    assert_eq!(server.view(&id).await["status"], "FAILED");
+    assert!(
+        server.tasks.try_recv().is_err(),
+        "an ended execution has nothing to do"
+    );
+    server.stop().await;
+}
+
+#[tokio::test]
+async fn a_change_of_entities_does_not_change_what_runs() {
+    let folder = tempfile::tempdir().unwrap();
+    let mut server = Server::start(folder.path()).await;
+    server.apply_hello().await;
+    let id = server.run(&json!({"pipeline": "hello"})).await;
+    let task = server.next_task().await;
+    server.accept(&task).await;
+    let changed = support::hello().replace("namespace: sortie-demo", "namespace: elsewhere");
+    server.apply(&changed).await;
+    server.fail(&task, "no luck", "{}").await;
+    let rollback = server.next_task().await;
+    let Some(v1::task::Step::KubernetesRollingRollback(step)) = &rollback.task.step else {
+        panic!("{:?}", rollback.task.step);
+    };
+    assert_eq!(step.release.as_ref().unwrap().namespace, "sortie-demo");
+    server.accept(&rollback).await;
+    server.succeed(&rollback, "{}").await;
+    server.ended(&id).await;
+    let _next = server.run(&json!({"pipeline": "hello"})).await;
+    let next = server.next_task().await;
+    assert_eq!(
+        deploy(&next).release.as_ref().unwrap().namespace,
+        "elsewhere"
+    );
+    server.stop().await;
+}
+
+#[tokio::test]
+async fn progress_and_logs_reach_their_followers() {
+    let folder = tempfile::tempdir().unwrap();
+    let mut server = Server::start(folder.path()).await;
+    server.apply_hello().await;
+    let id = server.run(&json!({"pipeline": "hello"})).await;
+    let task = server.next_task().await;
+    server.accept(&task).await;
+    let follow = format!("/api/v1/executions/{id}/logs?follow=true&step=rolling");
+    let mut log = server.events(&follow).await;
+    let line = |seq: u64, text: &str| v1::LogLine {
+        seq,
+        unit: "Apply".to_owned(),
+        time_ms: 1_800_000_000_000,
+        level: v1::LogLevel::Info.into(),
+        text: text.to_owned(),
+    };
+    server
+        .engine
+        .log(&task.id, 1, vec![line(1, "one"), line(2, "two")])
+        .await
+        .unwrap();
+    server
+        .engine
+        .log(&task.id, 1, vec![line(2, "two"), line(3, "th\x1bree")])
+        .await
+        .unwrap();
+    let mut texts = Vec::new();
+    for _ in 0..3 {
+        let (name, data) = log.next().await.unwrap();
+        assert_eq!(name, "log");
+        let data: Value = serde_json::from_str(&data).unwrap();
+        assert_eq!(
+            (&data["unit"], &data["node"]),
+            (&json!("Apply"), &json!(ROLLING))
+        );
+        texts.push(data["text"].as_str().unwrap().to_owned());
+    }
+    assert_eq!(texts, ["one", "two", "three"]);
+
+    let progress = |revision, status: v1::UnitStatus| v1::Progress {
+        task: Some(v1::TaskRef {
+            task_id: task.id.clone(),
+            epoch: 1,
+        }),
+        revision,
+        units: vec![v1::UnitProgress {
+            name: "Apply".to_owned(),
+            status: status.into(),
+            ..v1::UnitProgress::default()
+        }],
+    };
+    server
+        .engine
+        .progress(progress(2, v1::UnitStatus::Running))
+        .await
+        .unwrap();
+    server
+        .engine
+        .progress(progress(1, v1::UnitStatus::Queued))
+        .await
+        .unwrap();
+    let view = server.view(&id).await;
+    assert_eq!(
+        node(&view, ROLLING)["units"][0]["status"],
+        "RUNNING",
+        "an older one never wins"
+    );
+    server.succeed(&task, "{}").await;
+    assert_eq!(log.next().await.unwrap().0, "end");
+    assert!(log.next().await.is_none());
+
+    let mut whole = server
+        .events(&format!("/api/v1/executions/{id}/logs"))
+        .await;
+    let mut count = 0;
+    while let Some((name, _)) = whole.next().await {
+        count += usize::from(name == "log");
+    }
+    assert_eq!(count, 3);
+    let bad = server
+        .get(&format!("/api/v1/executions/{id}/logs?step=nope"))
+        .send()
+        .await;
+    problem(bad.unwrap(), 404, "SRT-S002").await;
+    server.stop().await;
+}
+
+#[tokio::test]
+async fn secrets_are_given_only_to_running_tasks_of_their_project() {
+    let folder = tempfile::tempdir().unwrap();
+    let mut server = Server::start(folder.path()).await;
+    server.apply_hello().await;
+    let secret = |id: &str, value: &str| {
+        format!(
+            "secret:\n  name: {id}\n  identifier: {id}\n  type: SecretText\n  spec:\n    secretManagerIdentifier: harnessSecretManager\n    valueType: Inline\n    value: {value}\n"
+        )
+    };
+    server.apply(&secret("own", "s3cret")).await;
+    for (query, id) in [("?scope=account", "shared"), ("?project=other", "foreign")] {
+        let stored = server
+            .put(&format!("/api/v1/entities{query}"), secret(id, "v"))
+            .send()
+            .await;
+        support::json(stored.unwrap(), 200).await;
+    }
+    let id = server.run(&json!({"pipeline": "hello"})).await;
+    let task = server.next_task().await;
+    let ask = [
+        r#"secrets.getValue("own")"#,
+        r#"secrets.getValue("account.shared")"#,
+        r#"secrets.getValue("foreign")"#,
+        r#"secrets.getValue("other.foreign")"#,
+        r#"secrets.getValue("missing")"#,
+        r#"["x", secrets.getValue("own")]"#,
+    ]
+    .map(str::to_owned);
+    let answers = server.engine.resolve(&task.id, &ask).await;
+    assert!(
+        matches!(&answers[0], Resolution::Secret(bytes) if bytes.as_slice() == b"s3cret"),
+        "{:?}",
+        answers[0]
+    );
+    assert!(matches!(&answers[1], Resolution::Secret(bytes) if bytes.as_slice() == b"v"));
+    for (answer, name) in answers.iter().zip(&ask).skip(2) {
+        assert!(
+            matches!(answer, Resolution::Denied(_)),
+            "{name}: {answer:?}"
+        );
+    }
+    assert!(!format!("{answers:?}").contains("s3cret"));
+    let unknown = server.engine.resolve("no-such-task", &ask).await;
+    assert!(
+        unknown
+            .iter()
+            .all(|answer| matches!(answer, Resolution::Denied(_)))
+    );
+    server.accept(&task).await;
+    server.succeed(&task, "{}").await;
+    server.ended(&id).await;
+    let late = server.engine.resolve(&task.id, &ask).await;
+    assert!(
+        late.iter()
+            .all(|answer| matches!(answer, Resolution::Denied(_))),
+        "the execution is over"
+    );
+    server.stop().await;
+}
+
+#[tokio::test]
+async fn a_step_that_takes_too_long_is_cancelled_and_rolled_back() {
+    let folder = tempfile::tempdir().unwrap();
+    let mut server = Server::start(folder.path()).await;
+    server.apply_hello().await;
+    let pipeline = support::hello();
+    let quick = pipeline
+        .split("\n---\n")
+        .find(|document| document.contains("stages:"))
+        .unwrap()
+        .replacen("timeout: 5m", "timeout: 1s", 1);
+    server.apply(&quick).await;
+    let id = server.run(&json!({"pipeline": "hello"})).await;
+    let task = server.next_task().await;
+    server.accept(&task).await;
+    let cancelled = tokio::time::timeout(support::PATIENCE, server.cancelled.recv()).await;
+    assert_eq!(cancelled.unwrap().unwrap(), task.id);
+    let aborted = TaskOutcome::Aborted(v1::Aborted::default());
+    server.engine.finished(&task.id, aborted).await.unwrap();
+    let rollback = server.next_task().await;
+    server.accept(&rollback).await;
+    server.succeed(&rollback, "{}").await;
+    let ended = server.ended(&id).await;
+    assert_eq!(node(&ended, ROLLING)["status"], "EXPIRED", "{ended:#}");
+    assert_eq!(node(&ended, ROLLBACK)["status"], "SUCCEEDED");
+    server.stop().await;
+}
+
+#[tokio::test]
+async fn files_come_from_git_with_the_password_left_for_the_delegate_to_ask() {
+    let folder = tempfile::tempdir().unwrap();
+    let mut server = Server::start(folder.path()).await;
+    server.apply_hello().await;
+    let account = "connector:\n  name: git\n  identifier: git\n  type: Github\n  spec:\n    url: https://git.example/acme/\n    type: Account\n    authentication:\n      type: Http\n      spec:\n        type: UsernameToken\n        spec:\n          username: bot\n          tokenRef: git_token\n";
+    let stored = server
+        .put("/api/v1/entities?scope=account", account)
+        .send()
+        .await
+        .unwrap();
+    support::json(stored, 200).await;
+    let service = "service:\n  name: hello\n  identifier: hello\n  serviceDefinition:\n    type: Kubernetes\n    spec:\n      manifests:\n        - manifest:\n            identifier: m\n            type: K8sManifest\n            spec:\n              store:\n                type: Github\n                spec:\n                  connectorRef: account.git\n                  gitFetchType: Branch\n                  branch: release-<+pipeline.variables.version>\n                  repoName: shop\n                  paths: [k8s/app]\n              valuesPaths: [k8s/values.yaml]\n              skipResourceVersioning: true\n";
+    server.apply(service).await;
+    server
+        .run(&json!({"pipeline": "hello", "variables": {"version": "v3"}}))
+        .await;
+    let task = server.next_task().await;
+    let step = deploy(&task);
+    assert_eq!(step.versioning(), v1::Versioning::Off);
+    let Some(v1::source::From::Git(git)) = &step.manifests[0].from else {
+        panic!("{:?}", step.manifests);
+    };
+    assert_eq!(git.url, "https://git.example/acme/shop");
+    assert_eq!(git.username, "bot");
+    // The connector lives at account level, so its bare reference means an account's secret.
+    assert_eq!(
+        git.password_secret,
+        "secrets.getValue(\"account.git_token\")"
+    );
+    assert_eq!(
+        git.revision,
+        Some(v1::git_source::Revision::Branch("release-v3".to_owned()))
+    );
+    assert_eq!(files(&step.manifests), ["k8s/app"]);
+    assert_eq!(files(&step.values), ["k8s/values.yaml"]);
+    server.stop().await;
+}

@@ -1,0 +1,207 @@
+//! The web side from outside: who may come in, what is refused and how.
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
+
+mod support;
+
+use serde_json::json;
+use support::{Server, client, problem};
+use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
+
+#[tokio::test]
+async fn only_a_valid_token_opens_the_api() {
+    let folder = tempfile::tempdir().unwrap();
+    let server = Server::start(folder.path()).await;
+    let good = server.token.clone();
+    let (id, secret) = good
+        .strip_prefix("sortie_")
+        .unwrap()
+        .split_once('_')
+        .unwrap();
+    let cut = &good[..good.len() - 1];
+    let refused = [
+        String::new(),
+        format!("Basic {good}"),
+        good.clone(),
+        format!("Bearer {cut}"),
+        format!("Bearer {good}x"),
+        format!("Bearer sortie_{id}_"),
+        format!("Bearer sortie__{secret}"),
+        format!("Bearer sortie_other_{secret}"),
+        format!("Bearer {}", "a".repeat(8000)),
+    ];
+    // One client, so one connection: a good token before does not open the door for a bad one.
+    let client = client();
+    let whoami = format!("{}/api/v1/whoami", server.address);
+    for header in refused {
+        let ok = client.get(&whoami).bearer_auth(&good).send().await.unwrap();
+        assert_eq!(ok.status(), 200);
+        let _body = ok.bytes().await.unwrap();
+        let request = client.get(&whoami).header("authorization", &header);
+        let response = request.send().await.unwrap();
+        assert!(
+            response.headers().contains_key("www-authenticate"),
+            "{header}"
+        );
+        let found = problem(response, 401, "SRT-S001").await;
+        assert!(!found.to_string().contains(secret), "{header}");
+    }
+    let response = client.get(&whoami).send().await.unwrap();
+    problem(response, 401, "SRT-S001").await;
+    server.stop().await;
+}
+
+#[tokio::test]
+async fn health_version_and_metrics_need_no_token() {
+    let folder = tempfile::tempdir().unwrap();
+    let server = Server::start(folder.path()).await;
+    for path in ["/healthz", "/readyz", "/version", "/metrics"] {
+        let url = format!("{}{path}", server.address);
+        let response = client().get(url).send().await.unwrap();
+        assert_eq!(response.status(), 200, "{path}");
+    }
+    let metrics = server
+        .get("/metrics")
+        .send()
+        .await
+        .unwrap()
+        .text()
+        .await
+        .unwrap();
+    assert!(
+        metrics.contains("sortie_server_http_requests_total{method=\"GET\",status=\"200\"}"),
+        "{metrics}"
+    );
+    assert!(metrics.ends_with("# EOF\n"));
+    let me = server.get("/api/v1/whoami").send().await.unwrap();
+    assert_eq!(support::json(me, 200).await["user"], "admin");
+    server.stop().await;
+}
+
+#[tokio::test]
+async fn every_refusal_is_a_problem_document() {
+    let folder = tempfile::tempdir().unwrap();
+    let server = Server::start(folder.path()).await;
+    let long = "a".repeat(3000);
+    for (path, status, code) in [
+        ("/nowhere", 404, "SRT-S002"),
+        ("/api/v1/nowhere", 404, "SRT-S002"),
+        ("/api/v1/entities/gadgets", 404, "SRT-S002"),
+        ("/api/v1/entities/service/web", 404, "SRT-S002"),
+        ("/api/v1/entities/service/we%20b", 400, "SRT-S004"),
+        (
+            "/api/v1/entities/service/..%2F..%2Fetc%2Fpasswd",
+            400,
+            "SRT-S004",
+        ),
+        ("/api/v1/entities/service/%ff", 400, "SRT-S004"),
+        ("/api/v1/entities/service/%00", 400, "SRT-S004"),
+        ("/api/v1/entities/infrastructure/x", 400, "SRT-S004"),
+        (
+            "/api/v1/entities/service?org=a%27%20OR%201",
+            400,
+            "SRT-S004",
+        ),
+        ("/api/v1/entities/service?limit=many", 400, "SRT-S004"),
+        ("/api/v1/entities/service?scope=galaxy", 400, "SRT-S004"),
+        ("/api/v1/executions/none", 404, "SRT-S002"),
+        ("/api/v1/executions/none/events", 404, "SRT-S002"),
+        (
+            "/api/v1/executions/none/logs?follow=perhaps",
+            400,
+            "SRT-S004",
+        ),
+        (&format!("/api/v1/entities/{long}"), 404, "SRT-S002"),
+        (&format!("/api/v1/executions/{long}"), 404, "SRT-S002"),
+    ] {
+        let response = server.get(path).send().await.unwrap();
+        let found = problem(response, status, code).await;
+        assert!(
+            found["detail"].as_str().unwrap().len() < 600,
+            "{path}: {found}"
+        );
+        assert_eq!(found["status"], status);
+    }
+    let response = server.delete("/api/v1/whoami").send().await.unwrap();
+    problem(response, 405, "SRT-S003").await;
+    for body in [
+        json!({}),
+        json!([]),
+        json!({"pipeline": 7}),
+        json!({"pipeline": "p", "surprise": 1}),
+        json!({"pipeline": "../p"}),
+        json!({"pipeline": "p", "variables": []}),
+    ] {
+        let response = server
+            .post("/api/v1/executions", &body)
+            .send()
+            .await
+            .unwrap();
+        problem(response, 400, "SRT-S004").await;
+    }
+    let response = server
+        .post(
+            "/api/v1/executions",
+            &json!({"pipeline": "p", "variables": {"x": "y".repeat(2_000_000)}}),
+        )
+        .send()
+        .await
+        .unwrap();
+    problem(response, 413, "SRT-S005").await;
+    server.stop().await;
+}
+
+#[tokio::test]
+async fn a_broken_peer_does_not_stop_the_server() {
+    let folder = tempfile::tempdir().unwrap();
+    let server = Server::start(folder.path()).await;
+    let address = server.address.strip_prefix("http://").unwrap().to_owned();
+    for bytes in [
+        &b"\x16\x03\x01\x02\x00\x01\x00\x01\xfc\x03\x03"[..],
+        b"GET / HTTP/9.9\r\n\r\n",
+        b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n\xff\xff\xff\xff\xff\xff\xff\xff\xff",
+        b"POST /api/v1/executions HTTP/1.1\r\nhost: x\r\ncontent-length: 999999999999999999999\r\n\r\n",
+        b"\0\0\0\0",
+    ] {
+        let mut socket = tokio::net::TcpStream::connect(&address).await.unwrap();
+        socket.write_all(bytes).await.unwrap();
+        let mut answer = Vec::new();
+        // Whatever it answers, the connection ends.
+        let _reset = tokio::time::timeout(support::PATIENCE, socket.read_to_end(&mut answer))
+            .await
+            .expect("the connection ends");
+    }
+    let response = server.get("/healthz").send().await.unwrap();
+    assert_eq!(response.status(), 200);
+    server.stop().await;
+}
+
+#[tokio::test]
+async fn the_first_token_is_made_once_and_only_its_hash_is_stored() {
+    let folder = tempfile::tempdir().unwrap();
+    let server = Server::start(folder.path()).await;
+    let token = server.stop().await;
+    let secret = token.rsplit('_').next().unwrap().as_bytes().to_vec();
+    for entry in std::fs::read_dir(folder.path()).unwrap() {
+        let path = entry.unwrap().path();
+        if path.is_file() {
+            let bytes = std::fs::read(&path).unwrap();
+            let found = bytes.windows(secret.len()).any(|window| window == secret);
+            assert!(!found, "{}", path.display());
+        }
+    }
+    let again = Server::restart(folder.path(), Some(token)).await;
+    let response = again.get("/api/v1/whoami").send().await.unwrap();
+    assert_eq!(response.status(), 200);
+    again.stop().await;
+}
+
+#[test]
+fn the_openapi_document_is_the_checked_in_one() {
+    let path = std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("../../docs/openapi.json");
+    let now = sortie_server::web::openapi_json();
+    let kept = std::fs::read_to_string(&path).unwrap_or_default();
+    assert!(
+        kept == now,
+        "docs/openapi.json is not what this build serves; run `cargo run -p sortie-server --example openapi > docs/openapi.json` and review the difference"
+    );
+}
