@@ -7,6 +7,7 @@ pub mod config;
 pub mod engine;
 mod entities;
 pub mod hub;
+pub mod keys;
 pub mod metrics;
 pub mod problem;
 pub mod sealing;
