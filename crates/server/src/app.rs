@@ -11,6 +11,7 @@ use zeroize::Zeroizing;
 use crate::config::Config;
 use crate::engine::Engine;
 use crate::hub::Hub;
+use crate::keys::{self, MasterKey};
 use crate::metrics::Metrics;
 use crate::sealing::AtRest;
 use crate::tasks::Dispatcher;
@@ -20,6 +21,7 @@ use crate::{clock, tokens};
 /// A server that is bound and not yet serving.
 pub struct App {
     store: SqliteStore,
+    keys: Arc<MasterKey>,
     engine: Engine,
     web: Web,
     listener: web::Listener,
@@ -48,6 +50,9 @@ pub enum Error {
         #[source]
         source: sortie_store::Error,
     },
+    /// The master key cannot be used.
+    #[error("could not use the master key")]
+    Key(#[source] keys::Error),
     /// No random numbers for the first token.
     #[error("could not make the first token")]
     Token(#[source] tokens::RandomError),
@@ -57,8 +62,8 @@ pub enum Error {
 }
 
 impl App {
-    /// Opens the store and binds the web address.
-    pub async fn open(config: &Config, keys: Arc<dyn AtRest>) -> Result<Self, Error> {
+    /// Opens the store with its master key and binds the web address.
+    pub async fn open(config: &Config) -> Result<Self, Error> {
         let folder = &config.data_dir;
         tokio::fs::create_dir_all(folder)
             .await
@@ -72,6 +77,11 @@ impl App {
                 operation: "open the store",
                 source,
             })?;
+        let key_file = config.master_key_file.as_deref();
+        let keys = MasterKey::load(folder, key_file, &store)
+            .await
+            .map_err(Error::Key)?;
+        let keys = Arc::new(keys);
         let first_token = first_token(&store).await?;
         let listener = web::Listener::bind(config.web_address)
             .await
@@ -82,7 +92,7 @@ impl App {
         let stopping = CancellationToken::new();
         let engine = Engine::new(
             Arc::clone(&shared),
-            Arc::clone(&keys),
+            Arc::clone(&keys) as Arc<dyn AtRest>,
             Arc::clone(&hub),
             Arc::clone(&metrics),
             stopping.clone(),
@@ -90,7 +100,7 @@ impl App {
         let web = Web {
             store: shared,
             engine: engine.clone(),
-            keys,
+            keys: Arc::clone(&keys) as Arc<dyn AtRest>,
             hub,
             metrics,
             auth: Arc::new(Auth::default()),
@@ -98,6 +108,7 @@ impl App {
         };
         Ok(Self {
             store,
+            keys,
             engine,
             web,
             listener,
@@ -117,6 +128,18 @@ impl App {
         self.listener.address()
     }
 
+    /// The store, for the agent side.
+    #[must_use]
+    pub fn store(&self) -> SqliteStore {
+        self.store.clone()
+    }
+
+    /// The master key, for the agent side.
+    #[must_use]
+    pub fn keys(&self) -> Arc<MasterKey> {
+        Arc::clone(&self.keys)
+    }
+
     /// The engine, for the agent side to report to.
     #[must_use]
     pub fn engine(&self) -> Engine {
@@ -131,6 +154,7 @@ impl App {
     ) -> Result<(), Error> {
         let Self {
             store,
+            keys: _,
             engine,
             web,
             listener,

@@ -195,6 +195,56 @@ async fn the_first_token_is_made_once_and_only_its_hash_is_stored() {
     again.stop().await;
 }
 
+#[tokio::test]
+async fn a_revoked_token_closes_an_open_connection() {
+    let folder = tempfile::tempdir().unwrap();
+    let server = Server::start(folder.path()).await;
+    let request = json!({"label": "ci", "days": 30});
+    let made = server
+        .post("/api/v1/tokens", &request)
+        .send()
+        .await
+        .unwrap();
+    let made = support::json(made, 201).await;
+    let (id, token) = (
+        made["id"].as_str().unwrap(),
+        made["token"].as_str().unwrap(),
+    );
+    assert!(made["expiresAt"].is_string());
+    let list = server.get("/api/v1/tokens").send().await.unwrap();
+    let list = support::json(list, 200).await;
+    assert_eq!(list.as_array().unwrap().len(), 2);
+    assert!(!list.to_string().contains(token.rsplit('_').next().unwrap()));
+
+    let client = client();
+    let whoami = format!("{}/api/v1/whoami", server.address);
+    let ok = client.get(&whoami).bearer_auth(token).send().await.unwrap();
+    assert_eq!(support::json(ok, 200).await["token"], id);
+    let revoked = server
+        .delete(&format!("/api/v1/tokens/{id}"))
+        .send()
+        .await
+        .unwrap();
+    assert_eq!(revoked.status(), 204);
+    let response = client.get(&whoami).bearer_auth(token).send().await.unwrap();
+    problem(response, 401, "SRT-S001").await;
+    let again = server
+        .delete(&format!("/api/v1/tokens/{id}"))
+        .send()
+        .await
+        .unwrap();
+    problem(again, 404, "SRT-S002").await;
+    for bad in [
+        json!({"label": ""}),
+        json!({"label": "a\nb"}),
+        json!({"label": "x", "days": 0}),
+    ] {
+        let response = server.post("/api/v1/tokens", &bad).send().await.unwrap();
+        problem(response, 400, "SRT-S004").await;
+    }
+    server.stop().await;
+}
+
 #[test]
 fn the_openapi_document_is_the_checked_in_one() {
     let path = std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("../../docs/openapi.json");

@@ -1,5 +1,6 @@
 //! The web side: REST for people and programs, server-sent events, health and metrics.
 
+mod api_tokens;
 mod auth;
 mod entities;
 mod entity_views;
@@ -153,6 +154,8 @@ fn protected_routes() -> OpenApiRouter<Web> {
                 .routes(routes!(entities::put))
                 .layer(DefaultBodyLimit::max(entities::MAX_BODY)),
         )
+        .routes(routes!(api_tokens::create, api_tokens::list))
+        .routes(routes!(api_tokens::revoke))
         .routes(routes!(entities::list))
         .routes(routes!(entities::get, entities::delete))
         .routes(routes!(executions::start, executions::list))

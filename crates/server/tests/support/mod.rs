@@ -7,19 +7,16 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use async_trait::async_trait;
-use aws_lc_rs::aead::{AES_256_GCM, Aad, Nonce, RandomizedNonceKey};
 use reqwest::{Client, RequestBuilder, Response};
 use serde_json::Value;
 use sortie_proto::v1;
 use sortie_server::app::App;
 use sortie_server::config::{Args, Config};
 use sortie_server::engine::Engine;
-use sortie_server::sealing::{AtRest, SealError};
 use sortie_server::tasks::{DispatchError, Dispatcher, TaskEvents as _, TaskOutcome, TaskRequest};
 use tokio::sync::mpsc::{UnboundedReceiver, UnboundedSender, unbounded_channel};
 use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
-use zeroize::Zeroizing;
 
 /// Longest wait for anything in a test.
 pub const PATIENCE: Duration = Duration::from_secs(20);
@@ -48,7 +45,7 @@ impl Server {
         let mut config = Config::load(Args::default()).unwrap();
         config.data_dir = folder.to_owned();
         config.web_address = "127.0.0.1:0".parse().unwrap();
-        let mut app = App::open(&config, Arc::new(TestKey::new())).await.unwrap();
+        let mut app = App::open(&config).await.unwrap();
         let token = app
             .take_first_token()
             .map(|token| token.to_string())
@@ -284,47 +281,5 @@ impl Dispatcher for Queue {
     async fn cancel(&self, task: &str) -> Result<(), DispatchError> {
         let _stopped = self.cancel.send(task.to_owned());
         Ok(())
-    }
-}
-
-/// Encrypts with a fixed key.
-struct TestKey(RandomizedNonceKey);
-
-impl TestKey {
-    fn new() -> Self {
-        Self(RandomizedNonceKey::new(&AES_256_GCM, &[7; 32]).unwrap())
-    }
-}
-
-impl AtRest for TestKey {
-    fn key_id(&self) -> &str {
-        "test"
-    }
-
-    fn seal(&self, context: &str, plain: &[u8]) -> Result<Vec<u8>, SealError> {
-        let mut bytes = plain.to_vec();
-        let aad = Aad::from(context.as_bytes());
-        let nonce = self.0.seal_in_place_append_tag(aad, &mut bytes).unwrap();
-        Ok([nonce.as_ref().as_slice(), bytes.as_slice()].concat())
-    }
-
-    fn open(
-        &self,
-        _key_id: &str,
-        context: &str,
-        sealed: &[u8],
-    ) -> Result<Zeroizing<Vec<u8>>, SealError> {
-        let failed = || SealError::Failed {
-            operation: "decrypted",
-        };
-        let (nonce, bytes) = sealed.split_at_checked(12).ok_or_else(failed)?;
-        let nonce = Nonce::try_assume_unique_for_key(nonce).map_err(|_| failed())?;
-        let mut bytes = bytes.to_vec();
-        let aad = Aad::from(context.as_bytes());
-        let plain = self
-            .0
-            .open_in_place(nonce, aad, &mut bytes)
-            .map_err(|_| failed())?;
-        Ok(Zeroizing::new(plain.to_vec()))
     }
 }
