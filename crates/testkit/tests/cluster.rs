@@ -257,6 +257,22 @@ async fn nodes_pull_from_the_registry() {
         .create(&PostParams::default(), &deployment(&pulled, 1))
         .await
         .unwrap();
+    wait_for(deployments.clone(), "web", LIMIT, is_rolled_out)
+        .await
+        .unwrap();
+    // As for a cluster that is not on this machine: built here, pushed, pulled under the registry's own name.
+    let prefix = format!("http://{}/team", registry.address());
+    let pushed = images::push("sample-v2", &prefix).await.unwrap();
+    assert_eq!(
+        pushed,
+        format!("{}/team/sortie-sample:v2", registry.address())
+    );
+    let patch =
+        json!({"spec": {"template": {"spec": {"containers": [{"name": "web", "image": pushed}]}}}});
+    deployments
+        .patch("web", &PatchParams::default(), &Patch::Strategic(patch))
+        .await
+        .unwrap();
     wait_for(deployments, "web", LIMIT, is_rolled_out)
         .await
         .unwrap();

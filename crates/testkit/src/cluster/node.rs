@@ -74,7 +74,7 @@ impl<'a> RealNode<'a> {
             "containerd",
             "kubelet",
             "pod-logs",
-            "registries/registry.local",
+            "registries",
         ] {
             std::fs::create_dir_all(dir.join(folder)).with_context(|| format!("make {folder}"))?;
         }
@@ -82,10 +82,7 @@ impl<'a> RealNode<'a> {
         journal.record(&Entry::CniNetwork(network::node_namespace(self.number)))?;
         journal.record(&Entry::ContainerdState(dir.join("run/s")))?;
         write(&dir.join("cni/conf/10-bridge.conflist"), &self.cni_config())?;
-        write(
-            &dir.join("registries/registry.local/hosts.toml"),
-            &self.registry_hosts(),
-        )?;
+        self.write_registry_hosts(&dir.join("registries"))?;
         let config = dir.join("containerd.toml");
         write(&config, &containerd_config(&dir))?;
         let config = config.display().to_string();
@@ -225,12 +222,18 @@ nftables: {{minSyncPeriod: 100ms, syncPeriod: 30s}}
         )
     }
 
-    /// Images named `registry.local/...` that were not imported come from a registry on the bridge, port 5000.
-    fn registry_hosts(&self) -> String {
-        let address = network::bridge_address(self.number);
-        format!(
-            "server = \"http://{address}:5000\"\n[host.\"http://{address}:5000\"]\n  capabilities = [\"pull\", \"resolve\"]\n"
-        )
+    /// Images named `registry.local/...` that were not imported come from a registry on the bridge, port 5000, over plain
+    /// HTTP; so do those named by its address.
+    fn write_registry_hosts(&self, dir: &Path) -> Result<()> {
+        let registry = format!("{}:5000", network::bridge_address(self.number));
+        let text = format!(
+            "server = \"http://{registry}\"\n[host.\"http://{registry}\"]\n  capabilities = [\"pull\", \"resolve\"]\n"
+        );
+        for name in ["registry.local", &registry] {
+            make_dir(&dir.join(name))?;
+            write(&dir.join(name).join("hosts.toml"), &text)?;
+        }
+        Ok(())
     }
 }
 
