@@ -10,6 +10,7 @@
 //! come in as they are, and times come in as arguments.
 
 mod blobs;
+mod delegates;
 mod entities;
 mod error;
 mod executions;
@@ -18,9 +19,11 @@ mod secrets;
 mod settings;
 mod sqlite;
 mod steps;
+mod tasks;
 mod users;
 
 pub use blobs::{BlobHash, Blobs};
+pub use delegates::{DelegateRecord, Delegates, Enrolled, Enrolment, JoinToken};
 pub use entities::{
     Change, Entities, EntityKey, EntityVersion, EntityWrite, Scope, Stored, StoredOutcome,
 };
@@ -33,11 +36,24 @@ pub use secrets::{SecretCiphertext, SecretWrite, Secrets};
 pub use settings::Settings;
 pub use sqlite::SqliteStore;
 pub use steps::{NewStep, StepRecord, Steps};
+pub use tasks::{NewTask, TaskChange, TaskRecord, Tasks};
 pub use users::{ApiToken, User, Users};
 
 /// Everything the control plane keeps.
 pub trait Store:
-    Entities + Secrets + Blobs + Users + Executions + Steps + Logs + Settings + Send + Sync + 'static
+    Entities
+    + Secrets
+    + Blobs
+    + Users
+    + Executions
+    + Steps
+    + Logs
+    + Settings
+    + Delegates
+    + Tasks
+    + Send
+    + Sync
+    + 'static
 {
 }
 
@@ -50,6 +66,8 @@ impl<T> Store for T where
         + Steps
         + Logs
         + Settings
+        + Delegates
+        + Tasks
         + Send
         + Sync
         + 'static

@@ -4,12 +4,14 @@
 //! than its busy handler), reads through a few others.
 
 mod blobs;
+mod delegates;
 mod entities;
 mod executions;
 mod logs;
 mod secrets;
 mod settings;
 mod steps;
+mod tasks;
 mod users;
 
 use std::path::{Path, PathBuf};
@@ -35,11 +37,18 @@ const ACQUIRE_TIMEOUT: Duration = Duration::from_secs(30);
 const READERS: u32 = 4;
 
 /// The migrations in order: number, name, statements. A released one is never edited.
-const MIGRATIONS: &[(i64, &str, &str)] = &[(
-    1,
-    "control plane",
-    include_str!("../../migrations/0001_control_plane.sql"),
-)];
+const MIGRATIONS: &[(i64, &str, &str)] = &[
+    (
+        1,
+        "control plane",
+        include_str!("../../migrations/0001_control_plane.sql"),
+    ),
+    (
+        2,
+        "delegates and tasks",
+        include_str!("../../migrations/0002_delegates.sql"),
+    ),
+];
 
 /// The store of a single server.
 #[derive(Debug, Clone)]

@@ -1,0 +1,159 @@
+//! What every store has to keep of delegates, join tokens and tasks.
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
+
+use jiff::Timestamp;
+use sortie_store::{
+    Delegates as _, Enrolled, Enrolment, Error, JoinToken, NewTask, Scope, SqliteStore, TaskChange,
+    Tasks as _,
+};
+
+fn at(second: i64) -> Timestamp {
+    Timestamp::from_second(1_800_000_000 + second).unwrap()
+}
+
+fn token(id: &str, max_uses: i64) -> JoinToken {
+    JoinToken {
+        id: id.to_owned(),
+        hash: vec![7; 32],
+        scope: Scope::project("acme", "shop"),
+        max_uses,
+        uses: 0,
+        created_by: "admin".to_owned(),
+        created_at: at(0),
+        expires_at: at(60),
+        revoked_at: None,
+    }
+}
+
+fn enrolment(token: &str, key: u8, delegate: &str, second: i64) -> Enrolment {
+    Enrolment {
+        token: token.to_owned(),
+        public_key: vec![key; 32],
+        delegate: delegate.to_owned(),
+        name: "edge".to_owned(),
+        now: at(second),
+    }
+}
+
+async fn store() -> (tempfile::TempDir, SqliteStore) {
+    let folder = tempfile::tempdir().unwrap();
+    let store = SqliteStore::open(folder.path()).await.unwrap();
+    (folder, store)
+}
+
+#[tokio::test]
+async fn a_token_counts_keys_not_calls() {
+    let (_folder, store) = store().await;
+    store.create_join_token(&token("t", 1)).await.unwrap();
+    let first = store.enrol(&enrolment("t", 1, "d1", 1)).await.unwrap();
+    let Enrolled::Delegate(delegate) = &first else {
+        panic!("{first:?}");
+    };
+    assert_eq!(
+        (delegate.id.as_str(), &delegate.scope),
+        ("d1", &Scope::project("acme", "shop"))
+    );
+    let again = store.enrol(&enrolment("t", 1, "d2", 2)).await.unwrap();
+    assert_eq!(again, first, "the same key is the same delegate");
+    assert_eq!(store.join_token("t").await.unwrap().unwrap().uses, 1);
+    let other = store.enrol(&enrolment("t", 2, "d3", 3)).await.unwrap();
+    assert_eq!(other, Enrolled::UsedUp);
+    assert_eq!(
+        store.delegates().await.unwrap().len(),
+        1,
+        "nothing by halves"
+    );
+}
+
+#[tokio::test]
+async fn dead_tokens_enrol_nobody() {
+    let (_folder, store) = store().await;
+    store.create_join_token(&token("late", 5)).await.unwrap();
+    store.create_join_token(&token("gone", 5)).await.unwrap();
+    assert!(store.revoke_join_token("gone", at(1)).await.unwrap());
+    assert!(!store.revoke_join_token("gone", at(2)).await.unwrap());
+    for (id, second, want) in [
+        ("none", 1, Enrolled::Unknown),
+        ("late", 60, Enrolled::Expired),
+        ("gone", 3, Enrolled::Revoked),
+    ] {
+        let enrolled = store.enrol(&enrolment(id, 1, "d", second)).await.unwrap();
+        assert_eq!(enrolled, want, "{id}");
+    }
+    assert_eq!(store.join_tokens().await.unwrap().len(), 2);
+}
+
+#[tokio::test]
+async fn a_delegate_is_revoked_once() {
+    let (_folder, store) = store().await;
+    store.create_join_token(&token("t", 1)).await.unwrap();
+    store.enrol(&enrolment("t", 1, "d1", 1)).await.unwrap();
+    store.delegate_seen("d1", at(5)).await.unwrap();
+    assert!(store.revoke_delegate("d1", at(6)).await.unwrap());
+    assert!(!store.revoke_delegate("d1", at(7)).await.unwrap());
+    let delegate = store.delegate("d1").await.unwrap().unwrap();
+    assert_eq!(
+        (delegate.seen_at, delegate.revoked_at),
+        (Some(at(5)), Some(at(6)))
+    );
+    assert_eq!(store.delegate("d2").await.unwrap(), None);
+}
+
+#[tokio::test]
+async fn a_task_moves_by_compare_and_set_until_told() {
+    let (_folder, store) = store().await;
+    let new = NewTask {
+        id: "t1".to_owned(),
+        scope: Scope::project("acme", "shop"),
+        selectors: vec!["eu".to_owned()],
+        payload: b"work".to_vec(),
+        record: "queued".to_owned(),
+        deadline: at(600),
+        created_at: at(0),
+    };
+    let task = store.insert_task(&new).await.unwrap();
+    assert_eq!(
+        (task.version, task.ended, task.selectors.as_slice()),
+        (1, false, &["eu".to_owned()][..])
+    );
+    let repeated = NewTask {
+        payload: b"other".to_vec(),
+        ..new
+    };
+    assert_eq!(
+        store.insert_task(&repeated).await.unwrap(),
+        task,
+        "the first one stays"
+    );
+    let change = TaskChange {
+        id: "t1".to_owned(),
+        version: 1,
+        record: "offered".to_owned(),
+        ended: false,
+        outcome: None,
+    };
+    assert_eq!(store.update_task(&change).await.unwrap(), 2);
+    let lost = store.update_task(&change).await.unwrap_err();
+    assert!(matches!(lost, Error::Conflict { .. }));
+    store.task_told("t1").await.unwrap();
+    assert_eq!(
+        store.untold_tasks().await.unwrap().len(),
+        1,
+        "it has not ended"
+    );
+    let end = TaskChange {
+        version: 2,
+        ended: true,
+        outcome: Some(b"done".to_vec()),
+        ..change
+    };
+    store.update_task(&end).await.unwrap();
+    assert_eq!(store.untold_tasks().await.unwrap().len(), 1);
+    store.task_told("t1").await.unwrap();
+    assert_eq!(store.untold_tasks().await.unwrap(), []);
+    let told = store.task("t1").await.unwrap().unwrap();
+    assert_eq!(
+        (told.payload, told.outcome),
+        (vec![], Some(b"done".to_vec()))
+    );
+}
