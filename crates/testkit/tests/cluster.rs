@@ -15,7 +15,7 @@ use kube::{
 use serde_json::json;
 use sortie_testkit::{
     Cluster, GitServer, NamespaceOptions, Registry, TestNamespace, TrafficPod, TrafficProbe,
-    wait_for,
+    images, wait_for,
 };
 
 const LIMIT: Duration = Duration::from_secs(90);
