@@ -333,12 +333,12 @@ fn remove(dir: &Path, keep: bool) -> Result<()> {
         return Ok(());
     }
     let lock_path = dir.with_extension("lock");
-    let _lock = Lock::acquire(&lock_path)?;
+    let lock = Lock::acquire(&lock_path)?;
     teardown::take_down(dir)?;
-    if !keep {
+    if !keep && dir.exists() {
         std::fs::remove_dir_all(dir).with_context(|| format!("remove {}", dir.display()))?;
     }
-    Ok(())
+    lock.remove(&lock_path)
 }
 
 /// All recorded processes run and the API server says it is ready.

@@ -120,7 +120,11 @@ async fn two_real_clusters_run_side_by_side_and_leave_nothing() {
     assert!(Path::new(&format!("/run/netns/sortie-{second}")).exists());
     drop(two);
     assert_eq!(traces(&dirs[1]), Vec::<String>::new());
-    assert!(!dirs.iter().any(|dir| dir.exists()));
+    assert!(
+        !dirs
+            .iter()
+            .any(|dir| dir.exists() || dir.with_extension("lock").exists())
+    );
 }
 
 #[tokio::test]

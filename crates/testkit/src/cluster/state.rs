@@ -3,6 +3,7 @@
 use std::{
     fs::{File, OpenOptions},
     net::{Ipv4Addr, TcpListener},
+    os::unix::fs::MetadataExt as _,
     path::{Path, PathBuf},
 };
 
@@ -207,15 +208,28 @@ pub(crate) struct Lock {
 impl Lock {
     /// Waits for the lock. Blocks the thread.
     pub(crate) fn acquire(path: &Path) -> Result<Self> {
-        let file = OpenOptions::new()
-            .create(true)
-            .truncate(false)
-            .write(true)
-            .open(path)
-            .with_context(|| format!("open {}", path.display()))?;
-        flock(&file, FlockOperation::LockExclusive)
-            .with_context(|| format!("lock {}", path.display()))?;
-        Ok(Self { _file: file })
+        loop {
+            let file = OpenOptions::new()
+                .create(true)
+                .truncate(false)
+                .write(true)
+                .open(path)
+                .with_context(|| format!("open {}", path.display()))?;
+            flock(&file, FlockOperation::LockExclusive)
+                .with_context(|| format!("lock {}", path.display()))?;
+            // The holder before may have removed the file: then somebody else may hold a newer one.
+            let held = file
+                .metadata()
+                .with_context(|| format!("look at {}", path.display()))?;
+            if std::fs::metadata(path).is_ok_and(|current| current.ino() == held.ino()) {
+                return Ok(Self { _file: file });
+            }
+        }
+    }
+
+    /// Removes the lock's file and gives the lock back.
+    pub(crate) fn remove(self, path: &Path) -> Result<()> {
+        std::fs::remove_file(path).with_context(|| format!("remove {}", path.display()))
     }
 }
 
@@ -230,4 +244,46 @@ pub(crate) fn default_dir(name: &str) -> Result<PathBuf> {
         "the cluster name {name:?} must be 1 to 24 of a-z, 0-9 and '-' (unix socket paths are short)"
     );
     Ok(environment::cache_dir()?.join("clusters").join(name))
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::atomic::{AtomicU32, Ordering};
+
+    use super::*;
+
+    #[test]
+    fn one_holds_the_lock_although_its_file_is_removed_each_time() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("lock");
+        let (inside, most) = (AtomicU32::new(0), AtomicU32::new(0));
+        std::thread::scope(|scope| {
+            for _ in 0..4 {
+                scope.spawn(|| {
+                    for _ in 0..200 {
+                        let lock = Lock::acquire(&path).unwrap();
+                        let now = inside.fetch_add(1, Ordering::SeqCst) + 1;
+                        most.fetch_max(now, Ordering::SeqCst);
+                        std::thread::yield_now();
+                        inside.fetch_sub(1, Ordering::SeqCst);
+                        lock.remove(&path).unwrap();
+                    }
+                });
+            }
+        });
+        assert_eq!(most.load(Ordering::SeqCst), 1);
+    }
+
+    #[test]
+    fn names_make_short_folders() {
+        for name in [
+            "",
+            "a/b",
+            "..",
+            "UPPER",
+            "a-name-that-is-far-too-long-for-a-socket",
+        ] {
+            assert!(default_dir(name).is_err(), "{name:?}");
+        }
+    }
 }
