@@ -1,7 +1,7 @@
 //! The server as a whole: opened, bound, run, drained.
 
 use std::net::SocketAddr;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use sortie_store::{SqliteStore, Store, User};
@@ -9,6 +9,7 @@ use tokio_util::sync::CancellationToken;
 use zeroize::Zeroizing;
 
 use crate::config::Config;
+use crate::delegates::DelegateAdmin;
 use crate::engine::Engine;
 use crate::hub::Hub;
 use crate::keys::{self, MasterKey};
@@ -23,23 +24,41 @@ pub struct App {
     store: SqliteStore,
     keys: Arc<MasterKey>,
     engine: Engine,
-    web: Web,
+    hub: Arc<Hub>,
+    metrics: Arc<Metrics>,
     listener: web::Listener,
     first_token: Option<Zeroizing<String>>,
     stopping: CancellationToken,
+    /// Held for as long as the data folder is in use.
+    lock: std::fs::File,
+}
+
+/// The agent side, as the rest of the server uses it.
+#[derive(Clone)]
+pub struct AgentSide {
+    /// Hands tasks to delegates.
+    pub dispatcher: Arc<dyn Dispatcher>,
+    /// Join tokens and delegates.
+    pub delegates: Arc<dyn DelegateAdmin>,
 }
 
 /// The server could not start.
 #[derive(Debug, thiserror::Error)]
 pub enum Error {
-    /// The data folder cannot be made.
-    #[error("could not make the data folder {}", path.display())]
+    /// The data folder cannot be made or written.
+    #[error("could not use the data folder {}", path.display())]
     DataFolder {
         /// The folder.
         path: PathBuf,
         /// Why.
         #[source]
         source: std::io::Error,
+    },
+    /// Another server runs on the data folder.
+    #[error("another server is using the data folder {}; stop it first", path.display())]
+    InUse {
+        /// The folder.
+        path: PathBuf,
     },
     /// The store failed.
     #[error("could not {operation}")]
@@ -71,6 +90,7 @@ impl App {
                 path: folder.clone(),
                 source,
             })?;
+        let lock = lock(folder)?;
         let store = SqliteStore::open(folder)
             .await
             .map_err(|source| Error::Store {
@@ -82,10 +102,11 @@ impl App {
             .await
             .map_err(Error::Key)?;
         let keys = Arc::new(keys);
-        let first_token = first_token(&store).await?;
         let listener = web::Listener::bind(config.web_address)
             .await
             .map_err(Error::Bind)?;
+        // Last: a token that is stored and never shown would lock everybody out.
+        let first_token = first_token(&store).await?;
         let shared: Arc<dyn Store> = Arc::new(store.clone());
         let hub = Arc::new(Hub::default());
         let metrics = Arc::new(Metrics::new());
@@ -97,23 +118,16 @@ impl App {
             Arc::clone(&metrics),
             stopping.clone(),
         );
-        let web = Web {
-            store: shared,
-            engine: engine.clone(),
-            keys: Arc::clone(&keys) as Arc<dyn AtRest>,
-            hub,
-            metrics,
-            auth: Arc::new(Auth::default()),
-            stopping: stopping.clone(),
-        };
         Ok(Self {
             store,
             keys,
             engine,
-            web,
+            hub,
+            metrics,
             listener,
             first_token,
             stopping,
+            lock,
         })
     }
 
@@ -147,20 +161,22 @@ impl App {
     }
 
     /// Serves until `shutdown`, then drains.
-    pub async fn run(
-        self,
-        dispatcher: Arc<dyn Dispatcher>,
-        shutdown: CancellationToken,
-    ) -> Result<(), Error> {
+    pub async fn run(self, agent: AgentSide, shutdown: CancellationToken) -> Result<(), Error> {
         let Self {
             store,
-            keys: _,
+            keys,
             engine,
-            web,
+            hub,
+            metrics,
             listener,
             first_token: _,
             stopping,
+            lock,
         } = self;
+        let AgentSide {
+            dispatcher,
+            delegates,
+        } = agent;
         engine
             .resume(dispatcher)
             .await
@@ -168,6 +184,16 @@ impl App {
                 operation: "carry unfinished executions on",
                 source,
             })?;
+        let web = Web {
+            store: Arc::new(store.clone()),
+            engine: engine.clone(),
+            delegates,
+            keys,
+            hub,
+            metrics,
+            auth: Arc::new(Auth::default()),
+            stopping: stopping.clone(),
+        };
         let serving = web::serve(listener, web::router(web), stopping.clone());
         let stop = async {
             shutdown.cancelled().await;
@@ -176,6 +202,7 @@ impl App {
         tokio::join!(serving, stop);
         engine.stop().await;
         store.close().await;
+        drop(lock);
         Ok(())
     }
 }
@@ -186,6 +213,35 @@ impl std::fmt::Debug for App {
             .debug_struct("App")
             .field("web_address", &self.web_address())
             .finish_non_exhaustive()
+    }
+}
+
+impl std::fmt::Debug for AgentSide {
+    fn fmt(&self, formatter: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        formatter.debug_struct("AgentSide").finish_non_exhaustive()
+    }
+}
+
+/// Takes the data folder for this process: two servers on one folder would both drive the same
+/// executions.
+fn lock(folder: &Path) -> Result<std::fs::File, Error> {
+    let path = folder.join("server.lock");
+    let failed = |source| Error::DataFolder {
+        path: folder.to_owned(),
+        source,
+    };
+    let file = std::fs::OpenOptions::new()
+        .create(true)
+        .truncate(false)
+        .write(true)
+        .open(&path)
+        .map_err(failed)?;
+    match file.try_lock() {
+        Ok(()) => Ok(file),
+        Err(std::fs::TryLockError::WouldBlock) => Err(Error::InUse {
+            path: folder.to_owned(),
+        }),
+        Err(std::fs::TryLockError::Error(source)) => Err(failed(source)),
     }
 }
 

@@ -4,6 +4,7 @@
 pub mod app;
 mod clock;
 pub mod config;
+pub mod delegates;
 pub mod engine;
 mod entities;
 pub mod hub;

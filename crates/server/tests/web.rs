@@ -245,6 +245,66 @@ async fn a_revoked_token_closes_an_open_connection() {
     server.stop().await;
 }
 
+#[tokio::test]
+async fn a_data_folder_has_one_server() {
+    let folder = tempfile::tempdir().unwrap();
+    let server = Server::start(folder.path()).await;
+    let mut config = sortie_server::config::Config::load(Default::default()).unwrap();
+    config.data_dir = folder.path().to_owned();
+    config.web_address = "127.0.0.1:0".parse().unwrap();
+    let second = sortie_server::app::App::open(&config).await.unwrap_err();
+    assert!(
+        matches!(second, sortie_server::app::Error::InUse { .. }),
+        "{second}"
+    );
+    let token = server.stop().await;
+    Server::restart(folder.path(), Some(token))
+        .await
+        .stop()
+        .await;
+}
+
+#[tokio::test]
+async fn join_tokens_are_bounded_and_unknown_delegates_are_not_found() {
+    let folder = tempfile::tempdir().unwrap();
+    let server = Server::start(folder.path()).await;
+    for bad in [
+        json!({"maxUses": 0}),
+        json!({"maxUses": 1001}),
+        json!({"hours": 0}),
+        json!({"hours": 100_000}),
+        json!({"label": "l".repeat(129)}),
+        json!({"org": "a b"}),
+        json!({"scope": "galaxy"}),
+        json!({"uses": 1}),
+    ] {
+        let response = server
+            .post("/api/v1/delegate-tokens", &bad)
+            .send()
+            .await
+            .unwrap();
+        problem(response, 400, "SRT-S004").await;
+    }
+    let response = server
+        .post("/api/v1/delegate-tokens", &json!({"label": "demo"}))
+        .send()
+        .await;
+    let made = support::json(response.unwrap(), 201).await;
+    assert_eq!(
+        (&made["token"], &made["maxUses"]),
+        (&json!("sortie-join.t1.demo.1"), &json!(1))
+    );
+    let list = server.get("/api/v1/delegates").send().await.unwrap();
+    assert_eq!(support::json(list, 200).await, json!([]));
+    let response = server
+        .post("/api/v1/delegates/x/revoke", &json!({}))
+        .send()
+        .await
+        .unwrap();
+    problem(response, 404, "SRT-S002").await;
+    server.stop().await;
+}
+
 #[test]
 fn the_openapi_document_is_the_checked_in_one() {
     let path = std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("../../docs/openapi.json");

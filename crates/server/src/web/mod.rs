@@ -2,6 +2,7 @@
 
 mod api_tokens;
 mod auth;
+mod delegates;
 mod entities;
 mod entity_views;
 mod events;
@@ -29,6 +30,7 @@ pub use auth::{Auth, Principal};
 pub use listener::{BindError, Listener, serve};
 pub use scope::describe as describe_scope;
 
+use crate::delegates::DelegateAdmin;
 use crate::engine::Engine;
 use crate::hub::Hub;
 use crate::metrics::Metrics;
@@ -48,6 +50,8 @@ pub struct Web {
     pub store: Arc<dyn Store>,
     /// Starts and aborts executions.
     pub engine: Engine,
+    /// Join tokens and delegates.
+    pub delegates: Arc<dyn DelegateAdmin>,
     /// Encrypts secrets.
     pub keys: Arc<dyn AtRest>,
     /// Wakes followers.
@@ -156,6 +160,9 @@ fn protected_routes() -> OpenApiRouter<Web> {
         )
         .routes(routes!(api_tokens::create, api_tokens::list))
         .routes(routes!(api_tokens::revoke))
+        .routes(routes!(delegates::create_token))
+        .routes(routes!(delegates::list))
+        .routes(routes!(delegates::revoke))
         .routes(routes!(entities::list))
         .routes(routes!(entities::get, entities::delete))
         .routes(routes!(executions::start, executions::list))

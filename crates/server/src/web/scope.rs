@@ -1,7 +1,7 @@
 //! The scope a request is about: `?org=…&project=…`, both `default` unless said; `?scope=account`
 //! or `?scope=org` for what lives above a project.
 
-use serde::Deserialize;
+use serde::{Deserialize, Serialize};
 use sortie_store::Scope;
 use utoipa::{IntoParams, ToSchema};
 
@@ -11,7 +11,7 @@ use crate::problem::{Code, Problem};
 pub(super) const DEFAULT: &str = "default";
 
 /// Which level of scope.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Deserialize, ToSchema)]
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 #[serde(rename_all = "lowercase")]
 pub(super) enum Level {
     /// The whole server.

@@ -10,8 +10,9 @@ use async_trait::async_trait;
 use reqwest::{Client, RequestBuilder, Response};
 use serde_json::Value;
 use sortie_proto::v1;
-use sortie_server::app::App;
+use sortie_server::app::{AgentSide, App};
 use sortie_server::config::{Args, Config};
+use sortie_server::delegates::{AdminError, DelegateAdmin, DelegateView, JoinToken, NewJoinToken};
 use sortie_server::engine::Engine;
 use sortie_server::tasks::{DispatchError, Dispatcher, TaskEvents as _, TaskOutcome, TaskRequest};
 use tokio::sync::mpsc::{UnboundedReceiver, UnboundedSender, unbounded_channel};
@@ -57,9 +58,13 @@ impl Server {
         let (cancel, cancelled) = unbounded_channel();
         let shutdown = CancellationToken::new();
         let stop = shutdown.clone();
-        let dispatcher = Arc::new(Queue { queue, cancel });
+        let agent = Arc::new(Queue { queue, cancel });
+        let agent = AgentSide {
+            dispatcher: agent.clone(),
+            delegates: agent,
+        };
         #[allow(clippy::disallowed_methods, reason = "joined in stop")]
-        let running = tokio::spawn(async move { app.run(dispatcher, stop).await.unwrap() });
+        let running = tokio::spawn(async move { app.run(agent, stop).await.unwrap() });
         Self {
             address,
             token,
@@ -281,5 +286,23 @@ impl Dispatcher for Queue {
     async fn cancel(&self, task: &str) -> Result<(), DispatchError> {
         let _stopped = self.cancel.send(task.to_owned());
         Ok(())
+    }
+}
+
+#[async_trait]
+impl DelegateAdmin for Queue {
+    async fn create_join_token(&self, request: NewJoinToken) -> Result<JoinToken, AdminError> {
+        Ok(JoinToken {
+            id: "t1".to_owned(),
+            token: format!("sortie-join.t1.{}.{}", request.label, request.max_uses).into(),
+        })
+    }
+
+    async fn delegates(&self) -> Result<Vec<DelegateView>, AdminError> {
+        Ok(Vec::new())
+    }
+
+    async fn revoke_delegate(&self, id: &str, _by: &str) -> Result<bool, AdminError> {
+        Ok(id == "known")
     }
 }
