@@ -3,6 +3,7 @@
 CREATE TABLE join_tokens (
     id          TEXT   NOT NULL PRIMARY KEY,
     hash        BLOB   NOT NULL,               -- SHA-256 of the token's secret part
+    label       TEXT   NOT NULL,
     org         TEXT   NOT NULL,
     project     TEXT   NOT NULL,
     max_uses    BIGINT NOT NULL,
@@ -20,6 +21,7 @@ CREATE TABLE delegates (
     project     TEXT   NOT NULL,
     created_at  BIGINT NOT NULL,
     seen_at     BIGINT,
+    certificate_ends_at BIGINT,                -- of the newest certificate
     revoked_at  BIGINT
 );
 
@@ -40,6 +42,7 @@ CREATE TABLE tasks (
     selectors   TEXT    NOT NULL,              -- JSON array
     payload     BLOB    NOT NULL,              -- the task, protobuf, without its epoch; emptied once told
     record      TEXT    NOT NULL,              -- who holds it, JSON
+    delegate    TEXT,                          -- to which it was offered last
     outcome     BLOB,                          -- its result, protobuf
     ended       BOOLEAN NOT NULL DEFAULT FALSE,
     told        BOOLEAN NOT NULL DEFAULT FALSE,-- the engine has heard of the end

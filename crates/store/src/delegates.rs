@@ -33,6 +33,9 @@ pub trait Delegates {
     /// Notes that a delegate was connected at this time.
     async fn delegate_seen(&self, id: &str, now: Timestamp) -> Result<()>;
 
+    /// Notes that a certificate was issued to a delegate, and when it ends.
+    async fn certificate_issued(&self, id: &str, ends_at: Timestamp) -> Result<()>;
+
     /// Revokes a delegate. Returns whether it was there and not revoked before.
     async fn revoke_delegate(&self, id: &str, now: Timestamp) -> Result<bool>;
 }
@@ -44,6 +47,8 @@ pub struct JoinToken {
     pub id: String,
     /// SHA-256 of its secret part.
     pub hash: Vec<u8>,
+    /// What it is for, shown to people.
+    pub label: String,
     /// What delegates that join with it may serve.
     pub scope: Scope,
     /// How many delegates may join with it.
@@ -103,6 +108,8 @@ pub struct DelegateRecord {
     pub created_at: Timestamp,
     /// When it was last known to be connected.
     pub seen_at: Option<Timestamp>,
+    /// End of its newest certificate.
+    pub certificate_ends_at: Option<Timestamp>,
     /// Since when it is revoked.
     pub revoked_at: Option<Timestamp>,
 }

@@ -57,6 +57,8 @@ pub struct TaskChange {
     pub record: String,
     /// Whether it has ended.
     pub ended: bool,
+    /// To which delegate it was offered last; `None` leaves the stored one.
+    pub delegate: Option<String>,
     /// Its result, encoded.
     pub outcome: Option<Vec<u8>>,
 }
@@ -76,6 +78,8 @@ pub struct TaskRecord {
     pub payload: Vec<u8>,
     /// Who holds it, JSON.
     pub record: String,
+    /// To which delegate it was offered last.
+    pub delegate: Option<String>,
     /// Its result, encoded.
     pub outcome: Option<Vec<u8>>,
     /// Whether it has ended.

@@ -15,6 +15,7 @@ fn token(id: &str, max_uses: i64) -> JoinToken {
     JoinToken {
         id: id.to_owned(),
         hash: vec![7; 32],
+        label: "for tests".to_owned(),
         scope: Scope::project("acme", "shop"),
         max_uses,
         uses: 0,
@@ -89,6 +90,7 @@ async fn a_delegate_is_revoked_once() {
     store.create_join_token(&token("t", 1)).await.unwrap();
     store.enrol(&enrolment("t", 1, "d1", 1)).await.unwrap();
     store.delegate_seen("d1", at(5)).await.unwrap();
+    store.certificate_issued("d1", at(99)).await.unwrap();
     assert!(store.revoke_delegate("d1", at(6)).await.unwrap());
     assert!(!store.revoke_delegate("d1", at(7)).await.unwrap());
     let delegate = store.delegate("d1").await.unwrap().unwrap();
@@ -96,6 +98,7 @@ async fn a_delegate_is_revoked_once() {
         (delegate.seen_at, delegate.revoked_at),
         (Some(at(5)), Some(at(6)))
     );
+    assert_eq!(delegate.certificate_ends_at, Some(at(99)));
     assert_eq!(store.delegate("d2").await.unwrap(), None);
 }
 
@@ -130,6 +133,7 @@ async fn a_task_moves_by_compare_and_set_until_told() {
         version: 1,
         record: "offered".to_owned(),
         ended: false,
+        delegate: Some("d1".to_owned()),
         outcome: None,
     };
     assert_eq!(store.update_task(&change).await.unwrap(), 2);
@@ -144,6 +148,7 @@ async fn a_task_moves_by_compare_and_set_until_told() {
     let end = TaskChange {
         version: 2,
         ended: true,
+        delegate: None,
         outcome: Some(b"done".to_vec()),
         ..change
     };
@@ -152,6 +157,7 @@ async fn a_task_moves_by_compare_and_set_until_told() {
     store.task_told("t1").await.unwrap();
     assert_eq!(store.untold_tasks().await.unwrap(), []);
     let told = store.task("t1").await.unwrap().unwrap();
+    assert_eq!(told.delegate.as_deref(), Some("d1"));
     assert_eq!(
         (told.payload, told.outcome),
         (vec![], Some(b"done".to_vec()))

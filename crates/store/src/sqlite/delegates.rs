@@ -11,8 +11,8 @@ impl Delegates for SqliteStore {
     async fn create_join_token(&self, token: &JoinToken) -> Result<()> {
         sqlx::query(
             "INSERT INTO join_tokens
-             (id, hash, org, project, max_uses, uses, created_by, created_at, expires_at)
-             VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9)",
+             (id, hash, org, project, max_uses, uses, created_by, created_at, expires_at, label)
+             VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10)",
         )
         .bind(&token.id)
         .bind(&token.hash)
@@ -23,6 +23,7 @@ impl Delegates for SqliteStore {
         .bind(&token.created_by)
         .bind(millis(token.created_at))
         .bind(millis(token.expires_at))
+        .bind(&token.label)
         .execute(&self.writer)
         .await
         .map_err(Error::query("store a join token"))?;
@@ -97,6 +98,7 @@ impl Delegates for SqliteStore {
             scope: token.scope,
             created_at: enrolment.now,
             seen_at: None,
+            certificate_ends_at: None,
             revoked_at: None,
         };
         sqlx::query("UPDATE join_tokens SET uses = uses + 1 WHERE id = $1")
@@ -160,6 +162,16 @@ impl Delegates for SqliteStore {
         Ok(())
     }
 
+    async fn certificate_issued(&self, id: &str, ends_at: Timestamp) -> Result<()> {
+        sqlx::query("UPDATE delegates SET certificate_ends_at = $2 WHERE id = $1")
+            .bind(id)
+            .bind(millis(ends_at))
+            .execute(&self.writer)
+            .await
+            .map_err(Error::query("note a certificate"))?;
+        Ok(())
+    }
+
     async fn revoke_delegate(&self, id: &str, now: Timestamp) -> Result<bool> {
         let updated = sqlx::query(
             "UPDATE delegates SET revoked_at = $2 WHERE id = $1 AND revoked_at IS NULL",
@@ -193,6 +205,7 @@ fn read_token(row: &SqliteRow) -> Result<JoinToken> {
         let token = JoinToken {
             id: row.try_get("id")?,
             hash: row.try_get("hash")?,
+            label: row.try_get("label")?,
             scope: scope(row)?,
             max_uses: row.try_get("max_uses")?,
             uses: row.try_get("uses")?,
@@ -214,22 +227,29 @@ fn read_token(row: &SqliteRow) -> Result<JoinToken> {
 }
 
 fn read_delegate(row: &SqliteRow) -> Result<DelegateRecord> {
-    let read = || -> sqlx::Result<(DelegateRecord, i64, Option<i64>, Option<i64>)> {
+    let read = || -> sqlx::Result<(DelegateRecord, i64, [Option<i64>; 3])> {
         let delegate = DelegateRecord {
             id: row.try_get("id")?,
             name: row.try_get("name")?,
             scope: scope(row)?,
             created_at: Timestamp::UNIX_EPOCH,
             seen_at: None,
+            certificate_ends_at: None,
             revoked_at: None,
         };
-        let (created, seen) = (row.try_get("created_at")?, row.try_get("seen_at")?);
-        Ok((delegate, created, seen, row.try_get("revoked_at")?))
+        let times = [
+            row.try_get("seen_at")?,
+            row.try_get("certificate_ends_at")?,
+            row.try_get("revoked_at")?,
+        ];
+        Ok((delegate, row.try_get("created_at")?, times))
     };
-    let (delegate, created, seen, revoked) = read().map_err(Error::query("read a delegate"))?;
+    let (delegate, created, [seen, certificate, revoked]) =
+        read().map_err(Error::query("read a delegate"))?;
     Ok(DelegateRecord {
         created_at: timestamp("delegate", created)?,
         seen_at: optional_timestamp("delegate", seen)?,
+        certificate_ends_at: optional_timestamp("delegate", certificate)?,
         revoked_at: optional_timestamp("delegate", revoked)?,
         ..delegate
     })

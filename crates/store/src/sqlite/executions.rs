@@ -1,7 +1,7 @@
 use async_trait::async_trait;
 use jiff::Timestamp;
 use sqlx::sqlite::SqliteRow;
-use sqlx::{Row as _, Sqlite, Transaction};
+use sqlx::{Row as _, Sqlite, SqliteExecutor, Transaction};
 
 use super::{SqliteStore, millis, optional_timestamp, timestamp};
 use crate::{
@@ -141,21 +141,12 @@ impl Executions for SqliteStore {
 
     async fn pin_entity(&self, execution: &str, key: &EntityKey) -> Result<Option<EntityVersion>> {
         let operation = "pin an entity";
+        // Most are pinned already: then there is nothing to write.
+        if let Some(version) = pinned(&self.reader, execution, key).await? {
+            return self.entity_version(key, version).await;
+        }
         let mut transaction = self.write(operation).await?;
-        let pinned: Option<i64> = sqlx::query_scalar(
-            "SELECT version FROM execution_pins WHERE execution = $1
-               AND kind = $2 AND org = $3 AND project = $4 AND parent = $5 AND identifier = $6",
-        )
-        .bind(execution)
-        .bind(&key.kind)
-        .bind(key.scope.org_column())
-        .bind(key.scope.project_column())
-        .bind(&key.parent)
-        .bind(&key.identifier)
-        .fetch_optional(&mut *transaction)
-        .await
-        .map_err(Error::query(operation))?;
-        let version = match pinned {
+        let version = match pinned(&mut *transaction, execution, key).await? {
             Some(version) => version,
             None => {
                 let Some(current) = super::entities::current_in(&mut transaction, key).await?
@@ -172,6 +163,26 @@ impl Executions for SqliteStore {
             .map_err(Error::query(operation))?;
         self.entity_version(key, version).await
     }
+}
+
+async fn pinned<'c>(
+    executor: impl SqliteExecutor<'c>,
+    execution: &str,
+    key: &EntityKey,
+) -> Result<Option<i64>> {
+    sqlx::query_scalar(
+        "SELECT version FROM execution_pins WHERE execution = $1
+           AND kind = $2 AND org = $3 AND project = $4 AND parent = $5 AND identifier = $6",
+    )
+    .bind(execution)
+    .bind(&key.kind)
+    .bind(key.scope.org_column())
+    .bind(key.scope.project_column())
+    .bind(&key.parent)
+    .bind(&key.identifier)
+    .fetch_optional(executor)
+    .await
+    .map_err(Error::query("pin an entity"))
 }
 
 async fn insert_pin(

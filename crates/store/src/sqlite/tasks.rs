@@ -60,7 +60,8 @@ impl Tasks for SqliteStore {
 
     async fn update_task(&self, change: &TaskChange) -> Result<i64> {
         let updated = sqlx::query(
-            "UPDATE tasks SET version = version + 1, record = $3, ended = $4, outcome = $5
+            "UPDATE tasks SET version = version + 1, record = $3, ended = $4, outcome = $5,
+             delegate = COALESCE($6, delegate)
              WHERE id = $1 AND version = $2",
         )
         .bind(&change.id)
@@ -68,6 +69,7 @@ impl Tasks for SqliteStore {
         .bind(&change.record)
         .bind(change.ended)
         .bind(&change.outcome)
+        .bind(&change.delegate)
         .execute(&self.writer)
         .await
         .map_err(Error::query("store a task"))?;
@@ -106,6 +108,7 @@ fn read_task(row: &SqliteRow) -> Result<TaskRecord> {
             selectors,
             payload: row.try_get("payload")?,
             record: row.try_get("record")?,
+            delegate: row.try_get("delegate")?,
             outcome: row.try_get("outcome")?,
             ended: row.try_get("ended")?,
             told: row.try_get("told")?,
