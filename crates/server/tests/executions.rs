@@ -546,3 +546,94 @@ async fn files_come_from_git_with_the_password_left_for_the_delegate_to_ask() {
     assert_eq!(files(&step.values), ["k8s/values.yaml"]);
     server.stop().await;
 }
+
+#[tokio::test]
+async fn what_was_stored_and_not_acted_on_is_acted_on_after_a_restart() {
+    use std::sync::Arc;
+
+    let folder = tempfile::tempdir().unwrap();
+    let server = Server::start(folder.path()).await;
+    server.apply_hello().await;
+    let token = server.stop().await;
+    // An engine that has no dispatcher stores the execution and hands nothing out.
+    let store = sortie_store::SqliteStore::open(folder.path())
+        .await
+        .unwrap();
+    let keys = sortie_server::keys::MasterKey::load(folder.path(), None, &store)
+        .await
+        .unwrap();
+    let engine = sortie_server::engine::Engine::new(
+        Arc::new(store.clone()),
+        Arc::new(keys),
+        Arc::default(),
+        Arc::default(),
+        tokio_util::sync::CancellationToken::new(),
+    );
+    let run = sortie_server::engine::Run {
+        scope: sortie_store::Scope::project("default", "default"),
+        pipeline: "hello".to_owned(),
+        variables: Default::default(),
+        by: "admin".to_owned(),
+    };
+    let execution = engine.start(&run).await.unwrap();
+    engine.stop().await;
+    store.close().await;
+
+    let mut server = Server::restart(folder.path(), Some(token)).await;
+    let task = server.next_task().await;
+    server.accept(&task).await;
+    server.succeed(&task, "{}").await;
+    assert_eq!(server.ended(&execution.id).await["status"], "SUCCEEDED");
+    server.stop().await;
+}
+
+#[tokio::test]
+async fn many_executions_at_once_all_end() {
+    let folder = tempfile::tempdir().unwrap();
+    let mut server = Server::start(folder.path()).await;
+    server.apply_hello().await;
+    let mut ids = Vec::new();
+    for _ in 0..25 {
+        ids.push(server.run(&json!({"pipeline": "hello"})).await);
+    }
+    let mut reports = tokio::task::JoinSet::new();
+    for _ in 0..ids.len() {
+        let task = server.next_task().await;
+        let engine = server.engine.clone();
+        reports.spawn(async move {
+            // Reports may come together and more than once.
+            let outcome = || TaskOutcome::Succeeded(v1::Succeeded::default());
+            let (one, two) = tokio::join!(
+                engine.accepted(&task.id, "demo"),
+                engine.accepted(&task.id, "demo")
+            );
+            one.and(two).unwrap();
+            let (one, two) = tokio::join!(
+                engine.finished(&task.id, outcome()),
+                engine.finished(&task.id, outcome())
+            );
+            one.and(two).unwrap();
+        });
+    }
+    reports.join_all().await;
+    for id in &ids {
+        assert_eq!(server.ended(id).await["status"], "SUCCEEDED");
+    }
+    let metrics = server
+        .get("/metrics")
+        .send()
+        .await
+        .unwrap()
+        .text()
+        .await
+        .unwrap();
+    assert!(
+        metrics.contains("executions_ended_total{status=\"SUCCEEDED\"} 25"),
+        "{metrics}"
+    );
+    assert!(
+        metrics.contains("sortie_server_executions_running 0"),
+        "{metrics}"
+    );
+    server.stop().await;
+}
