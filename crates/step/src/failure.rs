@@ -1,5 +1,6 @@
 //! How a step ends, in words for the person who asked.
 
+use serde::{Deserialize, Serialize};
 use serde_json::Value;
 use sortie_health::diagnosis::Cause as HealthCause;
 
@@ -18,12 +19,12 @@ pub enum Outcome {
 }
 
 /// Why a step failed.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Failure {
     /// Which failure strategies apply.
     pub kind: FailureKind,
     /// Stable code with a page in the error reference.
-    pub code: &'static str,
+    pub code: String,
     /// Which operation failed on what, and why; one line, no secret.
     pub message: String,
     /// What to do.
@@ -33,7 +34,7 @@ pub struct Failure {
 }
 
 /// The classes of failure that failure strategies of pipelines tell apart.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub enum FailureKind {
     /// Something on the way was not reachable.
     Connectivity,
@@ -56,7 +57,7 @@ impl Failure {
         message: impl Into<String>,
         hint: impl Into<String>,
     ) -> Self {
-        Self { kind, code, message: message.into(), hint: hint.into(), release_number: None }
+        Self { kind, code: code.to_owned(), message: message.into(), hint: hint.into(), release_number: None }
     }
 
     /// A failure of the cluster's API.

@@ -1,7 +1,7 @@
 //! Waiting until everything that was written is healthy, by watches alone.
 
 use std::collections::BTreeMap;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use futures::FutureExt as _;
@@ -48,6 +48,25 @@ pub(crate) enum Stop {
     Cluster(sortie_cluster::Error),
 }
 
+/// What a wait is still waiting for, readable from outside: a wait that is dropped at its deadline tells it.
+#[derive(Debug, Default)]
+pub(crate) struct Pending(Mutex<Vec<String>>);
+
+impl Pending {
+    /// One line for the failure at the deadline.
+    pub(crate) fn describe(&self) -> String {
+        let lines = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        match lines.as_slice() {
+            [] => "the objects were still being written".to_owned(),
+            lines => lines.join("; "),
+        }
+    }
+
+    fn replace(&self, lines: Vec<String>) {
+        *self.0.lock().unwrap_or_else(PoisonError::into_inner) = lines;
+    }
+}
+
 /// Wait until all of `awaited` are healthy in one and the same look.
 ///
 /// # Errors
@@ -57,11 +76,14 @@ pub(crate) async fn wait(
     release_id: &str,
     awaited: Vec<Awaited>,
     sink: &dyn Sink,
+    pending: &Pending,
 ) -> Result<(), Stop> {
     let mut wait = Wait::begin(cluster, release_id, awaited).await.map_err(Stop::Cluster)?;
     loop {
         let now = clock::now();
-        match wait.look(now, sink) {
+        let look = wait.look(now, sink);
+        pending.replace(wait.pending());
+        match look {
             Look::AllReached => return Ok(()),
             Look::Failed(cause) => {
                 let last_words = last_words(cluster, &cause).await;
@@ -93,6 +115,7 @@ struct Target {
     state: SteadyState,
     shown: Option<(Status, String)>,
     warned: Option<String>,
+    reached: bool,
 }
 
 #[derive(Clone, Copy)]
@@ -143,6 +166,7 @@ impl Wait {
                 watch,
                 shown: None,
                 warned: None,
+                reached: false,
             });
         }
         Ok(wait)
@@ -190,9 +214,14 @@ impl Wait {
                 events: events.into(),
             };
             match target.state.observe(&observation, now) {
-                Steady::Reached(verdict) => target.show(verdict.status, verdict.message, sink),
+                Steady::Reached(verdict) => {
+                    target.reached = true;
+                    target.warned = None;
+                    target.show(verdict.status, verdict.message, sink);
+                }
                 Steady::Waiting { verdict, trouble } => {
                     reached = false;
+                    target.reached = false;
                     target.show(verdict.status, verdict.message, sink);
                     target.warn(trouble.as_ref(), sink);
                     let check = target.state.next_check(now);
@@ -205,6 +234,17 @@ impl Wait {
             }
         }
         if reached { Look::AllReached } else { Look::Waiting { next } }
+    }
+
+    /// What is not reached yet, for people; at most three.
+    fn pending(&self) -> Vec<String> {
+        let unreached = self.targets.iter().filter(|target| !target.reached);
+        let line = |target: &Target| match (&target.warned, &target.shown) {
+            (Some(line), _) => line.clone(),
+            (None, Some((health, message))) => format!("{}: {} ({message})", target.id, health.as_str()),
+            (None, None) => target.id.to_string(),
+        };
+        unreached.take(3).map(line).collect()
     }
 
     /// Resolves when a watch shows something new, or after `at_most`.
