@@ -241,6 +241,12 @@ impl Error {
         self.inner.cause
     }
 
+    /// The same with another cause.
+    pub(crate) fn map_cause(mut self, change: impl FnOnce(Cause) -> Cause) -> Self {
+        self.inner.cause = change(self.inner.cause);
+        self
+    }
+
     /// Stable code with a page in the error reference.
     pub fn code(&self) -> &'static str {
         match self.cause() {

@@ -6,13 +6,17 @@
 //! release was. Every write goes through one function, which checks the lease as the last act
 //! before sending and has a name at which a test may kill the process ([`fault`]).
 
+pub mod apply;
 pub mod clock;
 mod connect;
+pub mod delete;
 mod discovery;
 mod error;
 pub mod fault;
 pub mod lease;
 mod logs;
+mod read;
+pub mod record;
 mod request;
 mod resource;
 mod status;

@@ -17,7 +17,7 @@ use tokio::sync::watch;
 use tokio::task::JoinSet;
 
 use crate::connect::Cluster;
-use crate::error::{Cause, Error};
+use crate::error::Error;
 use crate::resource::Resource;
 use crate::status::Status;
 
@@ -359,11 +359,4 @@ fn describe(selection: &Selection) -> String {
         text = format!("{text} with {selector}");
     }
     text
-}
-
-impl Error {
-    /// A watch or wait that ended because its time was up.
-    pub(crate) fn waited(verb: &'static str, target: &str, after: std::time::Duration) -> Self {
-        Self::new(verb, target, Cause::TimedOut { after })
-    }
 }

@@ -1,0 +1,133 @@
+//! Which API serves each object of a set.
+
+use std::collections::HashMap;
+
+use serde_json::Value;
+use sortie_manifest::{Object, ObjectId, Origin};
+
+use super::Target;
+use crate::connect::Cluster;
+use crate::error::{Cause, Error};
+use crate::resource::Resource;
+
+impl Cluster {
+    /// Finds the API of every object, fills in `namespace` where a namespaced object names none, and
+    /// rejects unknown kinds and objects that are in the set twice. All errors are found at once.
+    ///
+    /// The kind of a custom resource may be defined by the set itself.
+    pub async fn locate(
+        &self,
+        objects: Vec<Object>,
+        namespace: &str,
+    ) -> Result<Vec<Target>, Vec<Error>> {
+        let definitions = definitions(&objects);
+        let mut targets = Vec::with_capacity(objects.len());
+        let mut errors = Vec::new();
+        let mut seen: HashMap<ObjectId, Origin> = HashMap::new();
+        for object in objects {
+            let origin = object.origin().clone();
+            match self.locate_one(object, namespace, &definitions).await {
+                Ok(target) => match seen.insert(target.id.clone(), origin.clone()) {
+                    Some(other) => {
+                        let cause = Cause::Duplicate { other };
+                        let error = Error::new("apply", target.id.to_string(), cause);
+                        errors.push(error.at(Some(&origin)));
+                    }
+                    None => targets.push(target),
+                },
+                Err(error) => {
+                    // Without an answer about kinds at all, one error says it.
+                    let lasting = matches!(error.cause(), Cause::UnknownKind { .. });
+                    errors.push(error);
+                    if !lasting {
+                        return Err(errors);
+                    }
+                }
+            }
+        }
+        if errors.is_empty() {
+            Ok(targets)
+        } else {
+            Err(errors)
+        }
+    }
+
+    async fn locate_one(
+        &self,
+        mut object: Object,
+        namespace: &str,
+        definitions: &HashMap<(String, String), (ObjectId, Value)>,
+    ) -> Result<Target, Error> {
+        let key = (object.group().to_owned(), object.kind().to_owned());
+        let defined = definitions.get(&key);
+        let pending = defined.and_then(|(id, definition)| {
+            Resource::of_definition(definition, object.version()).map(|resource| (id, resource))
+        });
+        let resource = match &pending {
+            Some((_, resource)) => resource.clone(),
+            None => {
+                let found = self
+                    .resolve(object.group(), object.version(), object.kind())
+                    .await;
+                found.map_err(|error| {
+                    let target = object.id().to_string();
+                    let origin = object.origin().clone();
+                    Error::new("apply", target, error.into_cause()).at(Some(&origin))
+                })?
+            }
+        };
+        let mut id = object.id();
+        if resource.namespaced {
+            id = id.in_namespace(namespace);
+            if object.namespace().is_none() {
+                let filled = object.set_namespace(namespace);
+                filled.map_err(|error| invalid(&object, error.to_string()))?;
+            }
+        } else if object.namespace().is_some() {
+            let message = format!("{} objects live in no namespace", resource.kind);
+            return Err(invalid(&object, message));
+        }
+        let defined_by = pending.map(|(id, _)| id.clone());
+        Ok(Target {
+            object,
+            id,
+            resource,
+            defined_by,
+        })
+    }
+}
+
+/// The CustomResourceDefinitions of a set, by the group and kind that they define.
+fn definitions(objects: &[Object]) -> HashMap<(String, String), (ObjectId, Value)> {
+    let is_definition = |object: &&Object| {
+        object.group() == "apiextensions.k8s.io" && object.kind() == "CustomResourceDefinition"
+    };
+    let described = |object: &Object| {
+        let spec = object.value().get("spec")?;
+        let text = |pointer: &str| {
+            spec.pointer(pointer)
+                .and_then(Value::as_str)
+                .map(str::to_owned)
+        };
+        let key = (text("/group")?, text("/names/kind")?);
+        Some((key, (object.id(), Value::Object(object.value().clone()))))
+    };
+    objects
+        .iter()
+        .filter(is_definition)
+        .filter_map(described)
+        .collect()
+}
+
+fn invalid(object: &Object, message: String) -> Error {
+    let problems = vec![crate::Problem {
+        field: "metadata.namespace".to_owned(),
+        message,
+    }];
+    let error = Error::new(
+        "apply",
+        object.id().to_string(),
+        Cause::Invalid { problems },
+    );
+    error.at(Some(object.origin()))
+}

@@ -1,0 +1,149 @@
+//! Server-side apply, validated as a whole before the first write.
+//!
+//! [`Cluster::locate`] finds the API of every object and rejects duplicates. [`Cluster::plan`] lets
+//! the API server dry-run all of them and compares the results with what is live.
+//! [`Cluster::apply`] writes what differs, and only that, if it still is as it was planned on.
+//!
+//! Objects are applied whole, under the one field manager [`MANAGER`] and with force; whose fields
+//! that takes is reported. What [`CONTROL_MANAGER`] has patched is ours and no conflict.
+
+mod compare;
+mod locate;
+mod plan;
+mod scrub;
+mod write;
+
+use std::sync::Arc;
+
+use serde_json::Value;
+use sortie_manifest::{Object, ObjectId};
+
+use crate::resource::Resource;
+
+pub use compare::managed_fields_of;
+
+/// Field manager of whole objects.
+pub const MANAGER: &str = "sortie";
+/// Field manager of single fields that a strategy sets at run time.
+pub const CONTROL_MANAGER: &str = "sortie-control";
+
+/// An object with the API that serves it.
+#[derive(Clone, Debug)]
+pub struct Target {
+    /// The object, its namespace filled in.
+    pub object: Object,
+    /// Its identity, as it is tracked.
+    pub id: ObjectId,
+    /// Its API.
+    pub resource: Resource,
+    /// The CustomResourceDefinition of the same set that defines its kind.
+    pub(crate) defined_by: Option<ObjectId>,
+}
+
+/// Whose objects a plan may touch.
+#[derive(Clone, Debug, Default)]
+pub struct Scope {
+    /// Value of the release label that our objects carry; empty to compare with nobody's.
+    pub release: String,
+    /// Whether objects that carry another release's label are taken over.
+    pub adopt: bool,
+}
+
+/// What applying an object would do.
+#[derive(Clone, Debug)]
+pub struct Planned {
+    /// The object.
+    pub target: Target,
+    /// The outcome of its dry run.
+    pub outcome: Outcome,
+    pub(crate) scope: Scope,
+}
+
+/// The outcome of a dry run.
+#[derive(Clone, Debug)]
+pub enum Outcome {
+    /// The API server would accept it.
+    Accepted {
+        /// What it would do.
+        change: Change,
+        /// The object as it is; absent when it would be created.
+        live: Option<Arc<Value>>,
+        /// The object as it would be.
+        result: Arc<Value>,
+        /// Fields that would be taken from other managers.
+        conflicts: Vec<Conflict>,
+    },
+    /// It cannot be dry-run before another object of the set is applied; it will be then.
+    Deferred {
+        /// The Namespace or CustomResourceDefinition that must come first.
+        until: ObjectId,
+    },
+}
+
+/// What applying did or would do.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum Change {
+    /// The object did not exist.
+    Created,
+    /// The object was changed.
+    Configured,
+    /// The object is as the manifest says; nothing was written.
+    Unchanged,
+}
+
+/// A field that was taken from another manager, because its value differed.
+#[derive(Clone, Debug, PartialEq, Eq, serde::Serialize)]
+pub struct Conflict {
+    /// Path of the field, such as `.spec.replicas`.
+    pub path: String,
+    /// The field manager that had set it.
+    pub manager: String,
+}
+
+/// An object after it was applied.
+#[derive(Clone, Debug)]
+pub struct Applied {
+    /// Its identity.
+    pub id: ObjectId,
+    /// What the API server answered: the object with UID, generation and resourceVersion.
+    pub object: Arc<Value>,
+    /// What was done.
+    pub change: Change,
+    /// Fields that were taken from other managers.
+    pub conflicts: Vec<Conflict>,
+}
+
+impl Change {
+    /// The word for people: `created`, `configured`, `unchanged`.
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::Created => "created",
+            Self::Configured => "configured",
+            Self::Unchanged => "unchanged",
+        }
+    }
+}
+
+impl Planned {
+    /// What applying would do; `None` when that is not known before an earlier stage is applied.
+    pub const fn change(&self) -> Option<Change> {
+        match &self.outcome {
+            Outcome::Accepted { change, .. } => Some(*change),
+            Outcome::Deferred { .. } => None,
+        }
+    }
+}
+
+impl Applied {
+    /// UID that the API server gave the object.
+    pub fn uid(&self) -> Option<&str> {
+        self.object.pointer("/metadata/uid").and_then(Value::as_str)
+    }
+
+    /// Generation of the object after our write.
+    pub fn generation(&self) -> Option<i64> {
+        self.object
+            .pointer("/metadata/generation")
+            .and_then(Value::as_i64)
+    }
+}

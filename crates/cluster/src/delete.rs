@@ -1,0 +1,229 @@
+//! Deleting objects, and waiting until they are gone.
+
+use std::time::Duration;
+
+use futures::{StreamExt as _, stream};
+use http::Method;
+use serde_json::{Value, json};
+use sortie_manifest::{ObjectId, labels, order};
+
+use crate::connect::Cluster;
+use crate::error::{Cause, Error};
+use crate::fault::Point;
+use crate::lease::Guard;
+use crate::request::Call;
+use crate::resource::Resource;
+use crate::watch::Selection;
+
+/// How often an object that keeps changing under our hands is read anew.
+const RACES: u32 = 8;
+
+/// An object to delete.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Doomed {
+    /// What identifies it.
+    pub id: ObjectId,
+    /// UID of the object that is meant; another object of the same name is left alone.
+    pub uid: Option<String>,
+    /// Value of the release label it must carry; an object of somebody else is left alone.
+    pub release: Option<String>,
+}
+
+/// How a deletion ended.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Gone {
+    /// It was deleted, and is gone.
+    Deleted,
+    /// It was not there.
+    Absent,
+    /// Another object has its name: other UID or other release. It was left alone.
+    NotOurs,
+}
+
+impl Cluster {
+    /// Deletes an object and waits, by watch, until it is gone or another has taken its name.
+    /// Workloads go after their pods, everything else at once.
+    ///
+    /// After `patience` an object that is still there is an error that names its finalizers.
+    pub async fn delete(
+        &self,
+        doomed: &Doomed,
+        patience: Duration,
+        guard: &Guard,
+    ) -> Result<Gone, Error> {
+        for _ in 0..RACES {
+            let Some((resource, live)) = self.find(&doomed.id).await? else {
+                return Ok(Gone::Absent);
+            };
+            if !doomed.means(&live) {
+                return Ok(Gone::NotOurs);
+            }
+            let uid = text(&live, "/metadata/uid");
+            match self.send_delete(doomed, &resource, &live, guard).await {
+                Ok(()) => {
+                    self.wait_until_gone(doomed, resource, &uid, patience)
+                        .await?;
+                    if doomed.id.kind == "CustomResourceDefinition" {
+                        self.forget_kinds();
+                    }
+                    return Ok(Gone::Deleted);
+                }
+                Err(error) if error.is_not_found() => return Ok(Gone::Deleted),
+                Err(error) if error.is_conflict() => {}
+                Err(error) => return Err(error),
+            }
+        }
+        let message = format!("{RACES} times in a row");
+        Err(Error::new(
+            "delete",
+            doomed.id.to_string(),
+            Cause::Conflict { message },
+        ))
+    }
+
+    /// Deletes objects in the reverse of the order of applying: stage by stage, many at a time
+    /// inside a stage. Every object is tried; the results are in the order of deletion.
+    pub async fn delete_all(
+        &self,
+        mut doomed: Vec<Doomed>,
+        patience: Duration,
+        guard: &Guard,
+    ) -> Vec<(ObjectId, Result<Gone, Error>)> {
+        doomed.sort_by(|a, b| order::compare(&b.id, &a.id));
+        let stage = |doomed: &Doomed| order::stage(&doomed.id.group, &doomed.id.kind);
+        let mut results = Vec::with_capacity(doomed.len());
+        for stage in doomed.chunk_by(|a, b| stage(a) == stage(b)) {
+            let deletions: Vec<_> = stage
+                .iter()
+                .map(|doomed| async move {
+                    (
+                        doomed.id.clone(),
+                        self.delete(doomed, patience, guard).await,
+                    )
+                })
+                .collect();
+            let concurrency = self.inner.options.concurrency;
+            results.extend(
+                stream::iter(deletions)
+                    .buffered(concurrency)
+                    .collect::<Vec<_>>()
+                    .await,
+            );
+        }
+        results
+    }
+
+    async fn send_delete(
+        &self,
+        doomed: &Doomed,
+        resource: &Resource,
+        live: &Value,
+        guard: &Guard,
+    ) -> Result<(), Error> {
+        if live.pointer("/metadata/deletionTimestamp").is_some() {
+            return Ok(());
+        }
+        let options = json!({
+            "apiVersion": "v1",
+            "kind": "DeleteOptions",
+            "propagationPolicy": if has_dependants(&doomed.id) { "Foreground" } else { "Background" },
+            "preconditions": {
+                "uid": text(live, "/metadata/uid"),
+                "resourceVersion": text(live, "/metadata/resourceVersion"),
+            },
+        });
+        let path = resource.path(doomed.id.namespace.as_deref(), Some(&doomed.id.name));
+        let (place, write) = ((Method::DELETE, path), (Point::Delete, guard));
+        let call = Call::write("delete", doomed.id.to_string(), place, write).body(&options)?;
+        self.send(&call).await.map(drop)
+    }
+
+    async fn wait_until_gone(
+        &self,
+        doomed: &Doomed,
+        resource: Resource,
+        uid: &str,
+        patience: Duration,
+    ) -> Result<(), Error> {
+        let namespace = doomed.id.namespace.clone().unwrap_or_default();
+        let mut selection = Selection::of(resource, &namespace).named(&doomed.id.name);
+        selection.metadata_only = true;
+        let name = doomed.id.name.as_str();
+        let mut finalizers = Vec::new();
+        let watching = async {
+            let mut watched = self.watch(selection).await?;
+            watched
+                .until(|view| {
+                    let Some(object) = view.objects.get(name) else {
+                        return Some(());
+                    };
+                    finalizers = remaining_finalizers(object);
+                    (text(object, "/metadata/uid") != uid).then_some(())
+                })
+                .await;
+            Ok(())
+        };
+        match tokio::time::timeout(patience, watching).await {
+            Ok(Ok(())) => Ok(()),
+            // With its definition the kind itself has gone.
+            Ok(Err(error)) if is_not_served(&error) => Ok(()),
+            Ok(Err(error)) => Err(error),
+            Err(_) => {
+                let cause = Cause::Stuck {
+                    waited: patience,
+                    finalizers,
+                };
+                Err(Error::new("delete", doomed.id.to_string(), cause))
+            }
+        }
+    }
+}
+
+impl Doomed {
+    fn means(&self, live: &Value) -> bool {
+        let uid = text(live, "/metadata/uid");
+        let release = live
+            .pointer("/metadata/labels")
+            .and_then(|all| all.get(labels::RELEASE));
+        self.uid.as_ref().is_none_or(|meant| *meant == uid)
+            && self
+                .release
+                .as_deref()
+                .is_none_or(|meant| release.and_then(Value::as_str) == Some(meant))
+    }
+}
+
+/// Whether the object is gone only when what it owns is.
+fn has_dependants(id: &ObjectId) -> bool {
+    match id.group.as_str() {
+        "apps" | "batch" => true,
+        "" => id.kind == "ReplicationController",
+        _ => false,
+    }
+}
+
+/// Finalizers that somebody must act on; the garbage collector's own is not among them.
+fn remaining_finalizers(object: &Value) -> Vec<String> {
+    let finalizers = object
+        .pointer("/metadata/finalizers")
+        .and_then(Value::as_array);
+    finalizers
+        .into_iter()
+        .flatten()
+        .filter_map(Value::as_str)
+        .filter(|name| *name != "foregroundDeletion")
+        .map(str::to_owned)
+        .collect()
+}
+
+fn is_not_served(error: &Error) -> bool {
+    error.is_not_found()
+}
+
+fn text(object: &Value, pointer: &str) -> String {
+    object
+        .pointer(pointer)
+        .and_then(Value::as_str)
+        .unwrap_or_default()
+        .to_owned()
+}

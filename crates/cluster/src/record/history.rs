@@ -1,0 +1,226 @@
+//! What the heads of a release say together.
+
+use std::collections::BTreeSet;
+
+use super::head::{Head, Owner, Status};
+use super::part::PartId;
+use super::records::Stored;
+
+/// All records of one release, the oldest first.
+#[derive(Clone, Debug, Default)]
+pub struct History {
+    stored: Vec<Stored>,
+}
+
+/// What a collection would remove.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Collection {
+    /// Release numbers whose heads go.
+    pub numbers: Vec<u64>,
+    /// Parts that no kept head names.
+    pub parts: Vec<PartId>,
+}
+
+impl History {
+    /// A history of these records, in any order.
+    pub fn new(mut stored: Vec<Stored>) -> Self {
+        stored.sort_by_key(|stored| stored.head.number);
+        Self { stored }
+    }
+
+    /// The records, the oldest first.
+    pub fn records(&self) -> &[Stored] {
+        &self.stored
+    }
+
+    /// The record with this number.
+    pub fn number(&self, number: u64) -> Option<&Stored> {
+        self.stored
+            .iter()
+            .find(|stored| stored.head.number == number)
+    }
+
+    /// The newest record.
+    pub fn newest(&self) -> Option<&Stored> {
+        self.stored.last()
+    }
+
+    /// The number that the next release gets.
+    pub fn next_number(&self) -> u64 {
+        self.newest()
+            .map_or(1, |newest| newest.head.number.saturating_add(1))
+    }
+
+    /// The newest record that succeeded, of those older than `before` when that is given.
+    pub fn last_good(&self, before: Option<u64>) -> Option<&Stored> {
+        let older = |stored: &&Stored| before.is_none_or(|before| stored.head.number < before);
+        self.stored
+            .iter()
+            .rev()
+            .filter(older)
+            .find(|stored| stored.head.is_good())
+    }
+
+    /// The highest fence of all records: what a new holder's must be above.
+    pub fn fence(&self) -> u32 {
+        self.stored
+            .iter()
+            .map(|stored| stored.head.fence)
+            .max()
+            .unwrap_or(0)
+    }
+
+    /// Whose release it is when that is somebody other than `asking`.
+    pub fn another_owner(&self, asking: &Owner) -> Option<&Owner> {
+        let owner = &self.newest()?.head.owner;
+        (!owner.matches(asking)).then_some(owner)
+    }
+
+    /// The records that a success of `number` supersedes.
+    pub fn superseded_by(&self, number: u64) -> impl Iterator<Item = &Stored> {
+        self.stored.iter().filter(move |stored| {
+            stored.head.number < number && stored.head.status == Status::Succeeded
+        })
+    }
+
+    /// What to remove so that the newest `depth` records stay, and with them always the last good
+    /// one, everything newer than it, and every part that a kept record names. `parts` are all that
+    /// the release has.
+    pub fn collection(&self, depth: usize, parts: &[PartId]) -> Collection {
+        let cut = self.stored.len().saturating_sub(depth.max(1));
+        let last_good = self
+            .last_good(None)
+            .map_or(u64::MAX, |good| good.head.number);
+        let goes = |(index, stored): &(usize, &Stored)| {
+            *index < cut
+                && stored.head.number < last_good
+                && stored.head.status != Status::InProgress
+        };
+        let numbers: Vec<u64> = self
+            .stored
+            .iter()
+            .enumerate()
+            .filter(goes)
+            .map(|(_, stored)| stored.head.number)
+            .collect();
+        let named: BTreeSet<&PartId> = self
+            .stored
+            .iter()
+            .filter(|stored| !numbers.contains(&stored.head.number))
+            .flat_map(Stored::all_parts)
+            .collect();
+        let parts = parts
+            .iter()
+            .filter(|part| !named.contains(part))
+            .cloned()
+            .collect();
+        Collection { numbers, parts }
+    }
+
+    /// The heads, the oldest first.
+    pub fn heads(&self) -> impl DoubleEndedIterator<Item = &Head> {
+        self.stored.iter().map(|stored| &stored.head)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::record::Release;
+    use jiff::Timestamp;
+    use proptest::prelude::*;
+
+    fn stored(number: u64, status: Status) -> Stored {
+        let release = Release::new("shop", "web").unwrap();
+        let mut head = Head::new(&release, number, Timestamp::UNIX_EPOCH);
+        head.status = status;
+        head.fence = u32::try_from(number).unwrap();
+        head.parts = vec![PartId::of("r", &number.to_be_bytes())];
+        Stored::for_test(head)
+    }
+
+    fn history(statuses: &[Status]) -> History {
+        let numbered = statuses
+            .iter()
+            .zip(1..)
+            .map(|(status, number)| stored(number, *status));
+        History::new(numbered.collect())
+    }
+
+    #[test]
+    fn a_new_release_begins_at_one() {
+        let none = History::default();
+        assert_eq!((none.next_number(), none.fence()), (1, 0));
+        assert!(none.last_good(None).is_none());
+        assert!(none.another_owner(&Owner::default()).is_none());
+    }
+
+    #[test]
+    fn the_last_good_record_is_older_than_the_failed_one() {
+        use Status::{Failed, InProgress, Succeeded, Superseded};
+        let history = history(&[Superseded, Succeeded, Failed, InProgress]);
+        assert_eq!(history.next_number(), 5);
+        assert_eq!(history.last_good(None).unwrap().head.number, 2);
+        assert_eq!(history.last_good(Some(2)).unwrap().head.number, 1);
+        assert!(history.last_good(Some(1)).is_none());
+        assert_eq!(
+            history
+                .superseded_by(4)
+                .map(|s| s.head.number)
+                .collect::<Vec<_>>(),
+            [2]
+        );
+    }
+
+    #[test]
+    fn another_owner_is_noticed() {
+        let mut first = stored(1, Status::Succeeded);
+        first.head.owner.service = "web".into();
+        let history = History::new(vec![first]);
+        let api = Owner {
+            service: "api".into(),
+            ..Owner::default()
+        };
+        assert_eq!(history.another_owner(&api).unwrap().service, "web");
+    }
+
+    fn statuses() -> impl Strategy<Value = Vec<Status>> {
+        use Status::{Failed, InProgress, Succeeded, Superseded};
+        let one = prop_oneof![
+            Just(Failed),
+            Just(InProgress),
+            Just(Succeeded),
+            Just(Superseded)
+        ];
+        proptest::collection::vec(one, 0..20)
+    }
+
+    proptest! {
+        #[test]
+        fn collection_keeps_what_may_still_be_needed(statuses in statuses(), depth in 0usize..8) {
+            let history = history(&statuses);
+            let orphan = PartId::of("r", b"orphan");
+            let mut parts: Vec<PartId> = history.records().iter().flat_map(Stored::all_parts).cloned().collect();
+            parts.push(orphan.clone());
+            let collection = history.collection(depth, &parts);
+            prop_assert!(collection.parts.contains(&orphan));
+            let kept: Vec<&Stored> = history.records().iter().filter(|s| !collection.numbers.contains(&s.head.number)).collect();
+            for stored in &kept {
+                prop_assert!(stored.all_parts().all(|part| !collection.parts.contains(part)));
+            }
+            if let Some(good) = history.last_good(None) {
+                prop_assert!(kept.iter().any(|s| s.head.number == good.head.number));
+            }
+            if let Some(newest) = history.newest() {
+                prop_assert!(kept.iter().any(|s| s.head.number == newest.head.number));
+            }
+            for stored in history.records() {
+                if stored.head.status == Status::InProgress {
+                    prop_assert!(!collection.numbers.contains(&stored.head.number));
+                }
+            }
+            let newest_numbers: Vec<u64> = history.records().iter().rev().take(depth).map(|s| s.head.number).collect();
+            prop_assert!(newest_numbers.iter().all(|n| !collection.numbers.contains(n)));
+        }
+    }
+}

@@ -1,0 +1,444 @@
+//! Reading and writing the records of one release.
+
+use futures::{StreamExt as _, TryStreamExt as _, stream};
+use http::Method;
+use serde_json::{Value, json};
+use sortie_manifest::labels;
+
+use super::encoding::{self, Decoded, List};
+use super::head::{Head, Status};
+use super::history::History;
+use super::part::{self, Part, PartId};
+use super::{HEAD_TYPE, PART_TYPE, RecordError, Release};
+use crate::clock;
+use crate::connect::Cluster;
+use crate::error::{Cause, Error};
+use crate::fault::Point;
+use crate::lease::Guard;
+use crate::request::Call;
+use crate::resource::{Resource, escape};
+
+/// Asks for metadata without content.
+const METADATA_LIST: &str = "application/json;as=PartialObjectMetadataList;v=v1;g=meta.k8s.io";
+
+/// Most bytes that all parts of one set of objects may have.
+const PARTS_LIMIT: usize = 64 * 1024 * 1024;
+
+/// The records of one release.
+#[derive(Clone, Debug)]
+pub struct Records {
+    cluster: Cluster,
+    release: Release,
+}
+
+/// A head as it is in the cluster, with the version that the next update requires.
+#[derive(Clone, Debug)]
+pub struct Stored {
+    /// The head; change it, then [`Records::update`] it.
+    pub head: Head,
+    version: String,
+    /// Parts that inventory and journal have moved to.
+    moved: Vec<PartId>,
+}
+
+/// What a collection removed.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Collected {
+    /// Release numbers.
+    pub numbers: Vec<u64>,
+    /// How many parts.
+    pub parts: usize,
+}
+
+impl Stored {
+    pub(super) fn new(head: Head, version: &str, moved: Vec<PartId>) -> Self {
+        Self {
+            head,
+            version: version.to_owned(),
+            moved,
+        }
+    }
+
+    #[cfg(test)]
+    pub(super) fn for_test(head: Head) -> Self {
+        Self::new(head, "1", Vec::new())
+    }
+
+    /// Every part that the record needs.
+    pub fn all_parts(&self) -> impl Iterator<Item = &PartId> {
+        self.head
+            .parts
+            .iter()
+            .chain(&self.head.kept)
+            .chain(&self.moved)
+    }
+}
+
+impl Records {
+    /// The records of `release` in `cluster`.
+    pub const fn new(cluster: Cluster, release: Release) -> Self {
+        Self { cluster, release }
+    }
+
+    /// The release.
+    pub const fn release(&self) -> &Release {
+        &self.release
+    }
+
+    /// All heads of the release, with inventory and journal.
+    pub async fn history(&self) -> Result<History, RecordError> {
+        let path = self.list_path(HEAD_TYPE);
+        let target = format!("the records of release {}", self.release);
+        let mut stored = Vec::new();
+        for secret in self
+            .cluster
+            .list_all("list", &target, &path, None)
+            .await
+            .map_err(cluster)?
+        {
+            stored.push(
+                self.complete(encoding::decode(&self.release, &secret)?)
+                    .await?,
+            );
+        }
+        Ok(History::new(stored))
+    }
+
+    /// The head of one number; `None` when there is none.
+    pub async fn read(&self, number: u64) -> Result<Option<Stored>, RecordError> {
+        match self.secret(&self.release.head_name(number)).await {
+            Ok(secret) => self
+                .complete(encoding::decode(&self.release, &secret)?)
+                .await
+                .map(Some),
+            Err(error) if error.is_not_found() => Ok(None),
+            Err(error) => Err(cluster(error)),
+        }
+    }
+
+    /// Writes the first version of a head, after the parts with its rendered objects.
+    ///
+    /// A head with this number that somebody else wrote first is a conflict.
+    pub async fn create(
+        &self,
+        mut head: Head,
+        objects: &[&Value],
+        guard: &Guard,
+    ) -> Result<Stored, RecordError> {
+        head.parts = self.keep(objects, guard).await?;
+        self.seal(&mut head, guard);
+        let encoded = encoding::encode(&self.release, &head)?;
+        self.write_parts(&encoded.overflow, guard).await?;
+        let place = (Method::POST, self.path(None));
+        let stored = self
+            .put(place, Point::HeadCreate, encoded.secret, guard)
+            .await;
+        self.ours_or_conflict(stored, head, &encoded.overflow).await
+    }
+
+    /// Writes a changed head, if nobody has written it since it was read.
+    ///
+    /// On success `stored` has the version for the next update. When a later holder of the lease
+    /// has written it, the error is [`RecordError::TakenOver`].
+    pub async fn update(&self, stored: &mut Stored, guard: &Guard) -> Result<(), RecordError> {
+        let mut head = stored.head.clone();
+        if guard.fence() != 0 && head.fence > guard.fence() {
+            return Err(self.taken_over(&head));
+        }
+        self.seal(&mut head, guard);
+        let encoded = encoding::encode(&self.release, &head)?;
+        self.write_parts(&encoded.overflow, guard).await?;
+        let mut secret = encoded.secret;
+        secret["metadata"]["resourceVersion"] = stored.version.clone().into();
+        let place = (
+            Method::PUT,
+            self.path(Some(&self.release.head_name(head.number))),
+        );
+        let written = self.put(place, Point::HeadUpdate, secret, guard).await;
+        *stored = self
+            .ours_or_conflict(written, head, &encoded.overflow)
+            .await?;
+        Ok(())
+    }
+
+    /// Marks every earlier success as superseded, after `number` has succeeded.
+    pub async fn supersede(
+        &self,
+        history: &History,
+        number: u64,
+        guard: &Guard,
+    ) -> Result<(), RecordError> {
+        for earlier in history.superseded_by(number) {
+            let mut earlier = earlier.clone();
+            earlier.head.status = Status::Superseded;
+            self.update(&mut earlier, guard).await?;
+        }
+        Ok(())
+    }
+
+    /// The rendered objects of a release, in the order in which they were recorded.
+    pub async fn objects(&self, head: &Head) -> Result<Vec<Value>, RecordError> {
+        self.unpack_objects(head.number, &head.parts).await
+    }
+
+    /// The live objects that were kept before they were replaced.
+    pub async fn kept(&self, head: &Head) -> Result<Vec<Value>, RecordError> {
+        let mut objects = Vec::new();
+        for part in &head.kept {
+            objects.extend(
+                self.unpack_objects(head.number, std::slice::from_ref(part))
+                    .await?,
+            );
+        }
+        Ok(objects)
+    }
+
+    /// Writes objects as parts; a head must name the result before it counts.
+    pub async fn keep(
+        &self,
+        objects: &[&Value],
+        guard: &Guard,
+    ) -> Result<Vec<PartId>, RecordError> {
+        let parts = part::pack_objects(&self.release.hash(), objects).map_err(|source| {
+            RecordError::Encode {
+                release: self.release.clone(),
+                source,
+            }
+        })?;
+        let found = parts.iter().map(|part| part.bytes.len()).sum();
+        if found > PARTS_LIMIT {
+            let release = self.release.clone();
+            return Err(RecordError::TooLarge {
+                release,
+                found,
+                limit: PARTS_LIMIT,
+            });
+        }
+        self.write_parts(&parts, guard).await?;
+        Ok(parts.into_iter().map(|part| part.id).collect())
+    }
+
+    /// Removes records beyond the newest `depth`, and parts of this release that nothing names.
+    /// The last good record, everything newer, and what is in progress always stay.
+    ///
+    /// Call it under the release's lease: a part is an orphan between its writing and its head's.
+    pub async fn collect(&self, depth: usize, guard: &Guard) -> Result<Collected, RecordError> {
+        let history = self.history().await?;
+        let target = format!("the parts of release {}", self.release);
+        let path = self.list_path(PART_TYPE);
+        let found = self
+            .cluster
+            .list_all("list", &target, &path, Some(METADATA_LIST))
+            .await;
+        let parts: Vec<PartId> = found
+            .map_err(cluster)?
+            .iter()
+            .filter_map(|secret| PartId::from_secret_name(&encoding::secret_name(secret)))
+            .collect();
+        let plan = history.collection(depth, &parts);
+        // Heads first: killed in between, a part is an orphan and not a head without its parts.
+        for number in &plan.numbers {
+            let version = history
+                .number(*number)
+                .map(|stored| stored.version.as_str());
+            let name = self.release.head_name(*number);
+            self.remove(&name, version, (Point::HeadDelete, guard))
+                .await?;
+        }
+        for part in &plan.parts {
+            self.remove(&part.secret_name(), None, (Point::PartDelete, guard))
+                .await?;
+        }
+        Ok(Collected {
+            numbers: plan.numbers,
+            parts: plan.parts.len(),
+        })
+    }
+
+    /// Puts our fence and the time on a head.
+    fn seal(&self, head: &mut Head, guard: &Guard) {
+        head.fence = head.fence.max(guard.fence());
+        head.updated_at = clock::now();
+    }
+
+    fn taken_over(&self, head: &Head) -> RecordError {
+        let release = self.release.clone();
+        RecordError::TakenOver {
+            release,
+            number: head.number,
+            fence: head.fence,
+        }
+    }
+
+    /// After a refused write: our own earlier attempt whose answer was lost is a success.
+    async fn ours_or_conflict(
+        &self,
+        written: Result<Value, Error>,
+        head: Head,
+        overflow: &[Part],
+    ) -> Result<Stored, RecordError> {
+        let moved = overflow.iter().map(|part| part.id.clone()).collect();
+        let version_of = |secret: &Value| {
+            let version = secret
+                .pointer("/metadata/resourceVersion")
+                .and_then(Value::as_str);
+            version.unwrap_or_default().to_owned()
+        };
+        let error = match written {
+            Ok(secret) => return Ok(Stored::new(head, &version_of(&secret), moved)),
+            Err(error) => error,
+        };
+        if !matches!(error.cause(), Cause::Conflict { .. } | Cause::AlreadyExists) {
+            return Err(cluster(error));
+        }
+        match self.read(head.number).await? {
+            Some(there) if there.head == head => Ok(there),
+            Some(there) if there.head.fence > head.fence => Err(self.taken_over(&there.head)),
+            _ => Err(cluster(error)),
+        }
+    }
+
+    async fn complete(&self, decoded: Decoded) -> Result<Stored, RecordError> {
+        let Decoded {
+            mut stored,
+            inventory,
+            journal,
+        } = decoded;
+        let (number, name) = (
+            stored.head.number,
+            self.release.head_name(stored.head.number),
+        );
+        let damaged = |what| RecordError::Damaged {
+            secret: name.clone(),
+            what,
+        };
+        stored.head.inventory =
+            part::unpack(&self.list_bytes(number, inventory).await?).map_err(damaged)?;
+        stored.head.journal =
+            part::unpack(&self.list_bytes(number, journal).await?).map_err(damaged)?;
+        Ok(stored)
+    }
+
+    async fn list_bytes(&self, number: u64, list: List) -> Result<Vec<u8>, RecordError> {
+        match list {
+            List::Inline(bytes) => Ok(bytes),
+            List::Moved(parts) => self.part_bytes(number, &parts).await,
+        }
+    }
+
+    async fn unpack_objects(
+        &self,
+        number: u64,
+        parts: &[PartId],
+    ) -> Result<Vec<Value>, RecordError> {
+        if parts.is_empty() {
+            return Ok(Vec::new());
+        }
+        let bytes = self.part_bytes(number, parts).await?;
+        let secret = self.release.head_name(number);
+        part::unpack(&bytes).map_err(|what| RecordError::Damaged { secret, what })
+    }
+
+    async fn part_bytes(&self, number: u64, parts: &[PartId]) -> Result<Vec<u8>, RecordError> {
+        let mut bytes = Vec::new();
+        for part in parts {
+            let secret = match self.secret(&part.secret_name()).await {
+                Ok(secret) => secret,
+                Err(error) if error.is_not_found() => {
+                    let (release, part) = (self.release.clone(), part.clone());
+                    return Err(RecordError::PartMissing {
+                        release,
+                        number,
+                        part,
+                    });
+                }
+                Err(error) => return Err(cluster(error)),
+            };
+            bytes.extend(encoding::decode_part(&self.release, part, &secret)?);
+            if bytes.len() > PARTS_LIMIT {
+                let (release, found) = (self.release.clone(), bytes.len());
+                return Err(RecordError::TooLarge {
+                    release,
+                    found,
+                    limit: PARTS_LIMIT,
+                });
+            }
+        }
+        Ok(bytes)
+    }
+
+    async fn write_parts(&self, parts: &[Part], guard: &Guard) -> Result<(), RecordError> {
+        let writes = parts.iter().map(|part| async move {
+            let secret = encoding::encode_part(&self.release, part);
+            let place = (Method::POST, self.path(None));
+            match self.put(place, Point::PartCreate, secret, guard).await {
+                // Named by its content: whoever wrote it wrote the same.
+                Err(error) if matches!(error.cause(), Cause::AlreadyExists) => Ok(()),
+                written => written.map(drop).map_err(cluster),
+            }
+        });
+        stream::iter(writes).buffer_unordered(4).try_collect().await
+    }
+
+    async fn put(
+        &self,
+        place: (Method, String),
+        point: Point,
+        secret: Value,
+        guard: &Guard,
+    ) -> Result<Value, Error> {
+        let target = format!("record {}", encoding::secret_name(&secret));
+        let (method, path) = place;
+        let place = (method, format!("{path}?fieldManager=sortie"));
+        let call = Call::write("write", target, place, (point, guard)).body(&secret)?;
+        self.cluster.fetch(&call).await
+    }
+
+    async fn remove(
+        &self,
+        name: &str,
+        version: Option<&str>,
+        write: (Point, &Guard),
+    ) -> Result<(), RecordError> {
+        let place = (Method::DELETE, self.path(Some(name)));
+        let mut options = json!({"apiVersion": "v1", "kind": "DeleteOptions"});
+        if let Some(version) = version {
+            options["preconditions"] = json!({"resourceVersion": version});
+        }
+        let call = Call::write("remove", format!("record {name}"), place, write)
+            .body(&options)
+            .map_err(cluster)?;
+        match self.cluster.send(&call).await {
+            Err(error) if !error.is_not_found() => Err(cluster(error)),
+            _ => Ok(()),
+        }
+    }
+
+    async fn secret(&self, name: &str) -> Result<Value, Error> {
+        let call = Call::read("read", format!("record {name}"), self.path(Some(name)));
+        self.cluster.fetch(&call).await
+    }
+
+    fn path(&self, name: Option<&str>) -> String {
+        Resource::secrets().path(Some(self.release.namespace()), name)
+    }
+
+    fn list_path(&self, secret_type: &str) -> String {
+        let labels = escape(&format!("{}={}", labels::RELEASE, self.release.hash()));
+        let fields = escape(&format!("type={secret_type}"));
+        format!(
+            "{}?labelSelector={labels}&fieldSelector={fields}",
+            self.path(None)
+        )
+    }
+}
+
+fn cluster(error: Error) -> RecordError {
+    RecordError::Cluster(error)
+}
+
+impl std::fmt::Display for super::Tracked {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        self.id.fmt(f)
+    }
+}
