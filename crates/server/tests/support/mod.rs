@@ -270,6 +270,26 @@ pub fn hello() -> String {
     texts.join("\n---\n")
 }
 
+pub fn deploy(task: &TaskRequest) -> &v1::KubernetesRollingDeploy {
+    match task.task.step.as_ref().unwrap() {
+        v1::task::Step::KubernetesRollingDeploy(deploy) => deploy,
+        other => panic!("{other:?}"),
+    }
+}
+
+pub fn files(sources: &[v1::Source]) -> Vec<String> {
+    let mut paths = Vec::new();
+    for source in sources {
+        match source.from.as_ref().unwrap() {
+            v1::source::From::Inline(inline) => {
+                paths.extend(inline.files.iter().map(|file| file.path.clone()));
+            }
+            v1::source::From::Git(git) => paths.extend(git.paths.clone()),
+        }
+    }
+    paths
+}
+
 struct Queue {
     queue: UnboundedSender<TaskRequest>,
     cancel: UnboundedSender<String>,
