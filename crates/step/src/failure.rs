@@ -57,7 +57,13 @@ impl Failure {
         message: impl Into<String>,
         hint: impl Into<String>,
     ) -> Self {
-        Self { kind, code: code.to_owned(), message: message.into(), hint: hint.into(), release_number: None }
+        Self {
+            kind,
+            code: code.to_owned(),
+            message: message.into(),
+            hint: hint.into(),
+            release_number: None,
+        }
     }
 
     /// A failure of the cluster's API.
@@ -84,7 +90,12 @@ impl Failure {
 
     /// An object that does not become healthy.
     pub(crate) fn health(cause: &HealthCause, last_words: &[String]) -> Self {
-        Self::new(FailureKind::Unknown, cause.code(), cause.one_line(last_words), cause.hint())
+        Self::new(
+            FailureKind::Unknown,
+            cause.code(),
+            cause.one_line(last_words),
+            cause.hint(),
+        )
     }
 
     pub(crate) fn configuration(

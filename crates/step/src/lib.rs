@@ -32,7 +32,10 @@ use units::{Bounds, Ended, Units};
 pub async fn run(task: &Task, env: &Environment) -> Outcome {
     let masked = Arc::new(Masked::new(Arc::clone(&env.sink)));
     let sink: Arc<dyn Sink> = masked.clone();
-    let env = Environment { sink: Arc::clone(&sink), ..env.clone() };
+    let env = Environment {
+        sink: Arc::clone(&sink),
+        ..env.clone()
+    };
     let units = Units::new(sink.as_ref());
     let bounds = Bounds::new(task.timeout);
     let result = match &task.action {

@@ -31,7 +31,10 @@ impl Locked {
         let release = Release::new(&task.release.namespace, &task.release.name)
             .map_err(|error| record_failure(&error))?;
         let records = Records::new(env.cluster.clone(), release.clone());
-        let before = records.history().await.map_err(|error| record_failure(&error))?;
+        let before = records
+            .history()
+            .await
+            .map_err(|error| record_failure(&error))?;
         check_owner(task, &release, &before)?;
         let claim = Claim {
             namespace: release.namespace().to_owned(),
@@ -41,14 +44,24 @@ impl Locked {
             terms: Terms::new(LEASE),
         };
         let waiting = |waiting: &Waiting| {
-            let text = format!("waiting for {}, which holds release {release}", waiting.holder);
+            let text = format!(
+                "waiting for {}, which holds release {release}",
+                waiting.holder
+            );
             env.sink.log(Unit::Initialize, Level::Info, &text);
         };
         let held = lease::acquire(&env.cluster, claim, waiting).await;
         let held = held.map_err(|error| Failure::cluster(&error))?;
-        let history = records.history().await.map_err(|error| record_failure(&error))?;
+        let history = records
+            .history()
+            .await
+            .map_err(|error| record_failure(&error))?;
         check_owner(task, &release, &history)?;
-        Ok(Self { held, records, history })
+        Ok(Self {
+            held,
+            records,
+            history,
+        })
     }
 
     /// What every write is checked against.
@@ -58,7 +71,11 @@ impl Locked {
 
     /// A head for the next release number, not written yet.
     pub(crate) fn next_head(&self, task: &Task) -> Head {
-        let mut head = Head::new(self.records.release(), self.history.next_number(), clock::now());
+        let mut head = Head::new(
+            self.records.release(),
+            self.history.next_number(),
+            clock::now(),
+        );
         head.owner = owner(task);
         head.asked_by = Asker {
             project: match task.requested_by.organisation.as_str() {
@@ -105,16 +122,26 @@ fn check_owner(task: &Task, release: &Release, history: &History) -> Result<(), 
     match history.another_owner(&owner(task)) {
         None => Ok(()),
         Some(other) => {
-            let error =
-                RecordError::AnotherOwner { release: release.clone(), owner: other.clone() };
+            let error = RecordError::AnotherOwner {
+                release: release.clone(),
+                owner: other.clone(),
+            };
             Err(record_failure(&error))
         }
     }
 }
 
 fn owner(task: &Task) -> Owner {
-    let crate::task::Owner { service, environment, infrastructure } = task.release.owner.clone();
-    Owner { service, environment, infrastructure }
+    let crate::task::Owner {
+        service,
+        environment,
+        infrastructure,
+    } = task.release.owner.clone();
+    Owner {
+        service,
+        environment,
+        infrastructure,
+    }
 }
 
 /// A failure about the records of a release.

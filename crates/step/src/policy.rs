@@ -38,7 +38,9 @@ pub struct Project<'a> {
 
 /// One thing the policy forbids, in words for the person who asked.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
-#[error("{what} is not allowed by this delegate's policy ({allowed}); ask the cluster's owner, or deploy elsewhere")]
+#[error(
+    "{what} is not allowed by this delegate's policy ({allowed}); ask the cluster's owner, or deploy elsewhere"
+)]
 pub struct Forbidden {
     what: String,
     allowed: String,
@@ -50,15 +52,25 @@ impl Policy {
     /// # Errors
     /// The namespace is not on the list that applies to the project.
     pub fn check_namespace(&self, project: Project<'_>, namespace: &str) -> Result<(), Forbidden> {
-        let own = self.limits(project).map(|limits| limits.namespaces.as_slice()).unwrap_or_default();
+        let own = self
+            .limits(project)
+            .map(|limits| limits.namespaces.as_slice())
+            .unwrap_or_default();
         let shared = self.namespaces.as_deref();
         let allowed = |list: &[String]| list.iter().any(|name| name == namespace);
         // A project's own list narrows the shared one, it never widens it.
         if shared.is_none_or(allowed) && (own.is_empty() || allowed(own)) {
             return Ok(());
         }
-        let list = if own.is_empty() { shared.unwrap_or_default() } else { own };
-        Err(Forbidden { what: format!("namespace {namespace}"), allowed: listed("namespaces", list) })
+        let list = if own.is_empty() {
+            shared.unwrap_or_default()
+        } else {
+            own
+        };
+        Err(Forbidden {
+            what: format!("namespace {namespace}"),
+            allowed: listed("namespaces", list),
+        })
     }
 
     /// Check every object of a release before the first write.
@@ -96,7 +108,9 @@ impl Policy {
 
 fn check_images(object: &Object, registries: &[String]) -> Result<(), Forbidden> {
     let template = sortie_manifest::workload::pod_template(object);
-    let Some(spec) = template.and_then(|template| template.get("spec")) else { return Ok(()) };
+    let Some(spec) = template.and_then(|template| template.get("spec")) else {
+        return Ok(());
+    };
     let images = ["initContainers", "containers", "ephemeralContainers"]
         .iter()
         .filter_map(|list| spec.get(*list)?.as_array())
@@ -104,7 +118,9 @@ fn check_images(object: &Object, registries: &[String]) -> Result<(), Forbidden>
         .filter_map(|container| container.get("image")?.as_str());
     for image in images {
         let inside = registries.iter().any(|prefix| {
-            image.strip_prefix(prefix.trim_end_matches('/')).is_some_and(|rest| rest.starts_with(['/', ':', '@']))
+            image
+                .strip_prefix(prefix.trim_end_matches('/'))
+                .is_some_and(|rest| rest.starts_with(['/', ':', '@']))
         });
         if !inside {
             return Err(Forbidden {
@@ -117,5 +133,9 @@ fn check_images(object: &Object, registries: &[String]) -> Result<(), Forbidden>
 }
 
 fn listed(what: &str, list: &[String]) -> String {
-    if list.is_empty() { format!("no {what}") } else { format!("{what}: {}", list.join(", ")) }
+    if list.is_empty() {
+        format!("no {what}")
+    } else {
+        format!("{what}: {}", list.join(", "))
+    }
 }

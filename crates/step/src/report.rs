@@ -141,7 +141,10 @@ impl Masked {
     /// Wrap `inner`.
     #[must_use]
     pub fn new(inner: Arc<dyn Sink>) -> Self {
-        Self { inner, secrets: Mutex::new(Vec::new()) }
+        Self {
+            inner,
+            secrets: Mutex::new(Vec::new()),
+        }
     }
 
     /// From now on `secret` (and each of its lines, for keys and certificates) is masked.
@@ -212,12 +215,26 @@ mod tests {
         let sink = Masked::new(recorder.clone());
         sink.learn(&SecretString::from("hunter22"));
         sink.learn(&SecretString::from("hunter22-long"));
-        sink.learn(&SecretString::from("-----BEGIN KEY-----\nQUJDREVG\n-----END KEY-----"));
-        sink.log(Unit::Apply, Level::Info, "password hunter22-long and hunter22\nsecond QUJDREVG");
+        sink.learn(&SecretString::from(
+            "-----BEGIN KEY-----\nQUJDREVG\n-----END KEY-----",
+        ));
+        sink.log(
+            Unit::Apply,
+            Level::Info,
+            "password hunter22-long and hunter22\nsecond QUJDREVG",
+        );
         let lines = recorder.0.lock().unwrap().clone();
         assert_eq!(lines.len(), 2, "a line break in a message makes two lines");
-        assert!(lines.iter().all(|line| !line.contains("hunter22") && !line.contains("QUJDREVG")));
-        assert!(!lines[0].contains("-long"), "the longer secret is masked whole: {}", lines[0]);
+        assert!(
+            lines
+                .iter()
+                .all(|line| !line.contains("hunter22") && !line.contains("QUJDREVG"))
+        );
+        assert!(
+            !lines[0].contains("-long"),
+            "the longer secret is masked whole: {}",
+            lines[0]
+        );
     }
 
     #[test]

@@ -57,7 +57,7 @@ impl Resolver for Nothing {
 
 /// Why a text could not be resolved.
 #[derive(Debug, thiserror::Error)]
-pub enum Error {
+pub(crate) enum Error {
     /// An expression is wrong or names what does not exist.
     #[error(transparent)]
     Expression(sortie_expression::Error),
@@ -83,7 +83,7 @@ pub enum Error {
 impl Error {
     /// Stable code with a page in the error reference.
     #[must_use]
-    pub fn code(&self) -> &'static str {
+    pub(crate) fn code(&self) -> &'static str {
         match self {
             Self::Expression(error) => error.code(),
             Self::Unanswered(_) => "SRT-T001",
@@ -142,18 +142,37 @@ impl<'a> Resolving<'a> {
             missing: Mutex::default(),
         };
         let marker = SecretMarker::new(nonce);
-        Self { resolver, masked, names, secrets: BTreeMap::new(), marker }
+        Self {
+            resolver,
+            masked,
+            names,
+            secrets: BTreeMap::new(),
+            marker,
+        }
     }
 
     /// The text with every expression replaced. Secrets in it are known to the masker before this returns.
     pub(crate) async fn text(&mut self, text: &str) -> Result<String, Error> {
         let mut asked = BTreeSet::new();
         for _ in 0..ROUNDS {
-            self.names.missing.lock().unwrap_or_else(PoisonError::into_inner).clear();
-            let result = Evaluator::new(&self.names).with_secrets(&self.marker).text(text);
-            let missing =
-                self.names.missing.lock().unwrap_or_else(PoisonError::into_inner).clone();
-            let new: Vec<_> = missing.into_iter().filter(|path| !asked.contains(path)).collect();
+            self.names
+                .missing
+                .lock()
+                .unwrap_or_else(PoisonError::into_inner)
+                .clear();
+            let result = Evaluator::new(&self.names)
+                .with_secrets(&self.marker)
+                .text(text);
+            let missing = self
+                .names
+                .missing
+                .lock()
+                .unwrap_or_else(PoisonError::into_inner)
+                .clone();
+            let new: Vec<_> = missing
+                .into_iter()
+                .filter(|path| !asked.contains(path))
+                .collect();
             if !new.is_empty() {
                 self.ask(&new).await?;
                 asked.extend(new);
@@ -162,7 +181,10 @@ impl<'a> Resolving<'a> {
             let marked = result.map_err(Error::Expression)?;
             return self.fill(&marked).await;
         }
-        Evaluator::new(&self.names).with_secrets(&self.marker).text(text).map_err(Error::Expression)
+        Evaluator::new(&self.names)
+            .with_secrets(&self.marker)
+            .text(text)
+            .map_err(Error::Expression)
     }
 
     /// The value of one secret, such as a connector's password, by its name for the resolver.
@@ -170,14 +192,25 @@ impl<'a> Resolving<'a> {
         if let Some(known) = self.secrets.get(name) {
             return Ok(known.clone());
         }
-        let answers = self.resolver.resolve(&[name.to_owned()]).await.map_err(Error::Unanswered)?;
+        let answers = self
+            .resolver
+            .resolve(&[name.to_owned()])
+            .await
+            .map_err(Error::Unanswered)?;
         let value = match answers.into_iter().next() {
             Some(Resolution::Secret(value)) => value,
             Some(Resolution::Value(Value::String(value))) => SecretString::from(value),
             Some(Resolution::Denied(reason)) => {
-                return Err(Error::Denied { name: name.to_owned(), reason });
+                return Err(Error::Denied {
+                    name: name.to_owned(),
+                    reason,
+                });
             }
-            _ => return Err(Error::NoSecret { name: name.to_owned() }),
+            _ => {
+                return Err(Error::NoSecret {
+                    name: name.to_owned(),
+                });
+            }
         };
         self.masked.learn(&value);
         self.secrets.insert(name.to_owned(), value.clone());
@@ -186,7 +219,11 @@ impl<'a> Resolving<'a> {
 
     async fn ask(&mut self, paths: &[Vec<String>]) -> Result<(), Error> {
         let names: Vec<String> = paths.iter().map(|path| path.join(".")).collect();
-        let answers = self.resolver.resolve(&names).await.map_err(Error::Unanswered)?;
+        let answers = self
+            .resolver
+            .resolve(&names)
+            .await
+            .map_err(Error::Unanswered)?;
         for ((path, name), answer) in paths.iter().zip(names).zip(answers) {
             match answer {
                 Resolution::Value(value) => {
@@ -203,7 +240,9 @@ impl<'a> Resolving<'a> {
     async fn fill(&mut self, marked: &str) -> Result<String, Error> {
         let mut values = BTreeMap::new();
         for name in self.marker.names(marked) {
-            let value = self.secret(&format!("secrets.getValue(\"{name}\")")).await?;
+            let value = self
+                .secret(&format!("secrets.getValue(\"{name}\")"))
+                .await?;
             values.insert(name, value);
         }
         let value = |name: &str| Some(values.get(name)?.expose_secret().to_owned());

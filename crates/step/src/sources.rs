@@ -53,7 +53,12 @@ impl Renderer {
         resolving: &mut Resolving<'_>,
         sink: &dyn Sink,
     ) -> Result<Vec<SourceFile>, Failure> {
-        let Git { url, reference, paths, credentials } = source;
+        let Git {
+            url,
+            reference,
+            paths,
+            credentials,
+        } = source;
         sink.log(
             Unit::FetchFiles,
             Level::Info,
@@ -63,9 +68,16 @@ impl Renderer {
             None => None,
             Some((username, secret)) => {
                 let password = resolving.secret(secret).await.map_err(|error| {
-                    Failure::configuration(error.code(), &error, "check the connector's passwordRef")
+                    Failure::configuration(
+                        error.code(),
+                        &error,
+                        "check the connector's passwordRef",
+                    )
                 })?;
-                Some(Credentials { username: username.clone(), password })
+                Some(Credentials {
+                    username: username.clone(),
+                    password,
+                })
             }
         };
         let tool = find_git(None, &self.search)
@@ -90,7 +102,11 @@ impl Renderer {
             Failure::new(kind, error.code(), chain(&error), error.help())
         })?;
         let count = fetched.files.len();
-        sink.log(Unit::FetchFiles, Level::Info, &format!("{url} at commit {}: {count} files", fetched.commit));
+        sink.log(
+            Unit::FetchFiles,
+            Level::Info,
+            &format!("{url} at commit {}: {count} files", fetched.commit),
+        );
         Ok(fetched.files)
     }
 
@@ -105,7 +121,11 @@ impl Renderer {
     ) -> Result<Vec<Object>, Failure> {
         let (manifests, left_out) = plain::manifests(manifests, true);
         for file in left_out {
-            sink.log(Unit::Initialize, Level::Info, &format!("{} left out: {}", file.path, file.reason));
+            sink.log(
+                Unit::Initialize,
+                Level::Info,
+                &format!("{} left out: {}", file.path, file.reason),
+            );
         }
         let mut resolved = Vec::new();
         for file in values_files {
@@ -125,7 +145,11 @@ impl Renderer {
         };
         let helm = if template::needs_engine(&request) {
             let helm = find_helm(None, &self.search).await.map_err(|error| {
-                Failure::configuration(error.code(), &error, "install helm 4, or use manifests without templates")
+                Failure::configuration(
+                    error.code(),
+                    &error,
+                    "install helm 4, or use manifests without templates",
+                )
             })?;
             Some(helm)
         } else {
@@ -155,7 +179,10 @@ async fn resolve_file(
     file: SourceFile,
     resolving: &mut Resolving<'_>,
 ) -> Result<SourceFile, Failure> {
-    let Some(text) = file.text().filter(|text| sortie_expression::has_expressions(text)) else {
+    let Some(text) = file
+        .text()
+        .filter(|text| sortie_expression::has_expressions(text))
+    else {
         return Ok(file);
     };
     match resolving.text(text).await {
@@ -163,7 +190,11 @@ async fn resolve_file(
         Err(error) => Err(Failure::new(
             FailureKind::Configuration,
             error.code(),
-            format!("cannot resolve the expressions of {}: {}", file.path, chain(&error)),
+            format!(
+                "cannot resolve the expressions of {}: {}",
+                file.path,
+                chain(&error)
+            ),
             "correct the name, or define it before this step",
         )),
     }
@@ -173,16 +204,30 @@ fn parse(files: &[SourceFile], sink: &dyn Sink) -> Result<Vec<Object>, Failure> 
     let limits = Limits::default();
     let mut objects = Vec::new();
     for file in files {
-        let parsed = sortie_manifest::parse(&file.path, &file.content, &limits).map_err(|error| {
-            Failure::configuration(error.code(), &error, "correct the manifest, or the template that makes it")
-        })?;
+        let parsed =
+            sortie_manifest::parse(&file.path, &file.content, &limits).map_err(|error| {
+                Failure::configuration(
+                    error.code(),
+                    &error,
+                    "correct the manifest, or the template that makes it",
+                )
+            })?;
         objects.extend(parsed);
     }
-    let names: Vec<_> = files.iter().take(NAMED_FILES).map(|file| file.path.as_str()).collect();
+    let names: Vec<_> = files
+        .iter()
+        .take(NAMED_FILES)
+        .map(|file| file.path.as_str())
+        .collect();
     sink.log(
         Unit::Initialize,
         Level::Info,
-        &format!("{} objects in {} files: {}", objects.len(), files.len(), names.join(", ")),
+        &format!(
+            "{} objects in {} files: {}",
+            objects.len(),
+            files.len(),
+            names.join(", ")
+        ),
     );
     Ok(objects)
 }
@@ -193,7 +238,9 @@ fn describe(warning: &Warning) -> String {
             format!("{path} has template actions but there is no values file: used as it is")
         }
         Warning::UnknownValue(unknown) => unknown.to_string(),
-        Warning::NoValue { path, line } => format!("{path}:{line}: a value was missing and rendered as nothing"),
+        Warning::NoValue { path, line } => {
+            format!("{path}:{line}: a value was missing and rendered as nothing")
+        }
         Warning::Clash { path } => {
             format!("values: {path} is a map in one file and not in another; the later file wins")
         }

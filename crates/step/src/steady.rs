@@ -78,7 +78,9 @@ pub(crate) async fn wait(
     sink: &dyn Sink,
     pending: &Pending,
 ) -> Result<(), Stop> {
-    let mut wait = Wait::begin(cluster, release_id, awaited).await.map_err(Stop::Cluster)?;
+    let mut wait = Wait::begin(cluster, release_id, awaited)
+        .await
+        .map_err(Stop::Cluster)?;
     loop {
         let now = clock::now();
         let look = wait.look(now, sink);
@@ -131,13 +133,21 @@ impl Wait {
         release_id: &str,
         awaited: Vec<Awaited>,
     ) -> Result<Self, sortie_cluster::Error> {
-        let mut wait =
-            Self { targets: Vec::new(), watches: Vec::new(), surroundings: BTreeMap::new() };
+        let mut wait = Self {
+            targets: Vec::new(),
+            watches: Vec::new(),
+            surroundings: BTreeMap::new(),
+        };
         let mut selections: Vec<Selection> = Vec::new();
         let ours = format!("{}={release_id}", labels::RELEASE);
         let replica_sets = cluster.resolve("apps", "v1", "ReplicaSet").await?;
         for object in awaited {
-            let Awaited { id, resource, answer, change } = object;
+            let Awaited {
+                id,
+                resource,
+                answer,
+                change,
+            } = object;
             let effect = match change {
                 Change::Unchanged => Effect::Unchanged,
                 _ => Effect::Changed,
@@ -197,14 +207,20 @@ impl Wait {
             .surroundings
             .iter()
             .map(|(namespace, s)| {
-                (namespace.as_str(), (listed(s.pods), listed(s.revisions), listed(s.events)))
+                (
+                    namespace.as_str(),
+                    (listed(s.pods), listed(s.revisions), listed(s.events)),
+                )
             })
             .collect();
         let nothing = (Vec::new(), Vec::new(), Vec::new());
         let mut next: Option<Timestamp> = None;
         let mut reached = true;
         for target in &mut self.targets {
-            let object = views[target.watch].objects.get(&target.key).map(Arc::as_ref);
+            let object = views[target.watch]
+                .objects
+                .get(&target.key)
+                .map(Arc::as_ref);
             let namespace = target.id.namespace.as_deref().unwrap_or_default();
             let (pods, revisions, events) = around.get(namespace).unwrap_or(&nothing);
             let observation = Observation {
@@ -233,7 +249,11 @@ impl Wait {
                 }
             }
         }
-        if reached { Look::AllReached } else { Look::Waiting { next } }
+        if reached {
+            Look::AllReached
+        } else {
+            Look::Waiting { next }
+        }
     }
 
     /// What is not reached yet, for people; at most three.
@@ -241,7 +261,9 @@ impl Wait {
         let unreached = self.targets.iter().filter(|target| !target.reached);
         let line = |target: &Target| match (&target.warned, &target.shown) {
             (Some(line), _) => line.clone(),
-            (None, Some((health, message))) => format!("{}: {} ({message})", target.id, health.as_str()),
+            (None, Some((health, message))) => {
+                format!("{}: {} ({message})", target.id, health.as_str())
+            }
             (None, None) => target.id.to_string(),
         };
         unreached.take(3).map(line).collect()
@@ -249,7 +271,10 @@ impl Wait {
 
     /// Resolves when a watch shows something new, or after `at_most`.
     async fn changed(&mut self, at_most: Option<Duration>) {
-        let changes = self.watches.iter_mut().map(|watched| watched.changed().map(drop).boxed());
+        let changes = self
+            .watches
+            .iter_mut()
+            .map(|watched| watched.changed().map(drop).boxed());
         let any = futures::future::select_all(changes);
         match at_most {
             Some(at_most) => drop(tokio::time::timeout(at_most, any).await),
@@ -260,7 +285,11 @@ impl Wait {
 
 impl Target {
     fn show(&mut self, health: Status, message: String, sink: &dyn Sink) {
-        if self.shown.as_ref().is_some_and(|(h, m)| *h == health && *m == message) {
+        if self
+            .shown
+            .as_ref()
+            .is_some_and(|(h, m)| *h == health && *m == message)
+        {
             return;
         }
         let row = ObjectRow {
@@ -293,7 +322,8 @@ impl Target {
 
 /// The last lines of the container that a cause is about; empty when there are none to be had.
 async fn last_words(cluster: &Cluster, cause: &Cause) -> Vec<String> {
-    let (Some(logs), Some(pod), Some(namespace)) = (cause.logs, &cause.pod, &cause.object.namespace)
+    let (Some(logs), Some(pod), Some(namespace)) =
+        (cause.logs, &cause.pod, &cause.object.namespace)
     else {
         return Vec::new();
     };

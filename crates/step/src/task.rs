@@ -74,8 +74,6 @@ pub struct RollingDeploy {
     pub manifests: Vec<Source>,
     /// Values files, in order; later ones win. Manifests are templates only when there is one or when they hold `{{`.
     pub values: Vec<Source>,
-    /// Write without trying the whole set out first.
-    pub skip_dry_run: bool,
     /// How ConfigMaps and Secrets are versioned.
     pub versioning: Versioning,
     /// Take over objects that carry another release's label.

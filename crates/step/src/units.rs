@@ -34,12 +34,19 @@ pub(crate) struct Units<'a> {
 
 impl<'a> Units<'a> {
     pub(crate) fn new(sink: &'a dyn Sink) -> Self {
-        Self { sink, current: Mutex::new(None) }
+        Self {
+            sink,
+            current: Mutex::new(None),
+        }
     }
 
     /// `unit` begins.
     pub(crate) fn enter(&self, unit: Unit) {
-        let before = self.current.lock().unwrap_or_else(PoisonError::into_inner).replace(unit);
+        let before = self
+            .current
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .replace(unit);
         if let Some(before) = before {
             self.sink.unit(before, UnitStatus::Succeeded);
         }
@@ -48,15 +55,27 @@ impl<'a> Units<'a> {
 
     /// The step is over.
     pub(crate) fn end<T>(&self, result: &Result<T, Ended>) {
-        let Some(unit) = self.current.lock().unwrap_or_else(PoisonError::into_inner).take() else {
+        let Some(unit) = self
+            .current
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .take()
+        else {
             return;
         };
         match result {
             Ok(_) => self.sink.unit(unit, UnitStatus::Succeeded),
             Err(Ended::Failed(failure)) => {
-                let Failure { code, message, hint, .. } = failure;
-                self.sink.log(unit, Level::Error, &format!("{code}: {message}"));
-                self.sink.log(unit, Level::Error, &format!("what to do: {hint}"));
+                let Failure {
+                    code,
+                    message,
+                    hint,
+                    ..
+                } = failure;
+                self.sink
+                    .log(unit, Level::Error, &format!("{code}: {message}"));
+                self.sink
+                    .log(unit, Level::Error, &format!("what to do: {hint}"));
                 self.sink.unit(unit, UnitStatus::Failed);
             }
             Err(Ended::Aborted) => {
@@ -77,7 +96,10 @@ pub(crate) struct Bounds {
 impl Bounds {
     /// Bounds of a step that begins now.
     pub(crate) fn new(timeout: Duration) -> Self {
-        Self { deadline: Instant::now() + timeout, timeout }
+        Self {
+            deadline: Instant::now() + timeout,
+            timeout,
+        }
     }
 
     /// `work`, ended by the deadline, by a request to stop, or by `lost`. `pending` says what was being waited for.

@@ -1,15 +1,17 @@
 //! A rolling deployment: bring a set of objects in and wait until it is healthy.
 
 use serde_json::{Value, json};
+use sortie_cluster::apply::{Change, Planned};
 use sortie_cluster::record::{Head, History, Stored};
 use sortie_cluster::{clock, record};
+use sortie_manifest::versioning::Versioned;
 use sortie_manifest::{Object, Origin, hash};
 
 use crate::apply::{self, Written};
 use crate::environment::Environment;
 use crate::failure::{Failure, FailureKind, chain};
 use crate::locked::{Locked, record_failure};
-use crate::plan::{Planned, plan};
+use crate::plan::{Prepared, prepare};
 use crate::policy::Project;
 use crate::report::{Level, Masked, Unit};
 use crate::resolve::Resolving;
@@ -46,7 +48,9 @@ pub(crate) async fn run(
         };
         check_objects(task, env, &objects)?;
         if options.dry_run {
-            return dry_run(task, options, env, objects).await.map(Before::Ended);
+            return dry_run(task, options, env, objects)
+                .await
+                .map(Before::Ended);
         }
         let locked = Locked::acquire(task, env).await?;
         Ok(Before::Locked(Box::new(locked), objects))
@@ -85,30 +89,34 @@ async fn deploy(
         open(task, options, env, units, locked, objects).await
     };
     let opening = || "the API server did not answer in time".to_owned();
-    let (mut stored, objects) = bounds.run(env, locked.lost(), opening, open).await?;
+    let (mut stored, planned) = bounds.run(env, locked.lost(), opening, open).await?;
     let number = stored.head.number;
     let work = async {
         units.enter(Unit::Apply);
-        let written = apply::whole_set(env, locked, &mut stored, objects, Unit::Apply).await?;
+        let written = apply::whole_set(env, locked, &mut stored, planned, Unit::Apply).await?;
         units.enter(Unit::WaitForSteadyState);
-        wait(env, &task.release, written, &pending).await
+        wait(env, &task.release, &written, &pending).await
     };
-    let result = bounds.run(env, locked.lost(), || pending.describe(), work).await;
+    let result = bounds
+        .run(env, locked.lost(), || pending.describe(), work)
+        .await;
     if result.is_ok() {
         units.enter(Unit::WrapUp);
     }
     close(env, locked, &mut stored, &result).await?;
-    result.map(|()| outputs(task, number)).map_err(|ended| match ended {
-        Ended::Failed(failure) => Ended::Failed(failure.of_release(number)),
-        Ended::Aborted => Ended::Aborted,
-    })
+    result
+        .map(|()| outputs(task, number))
+        .map_err(|ended| match ended {
+            Ended::Failed(failure) => Ended::Failed(failure.of_release(number)),
+            Ended::Aborted => Ended::Aborted,
+        })
 }
 
 /// Wait for what was written.
 pub(super) async fn wait(
     env: &Environment,
     release: &Release,
-    written: Vec<Written>,
+    written: &[Written],
     pending: &Pending,
 ) -> Result<(), Ended> {
     let awaited = apply::awaited(written);
@@ -117,9 +125,16 @@ pub(super) async fn wait(
         env.sink.log(Unit::WaitForSteadyState, Level::Info, text);
         return Ok(());
     }
-    let release_id = sortie_manifest::labels::release_id(&release.namespace, &release.name);
     let sink = env.sink.as_ref();
-    match steady::wait(&env.cluster, &release_id, awaited, sink, pending).await {
+    match steady::wait(
+        &env.cluster,
+        &apply::release_id(release),
+        awaited,
+        sink,
+        pending,
+    )
+    .await
+    {
         Ok(()) => Ok(()),
         Err(steady::Stop::Failed { cause, last_words }) => {
             Err(Failure::health(&cause, &last_words).into())
@@ -129,7 +144,9 @@ pub(super) async fn wait(
 }
 
 fn check_namespace(task: &Task, env: &Environment) -> Result<(), Ended> {
-    let checked = env.policy.check_namespace(project(task), &task.release.namespace);
+    let checked = env
+        .policy
+        .check_namespace(project(task), &task.release.namespace);
     checked.map_err(|error| forbidden(&error))
 }
 
@@ -142,7 +159,9 @@ fn check_objects(task: &Task, env: &Environment, objects: &[Object]) -> Result<(
             "check the paths of the manifest, and that its files are not all marked to be skipped",
         )));
     }
-    let checked = env.policy.check_objects(project(task), &task.release.namespace, objects);
+    let checked = env
+        .policy
+        .check_objects(project(task), &task.release.namespace, objects);
     checked.map_err(|error| forbidden(&error))
 }
 
@@ -173,12 +192,20 @@ async fn earlier_run(task: &Task, env: &Environment) -> Result<Earlier, Ended> {
     let release = record::Release::new(&task.release.namespace, &task.release.name)
         .map_err(|error| record_failure(&error))?;
     let records = record::Records::new(env.cluster.clone(), release);
-    let history = records.history().await.map_err(|error| record_failure(&error))?;
-    let Some(stored) = of_task(&history, task) else { return Ok(Earlier::None) };
+    let history = records
+        .history()
+        .await
+        .map_err(|error| record_failure(&error))?;
+    let Some(stored) = of_task(&history, task) else {
+        return Ok(Earlier::None);
+    };
     let head = &stored.head;
     match head.status {
         record::Status::InProgress => {
-            let values = records.objects(head).await.map_err(|error| record_failure(&error))?;
+            let values = records
+                .objects(head)
+                .await
+                .map_err(|error| record_failure(&error))?;
             Ok(Earlier::Recorded(recorded(head, values)?))
         }
         record::Status::Failed => Err(Ended::Failed(recorded_failure(head))),
@@ -189,18 +216,35 @@ async fn earlier_run(task: &Task, env: &Environment) -> Result<Earlier, Ended> {
 }
 
 fn of_task<'a>(history: &'a History, task: &Task) -> Option<&'a Stored> {
-    history.records().iter().rev().find(|stored| stored.head.asked_by.task == task.id)
+    history
+        .records()
+        .iter()
+        .rev()
+        .find(|stored| stored.head.asked_by.task == task.id)
 }
 
 /// The objects of a record. Their place in messages is the record.
 pub(super) fn recorded(head: &Head, values: Vec<Value>) -> Result<Vec<Object>, Failure> {
-    let file: std::sync::Arc<str> = format!("release {} number {}", head.release, head.number).into();
+    let file: std::sync::Arc<str> =
+        format!("release {} number {}", head.release, head.number).into();
     let objects = values.into_iter().zip(1..).map(|(value, document)| {
-        Object::from_value(value, Origin { file: file.clone(), document, line: 1 })
+        Object::from_value(
+            value,
+            Origin {
+                file: file.clone(),
+                document,
+                line: 1,
+            },
+        )
     });
     objects.collect::<Result<_, _>>().map_err(|error| {
         let hint = "restore the record's Secrets from a backup, or deploy again";
-        Failure::new(FailureKind::Unknown, "SRT-T013", format!("{file} is damaged: {error}"), hint)
+        Failure::new(
+            FailureKind::Unknown,
+            "SRT-T013",
+            format!("{file} is damaged: {error}"),
+            hint,
+        )
     })
 }
 
@@ -224,11 +268,20 @@ async fn render(
     let nonce = uuid::Uuid::new_v4().simple().to_string();
     let mut resolving = Resolving::new(&options.context, env.resolver.as_ref(), masked, &nonce);
     let sink = env.sink.as_ref();
-    let manifests = env.renderer.fetch(&options.manifests, &mut resolving, sink).await?;
-    let values = env.renderer.fetch(&options.values, &mut resolving, sink).await?;
+    let manifests = env
+        .renderer
+        .fetch(&options.manifests, &mut resolving, sink)
+        .await?;
+    let values = env
+        .renderer
+        .fetch(&options.values, &mut resolving, sink)
+        .await?;
     units.enter(Unit::Initialize);
     let release = &task.release;
-    Ok(env.renderer.render(manifests, values, release, &mut resolving, sink).await?)
+    Ok(env
+        .renderer
+        .render(manifests, values, release, &mut resolving, sink)
+        .await?)
 }
 
 /// Say what would happen, and write nothing.
@@ -238,24 +291,18 @@ async fn dry_run(
     env: &Environment,
     objects: Vec<Object>,
 ) -> Result<Value, Ended> {
-    let planned = planned(task, options, objects, 1)?;
-    let changes = apply::try_out(env, task, &planned.objects, options.adopt).await?;
-    for (id, change) in &changes {
-        let text = format!("{id} would be {}", change.as_str());
+    let prepared = prepare(objects, &task.release, options.versioning, 1);
+    let planned = apply::try_out(env, &task.release, prepared.objects, options.adopt).await?;
+    let mut rows = Vec::new();
+    for object in &planned {
+        let change = object
+            .change()
+            .map_or("created once what it needs is there", Change::name);
+        let text = format!("{} would be {change}", object.target.id);
         env.sink.log(Unit::Initialize, Level::Info, &text);
+        rows.push(json!({"object": object.target.id, "change": change}));
     }
-    let rows = changes.iter().map(|(id, change)| json!({"object": id, "change": change.as_str()}));
-    Ok(json!({"releaseName": task.release.name, "dryRun": rows.collect::<Vec<_>>()}))
-}
-
-fn planned(
-    task: &Task,
-    options: &RollingDeploy,
-    objects: Vec<Object>,
-    number: u64,
-) -> Result<Planned, Ended> {
-    plan(objects, &task.release, options.versioning, number)
-        .map_err(|error| Failure::configuration("SRT-T015", &error, "remove one of the two").into())
+    Ok(json!({"releaseName": task.release.name, "dryRun": rows}))
 }
 
 /// A release that an interrupted task left in progress has failed.
@@ -268,9 +315,14 @@ async fn close_interrupted(task: &Task, env: &Environment, locked: &Locked) -> R
         let mut stored = stored.clone();
         stored.head.status = record::Status::Failed;
         stored.head.message = "interrupted, and not taken up again".to_owned();
-        stored.head.note(RESULT, "", stored.head.message.clone(), clock::now());
+        stored
+            .head
+            .note(RESULT, "", stored.head.message.clone(), clock::now());
         locked.update(&mut stored).await?;
-        let text = format!("release number {} was interrupted earlier", stored.head.number);
+        let text = format!(
+            "release number {} was interrupted earlier",
+            stored.head.number
+        );
         env.sink.log(Unit::Initialize, Level::Warning, &text);
     }
     Ok(())
@@ -284,51 +336,74 @@ async fn open(
     units: &Units<'_>,
     locked: &Locked,
     objects: Vec<Object>,
-) -> Result<(Stored, Vec<Object>), Ended> {
+) -> Result<(Stored, Vec<Planned>), Ended> {
     if let Some(stored) = of_task(&locked.history, task) {
+        let planned = apply::try_out(env, &task.release, objects, options.adopt).await?;
         units.enter(Unit::Prepare);
         let text = format!("going on with release number {}", stored.head.number);
         env.sink.log(Unit::Prepare, Level::Info, &text);
         let mut stored = stored.clone();
         stored.head.task_epoch = task.epoch;
         locked.update(&mut stored).await?;
-        return Ok((stored, objects));
+        return Ok((stored, planned));
     }
     let mut head = locked.next_head(task);
-    let planned = planned(task, options, objects, head.number)?;
-    if options.skip_dry_run {
-        env.sink.log(Unit::Initialize, Level::Info, "dry run skipped");
-    } else {
-        let changes = apply::try_out(env, task, &planned.objects, options.adopt).await?;
-        let text = format!("the API server accepts all {} objects", changes.len());
-        env.sink.log(Unit::Initialize, Level::Info, &text);
-    }
+    let Prepared { objects, versioned } =
+        prepare(objects, &task.release, options.versioning, head.number);
+    let planned = apply::try_out(env, &task.release, objects, options.adopt).await?;
+    let text = format!("the API server accepts all {} objects", planned.len());
+    env.sink.log(Unit::Initialize, Level::Info, &text);
+
     units.enter(Unit::Prepare);
-    describe(env, &planned, head.number);
-    for object in &planned.objects {
-        head.track(apply::identity(env, object, &task.release.namespace).await?, None);
+    describe(env, &planned, &versioned, head.number);
+    for object in &planned {
+        head.track(object.target.id.clone(), None);
     }
-    head.manifest_hash = hash::manifest(&planned.objects);
+    let objects: Vec<Object> = planned
+        .iter()
+        .map(|object| object.target.object.clone())
+        .collect();
+    head.manifest_hash = hash::manifest(&objects);
     head.note("Prepare", "", "opened", clock::now());
-    let values: Vec<Value> =
-        planned.objects.iter().map(|object| Value::Object(object.value().clone())).collect();
-    let values: Vec<&Value> = values.iter().collect();
-    let stored = locked.records.create(head, &values, locked.guard()).await;
-    Ok((stored.map_err(|error| record_failure(&error))?, planned.objects))
+    let stored = record_objects(locked, head, &objects).await?;
+    Ok((stored, planned))
 }
 
-fn describe(env: &Environment, planned: &Planned, number: u64) {
+/// Write a new head with its objects.
+pub(super) async fn record_objects(
+    locked: &Locked,
+    head: Head,
+    objects: &[Object],
+) -> Result<Stored, Failure> {
+    let values: Vec<Value> = objects
+        .iter()
+        .map(|object| Value::Object(object.value().clone()))
+        .collect();
+    let values: Vec<&Value> = values.iter().collect();
+    let stored = locked.records.create(head, &values, locked.guard()).await;
+    stored.map_err(|error| record_failure(&error))
+}
+
+fn describe(env: &Environment, planned: &[Planned], versioned: &Versioned, number: u64) {
     let sink = env.sink.as_ref();
-    sink.log(Unit::Prepare, Level::Info, &format!("release number {number}"));
-    for object in &planned.objects {
-        let managed = if sortie_manifest::workload::is_managed(object) { " (waited for)" } else { "" };
-        sink.log(Unit::Prepare, Level::Info, &format!("{}{managed}", object.id()));
+    sink.log(
+        Unit::Prepare,
+        Level::Info,
+        &format!("release number {number}"),
+    );
+    for object in planned {
+        let id = &object.target.id;
+        let change = object.change().map_or("later", Change::name);
+        sink.log(Unit::Prepare, Level::Info, &format!("{id}: {change}"));
     }
-    for rename in &planned.versioned.renames {
-        let text = format!("{:?} {} is deployed as {}", rename.kind, rename.from, rename.to);
+    for rename in &versioned.renames {
+        let text = format!(
+            "{:?} {} is deployed as {}",
+            rename.kind, rename.from, rename.to
+        );
         sink.log(Unit::Prepare, Level::Info, &text);
     }
-    for mention in &planned.versioned.mentions {
+    for mention in &versioned.mentions {
         let text = format!(
             "{}: {} names {:?} {}, which is deployed under a versioned name; add the annotation sortie.dev/skip-versioning to keep its name",
             mention.object, mention.path, mention.kind, mention.name
@@ -375,7 +450,10 @@ async fn close(
         return Ok(());
     }
     if result.is_ok() {
-        let superseded = locked.records.supersede(&locked.history, number, locked.guard()).await;
+        let superseded = locked
+            .records
+            .supersede(&locked.history, number, locked.guard())
+            .await;
         if let Err(error) = superseded {
             // The newest success counts; marks on older ones are for people.
             env.sink.log(Unit::WrapUp, Level::Warning, &chain(&error));
@@ -385,6 +463,8 @@ async fn close(
 }
 
 fn outputs(task: &Task, number: u64) -> Value {
-    let Release { namespace, name, .. } = &task.release;
+    let Release {
+        namespace, name, ..
+    } = &task.release;
     json!({"releaseName": name, "releaseNumber": number, "namespace": namespace})
 }

@@ -3,12 +3,13 @@
 use std::collections::BTreeSet;
 
 use serde_json::{Value, json};
-use sortie_cluster::record::{Status, Stored};
 use sortie_cluster::clock;
-use sortie_manifest::{Object, ObjectId, order, versioning};
+use sortie_cluster::delete::Doomed;
+use sortie_cluster::record::{Status, Stored};
+use sortie_manifest::{Object, ObjectId, versioning};
 
-use super::deploy::{recorded, wait};
-use crate::apply::{self, Removal};
+use super::deploy::{record_objects, recorded, wait};
+use crate::apply;
 use crate::environment::Environment;
 use crate::failure::{Failure, FailureKind};
 use crate::locked::{Locked, record_failure};
@@ -18,7 +19,12 @@ use crate::task::{RollingRollback, Target, Task};
 use crate::units::{Bounds, Ended, Units};
 
 /// Kinds that a rollback keeps, because what they hold cannot be brought back.
-const STORAGE: [&str; 4] = ["PersistentVolumeClaim", "PersistentVolume", "CustomResourceDefinition", "Namespace"];
+const STORAGE: [&str; 4] = [
+    "PersistentVolumeClaim",
+    "PersistentVolume",
+    "CustomResourceDefinition",
+    "Namespace",
+];
 
 /// Roll back. The outputs name the release and the number that was brought back.
 pub(crate) async fn run(
@@ -35,16 +41,27 @@ pub(crate) async fn run(
             organisation: &task.requested_by.organisation,
             project: &task.requested_by.project,
         };
-        env.policy.check_namespace(project, &task.release.namespace).map_err(|error| {
-            let hint = "ask the cluster's owner to change the policy";
-            Failure::new(FailureKind::Authorization, "SRT-T012", error.to_string(), hint)
-        })?;
+        env.policy
+            .check_namespace(project, &task.release.namespace)
+            .map_err(|error| {
+                let hint = "ask the cluster's owner to change the policy";
+                Failure::new(
+                    FailureKind::Authorization,
+                    "SRT-T012",
+                    error.to_string(),
+                    hint,
+                )
+            })?;
         Ok(Locked::acquire(task, env).await?)
     };
-    let locked = bounds.run(env, std::future::pending(), waiting, locked).await?;
+    let locked = bounds
+        .run(env, std::future::pending(), waiting, locked)
+        .await?;
     let pending = Pending::default();
     let work = restore(task, options, env, units, &locked, &pending);
-    let result = bounds.run(env, locked.lost(), || pending.describe(), work).await;
+    let result = bounds
+        .run(env, locked.lost(), || pending.describe(), work)
+        .await;
     if result.is_ok() {
         locked.collect(env).await;
     }
@@ -63,17 +80,29 @@ struct Plan<'a> {
 }
 
 /// The decision, or the reason why there is nothing to do.
-fn decide(target: Target, locked: &Locked, task: &Task) -> Result<Result<Plan<'_>, String>, Failure> {
+fn decide<'a>(
+    target: Target,
+    locked: &'a Locked,
+    task: &Task,
+) -> Result<Result<Plan<'a>, String>, Failure> {
     let history = &locked.history;
     let Some(newest) = history.newest() else {
-        return Ok(Err("there is no release yet: nothing to roll back".to_owned()));
+        return Ok(Err(
+            "there is no release yet: nothing to roll back".to_owned()
+        ));
     };
     let newest_number = newest.head.number;
     match target {
         Target::Number(number) => {
-            let good = history.number(number).ok_or_else(|| no_such_number(number, locked))?;
+            let good = history
+                .number(number)
+                .ok_or_else(|| no_such_number(number, locked))?;
             let as_new_release = newest.head.is_good() || number != newest_number;
-            Ok(Ok(Plan { good, failed: newest, as_new_release }))
+            Ok(Ok(Plan {
+                good,
+                failed: newest,
+                as_new_release,
+            }))
         }
         Target::Below(failed) if failed < newest_number => {
             // Its own release is not the newest any more: undoing it would undo somebody else's.
@@ -84,15 +113,17 @@ fn decide(target: Target, locked: &Locked, task: &Task) -> Result<Result<Plan<'_
                 "look at the newer release; roll it back if it is wrong as well",
             ))
         }
-        Target::Below(failed) if failed > newest_number => {
-            Ok(Err(format!("release number {failed} was never begun: nothing to roll back")))
-        }
+        Target::Below(failed) if failed > newest_number => Ok(Err(format!(
+            "release number {failed} was never begun: nothing to roll back"
+        ))),
         Target::Below(_) => Ok(below(newest, locked)),
         Target::LastGood => {
             let execution = &task.requested_by.execution;
             let other = !execution.is_empty() && newest.head.asked_by.execution != *execution;
             if newest.head.status == Status::Succeeded || (newest.head.is_good() && other) {
-                let text = format!("the newest release, number {newest_number}, is good: nothing to roll back");
+                let text = format!(
+                    "the newest release, number {newest_number}, is good: nothing to roll back"
+                );
                 return Ok(Err(text));
             }
             Ok(below(newest, locked))
@@ -102,7 +133,11 @@ fn decide(target: Target, locked: &Locked, task: &Task) -> Result<Result<Plan<'_
 
 fn below<'a>(failed: &'a Stored, locked: &'a Locked) -> Result<Plan<'a>, String> {
     match locked.history.last_good(Some(failed.head.number)) {
-        Some(good) => Ok(Plan { good, failed, as_new_release: false }),
+        Some(good) => Ok(Plan {
+            good,
+            failed,
+            as_new_release: false,
+        }),
         None => Err(format!(
             "release number {} failed and no earlier one succeeded: nothing is removed",
             failed.head.number
@@ -111,7 +146,11 @@ fn below<'a>(failed: &'a Stored, locked: &'a Locked) -> Result<Plan<'a>, String>
 }
 
 fn no_such_number(number: u64, locked: &Locked) -> Failure {
-    let kept: Vec<String> = locked.history.heads().map(|head| head.number.to_string()).collect();
+    let kept: Vec<String> = locked
+        .history
+        .heads()
+        .map(|head| head.number.to_string())
+        .collect();
     Failure::new(
         FailureKind::Configuration,
         "SRT-T021",
@@ -133,7 +172,9 @@ async fn restore(
         Ok(plan) => plan,
         Err(reason) => {
             sink.log(Unit::Initialize, Level::Info, &reason);
-            return Ok(json!({"releaseName": task.release.name, "rolledBack": false, "reason": reason}));
+            return Ok(
+                json!({"releaseName": task.release.name, "rolledBack": false, "reason": reason}),
+            );
         }
     };
     let good = plan.good.head.number;
@@ -142,23 +183,24 @@ async fn restore(
     let mut stored = begin(&plan, task, locked, &objects).await?;
 
     units.enter(Unit::Rollback);
-    sink.log(Unit::Rollback, Level::Info, &format!("bringing release number {good} back: {} objects", objects.len()));
-    let restored = apply::whole_set(env, locked, &mut stored, objects, Unit::Rollback).await;
-    let result = match restored {
-        Ok(written) => {
-            units.enter(Unit::WaitForSteadyState);
-            wait(env, &task.release, written, pending).await
-        }
-        Err(failure) => Err(Ended::Failed(failure)),
-    };
+    let text = format!(
+        "bringing release number {good} back: {} objects",
+        objects.len()
+    );
+    sink.log(Unit::Rollback, Level::Info, &text);
+    let result = bring_back(task, env, units, locked, &mut stored, objects, pending).await;
     // What the failed release added goes even when the restored one is not healthy: rollback stops over nothing.
     units.enter(Unit::DeleteFailedReleaseResources);
-    let removed = apply::remove(env, locked, removals).await;
+    let removed = apply::remove(env, locked, &removals).await;
     finish(&plan, locked, &mut stored, &result).await?;
     result?;
     removed?;
     units.enter(Unit::WrapUp);
-    sink.log(Unit::WrapUp, Level::Info, &format!("release number {good} is back"));
+    sink.log(
+        Unit::WrapUp,
+        Level::Info,
+        &format!("release number {good} is back"),
+    );
     Ok(json!({
         "releaseName": task.release.name,
         "releaseNumber": good,
@@ -167,9 +209,32 @@ async fn restore(
     }))
 }
 
+/// Write the good release again and wait for it. What cannot be written is reported at the end and stops nothing.
+async fn bring_back(
+    task: &Task,
+    env: &Environment,
+    units: &Units<'_>,
+    locked: &Locked,
+    stored: &mut Stored,
+    objects: Vec<Object>,
+    pending: &Pending,
+) -> Result<(), Ended> {
+    let (planned, refusals) = apply::try_out_each(env, &task.release, objects).await?;
+    let written = apply::whole_set(env, locked, stored, planned, Unit::Rollback).await?;
+    units.enter(Unit::WaitForSteadyState);
+    wait(env, &task.release, &written, pending).await?;
+    if refusals.is_empty() {
+        return Ok(());
+    }
+    Err(apply::refused(env, Unit::Rollback, &refusals).into())
+}
+
 async fn objects_of(stored: &Stored, locked: &Locked) -> Result<Vec<Object>, Failure> {
     let values = locked.records.objects(&stored.head).await;
-    recorded(&stored.head, values.map_err(|error| record_failure(&error))?)
+    recorded(
+        &stored.head,
+        values.map_err(|error| record_failure(&error))?,
+    )
 }
 
 /// Journal the beginning: in the failed head, or in a new one when a number of its own was asked for.
@@ -195,11 +260,7 @@ async fn begin(
     head.inventory.clone_from(&plan.good.head.inventory);
     head.manifest_hash.clone_from(&plan.good.head.manifest_hash);
     head.note("Rollback", "", text, now);
-    let values: Vec<Value> =
-        objects.iter().map(|object| Value::Object(object.value().clone())).collect();
-    let values: Vec<&Value> = values.iter().collect();
-    let stored = locked.records.create(head, &values, locked.guard()).await;
-    stored.map_err(|error| record_failure(&error))
+    record_objects(locked, head, objects).await
 }
 
 async fn finish(
@@ -216,7 +277,11 @@ async fn finish(
     };
     head.note("Rollback", "", text, clock::now());
     if plan.as_new_release {
-        head.status = if result.is_ok() { Status::Succeeded } else { Status::Failed };
+        head.status = if result.is_ok() {
+            Status::Succeeded
+        } else {
+            Status::Failed
+        };
         head.message = format!("rollback to number {good}");
     } else if head.is_good() && result.is_ok() {
         // A release that had succeeded and was undone by a later step of its pipeline is good no more.
@@ -226,40 +291,53 @@ async fn finish(
     let number = head.number;
     locked.update(stored).await?;
     if plan.as_new_release && result.is_ok() {
-        let superseded = locked.records.supersede(&locked.history, number, locked.guard()).await;
+        let superseded = locked
+            .records
+            .supersede(&locked.history, number, locked.guard())
+            .await;
         superseded.map_err(|error| record_failure(&error))?;
     }
     Ok(())
 }
 
-/// What the failed release added, in the order of its deletion. Storage stays unless asked for; versioned ConfigMaps and
+/// What the failed release added. Storage stays unless asked for; versioned ConfigMaps and
 /// Secrets stay for pods that may still name them.
 async fn removals(
     plan: &Plan<'_>,
     locked: &Locked,
     delete_storage: bool,
     sink: &dyn crate::report::Sink,
-) -> Result<Vec<Removal>, Failure> {
-    let kept: BTreeSet<&ObjectId> = plan.good.head.inventory.iter().map(|tracked| &tracked.id).collect();
+) -> Result<Vec<Doomed>, Failure> {
+    let kept: BTreeSet<&ObjectId> = plan
+        .good
+        .head
+        .inventory
+        .iter()
+        .map(|tracked| &tracked.id)
+        .collect();
     let versioned: BTreeSet<(String, String)> = objects_of(plan.failed, locked)
         .await?
         .iter()
         .filter(|object| object.annotation(versioning::ORIGINAL_NAME).is_some())
         .map(|object| (object.kind().to_owned(), object.name().to_owned()))
         .collect();
-    let mut ids = Vec::new();
+    let release = Some(locked.records.release().hash());
+    let mut doomed = Vec::new();
     for tracked in &plan.failed.head.inventory {
         let id = &tracked.id;
         if kept.contains(id) || versioned.contains(&(id.kind.clone(), id.name.clone())) {
             continue;
         }
         if STORAGE.contains(&id.kind.as_str()) && !delete_storage {
-            sink.log(Unit::Initialize, Level::Warning, &format!("{id} was added by the failed release and is kept"));
+            sink.log(
+                Unit::Initialize,
+                Level::Warning,
+                &format!("{id} was added by the failed release and is kept"),
+            );
             continue;
         }
-        ids.push(id.clone());
+        let (id, uid, release) = (id.clone(), tracked.uid.clone(), release.clone());
+        doomed.push(Doomed { id, uid, release });
     }
-    order::sort_for_deletion(&mut ids);
-    let uid = |id: &ObjectId| plan.failed.head.uid(id).map(str::to_owned);
-    Ok(ids.into_iter().map(|id| Removal { uid: uid(&id), id }).collect())
+    Ok(doomed)
 }
