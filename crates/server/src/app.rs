@@ -80,6 +80,21 @@ pub enum Error {
     Bind(#[source] web::BindError),
 }
 
+impl Error {
+    /// Stable code of the error, explained in `docs/errors`.
+    #[must_use]
+    pub fn code(&self) -> &'static str {
+        match self {
+            Self::DataFolder { .. } => "SRT-S124",
+            Self::InUse { .. } => "SRT-S125",
+            Self::Bind(_) => "SRT-S126",
+            Self::Token(_) => "SRT-S120",
+            Self::Key(error) => error.code(),
+            Self::Store { source, .. } => source.code(),
+        }
+    }
+}
+
 impl App {
     /// Opens the store with its master key and binds the web address.
     pub async fn open(config: &Config) -> Result<Self, Error> {

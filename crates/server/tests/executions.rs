@@ -428,3 +428,38 @@ async fn many_executions_at_once_all_end() {
     );
     server.stop().await;
 }
+
+#[tokio::test]
+async fn the_stored_events_lead_to_the_stored_state() {
+    use sortie_store::Executions as _;
+
+    let folder = tempfile::tempdir().unwrap();
+    let mut server = Server::start(folder.path()).await;
+    server.apply_hello().await;
+    let id = server.run(&json!({"pipeline": "hello"})).await;
+    let task = server.next_task().await;
+    server.accept(&task).await;
+    server.fail(&task, "no luck", "{}").await;
+    let rollback = server.next_task().await;
+    server.accept(&rollback).await;
+    server.succeed(&rollback, "{}").await;
+    server.ended(&id).await;
+    server.stop().await;
+
+    let store = sortie_store::SqliteStore::open(folder.path())
+        .await
+        .unwrap();
+    let execution = store.execution(&id).await.unwrap().unwrap();
+    let plan = serde_json::from_str(&execution.plan).unwrap();
+    let events: Vec<sortie_workflow::EventRecord> = store
+        .execution_events(&id, 0, 1000)
+        .await
+        .unwrap()
+        .iter()
+        .map(|event| serde_json::from_str(&event.event).unwrap())
+        .collect();
+    assert!(events.len() >= 4, "{events:?}");
+    let state = sortie_workflow::replay(&plan, execution.created_at, &events).unwrap();
+    let stored: sortie_workflow::State = serde_json::from_str(&execution.state).unwrap();
+    assert_eq!(state, stored);
+}
