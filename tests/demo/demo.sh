@@ -20,9 +20,8 @@ prepare_images
 step "Install the control plane by its chart (namespace $SYSTEM)"
 make_namespace "$SYSTEM"
 make_namespace "$TARGET"
-prepare_storage
 helm upgrade --install sortie-server helm/sortie-server -n "$SYSTEM" --wait --timeout 3m \
-  --set "image.repository=${SERVER_IMAGE%:*},image.tag=${SERVER_IMAGE##*:},persistence.size=1Gi,persistence.storageClass=${STORAGE_CLASS:-}" >/dev/null
+  --set "image.repository=${SERVER_IMAGE%:*},image.tag=${SERVER_IMAGE##*:},persistence.size=1Gi" >/dev/null
 run kubectl -n "$SYSTEM" get pods
 forward_web
 login

@@ -56,7 +56,6 @@ prepare_images() {
   if [ "$OWN_CLUSTER" = yes ]; then
     mapfile -t references < <(sortie-cluster load-image --name "$CLUSTER_NAME" server delegate sample-v1 sample-v2 sample-v3)
   else
-    fail_unless_pushable
     mapfile -t references < <(sortie-cluster images --push "$IMAGE_PREFIX" server delegate sample-v1 sample-v2 sample-v3)
   fi
   for reference in "${references[@]}"; do
@@ -72,32 +71,6 @@ prepare_images() {
 make_namespace() {
   kubectl create namespace "$1" --dry-run=client -o yaml | kubectl apply -f - >/dev/null
   kubectl label --overwrite namespace "$1" pod-security.kubernetes.io/enforce=restricted sortie.dev/demo=true >/dev/null
-}
-
-# A node of our own has no provisioner: one local volume for the control plane.
-prepare_storage() {
-  [ "$OWN_CLUSTER" = yes ] || return 0
-  STORAGE_CLASS=demo-local
-  local path=$STATE/volume
-  mkdir -p "$path"; chmod 0777 "$path"
-  kubectl apply -f - >/dev/null <<X
-apiVersion: storage.k8s.io/v1
-kind: StorageClass
-metadata: {name: $STORAGE_CLASS}
-provisioner: kubernetes.io/no-provisioner
-volumeBindingMode: WaitForFirstConsumer
----
-apiVersion: v1
-kind: PersistentVolume
-metadata: {name: sortie-demo}
-spec:
-  capacity: {storage: 1Gi}
-  accessModes: [ReadWriteOnce]
-  persistentVolumeReclaimPolicy: Retain
-  storageClassName: $STORAGE_CLASS
-  local: {path: $path}
-  nodeAffinity: {required: {nodeSelectorTerms: [{matchExpressions: [{key: kubernetes.io/os, operator: In, values: [linux]}]}]}}
-X
 }
 
 # A port of the control plane on loopback, for as long as the demo runs.

@@ -4,6 +4,7 @@ use std::collections::HashSet;
 
 use super::failure;
 use super::step::{RollingDeploy, RollingRollback, Step, StepGroup, StepNode, StepSpec};
+use crate::field::FlagField;
 use crate::parse;
 use crate::path;
 use crate::problem::Code;
@@ -175,9 +176,15 @@ impl StepSpec {
         if matches!(step_type, ROLLING_DEPLOY | ROLLING_ROLLBACK) {
             let mut spec = fields.required_map("spec", cx)?;
             let read = if step_type == ROLLING_DEPLOY {
+                let pruning_enabled = spec.flag("pruningEnabled", cx);
+                let off = |flag: &FlagField| flag.value.value() == Some(&false);
+                if pruning_enabled.as_ref().is_some_and(|flag| !off(flag)) {
+                    // A rollback removes what the failed release added with or without it.
+                    spec.no_effect(&["pruningEnabled"], cx);
+                }
                 Self::RollingDeploy(RollingDeploy {
                     skip_dry_run: spec.flag("skipDryRun", cx),
-                    pruning_enabled: spec.flag("pruningEnabled", cx),
+                    pruning_enabled,
                     delegate_selectors: spec.texts("delegateSelectors", cx),
                 })
             } else {
