@@ -60,6 +60,33 @@ async fn documents_come_back_as_they_were_written() {
 }
 
 #[tokio::test]
+async fn the_example_is_stored_without_a_warning() {
+    let folder = tempfile::tempdir().unwrap();
+    let server = Server::start(folder.path()).await;
+    let example = std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("../../examples/hello");
+    let mut texts = Vec::new();
+    for entry in std::fs::read_dir(example).unwrap() {
+        let path = entry.unwrap().path();
+        if path
+            .extension()
+            .is_some_and(|extension| extension == "yaml")
+        {
+            texts.push(std::fs::read_to_string(path).unwrap());
+        }
+    }
+    assert!(texts.len() > 4);
+    let body = texts.join("\n---\n");
+    let response = server
+        .put("/api/v1/entities?strict=true", body)
+        .send()
+        .await
+        .unwrap();
+    let applied = json(response, 200).await;
+    assert_eq!(applied["warnings"], serde_json::json!([]), "{applied:#}");
+    server.stop().await;
+}
+
+#[tokio::test]
 async fn one_bad_document_keeps_all_from_being_stored() {
     let folder = tempfile::tempdir().unwrap();
     let server = Server::start(folder.path()).await;

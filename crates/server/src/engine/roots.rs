@@ -72,16 +72,19 @@ impl Roots {
         } else {
             "steps"
         };
-        let steps = execution.get(list).cloned().unwrap_or_default();
+        let (steps, group) = steps_in_reach(&execution, list, node);
         self.set("execution", execution);
         self.set("steps", steps);
         self.set("stage", value);
         let parameters: StepParameters = parameters(&step.parameters);
-        if !parameters.group_variables.is_empty() {
-            self.set(
-                "stepGroup",
-                json!({"variables": variables(&parameters.group_variables)}),
-            );
+        if let Some(mut group) = group {
+            if let Some(group) = group.as_object_mut() {
+                group.insert(
+                    "variables".to_owned(),
+                    variables(&parameters.group_variables),
+                );
+            }
+            self.set("stepGroup", group);
         }
         self.set(
             "step",
@@ -168,16 +171,6 @@ impl Context for Roots {
         };
         match self.0.get(root) {
             Some(value) => Lookup::within(value, rest),
-            None if root == "artifact" => match self.0.get("artifacts") {
-                Some(artifacts) => {
-                    let primary = Lookup::within(artifacts, &["primary".to_owned()]);
-                    match primary {
-                        Lookup::Value(primary) => Lookup::within(&primary, rest),
-                        other => other,
-                    }
-                }
-                None => Lookup::Undefined,
-            },
             None => Lookup::Undefined,
         }
     }
@@ -195,6 +188,26 @@ pub(super) fn variables(variables: &[VariableParameter]) -> Value {
 /// What the plan keeps for the driver; an older plan may lack fields.
 pub(super) fn parameters<T: serde::de::DeserializeOwned + Default>(value: &Value) -> T {
     T::deserialize(value).unwrap_or_default()
+}
+
+/// The steps that `<+steps.…>` reaches from a node (those of its own group first, then of the groups
+/// around it, then of the stage), and its innermost group.
+fn steps_in_reach(execution: &Value, list: &str, node: &NodePath) -> (Value, Option<Value>) {
+    let none = Map::new();
+    let mut level = execution.get(list).and_then(Value::as_object);
+    let mut reach = level.unwrap_or(&none).clone();
+    let mut group = None;
+    let below = node.as_str().split_once(&format!(".execution.{list}."));
+    let (_, below) = below.unwrap_or_default();
+    let mut elements: Vec<_> = below.split(".steps.").collect();
+    elements.pop();
+    for identifier in elements {
+        let inner = level.and_then(|level| level.get(identifier));
+        group = inner;
+        level = inner.and_then(|inner| inner.get("steps")?.as_object());
+        reach.extend(level.unwrap_or(&none).clone());
+    }
+    (reach.into(), group.cloned())
 }
 
 fn stage_value(stage: &Stage, state: &State) -> Value {
@@ -278,4 +291,46 @@ fn node_value(
         value.insert("output".to_owned(), known.outputs.clone());
     }
     value
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn steps_of_the_own_group_are_nearest() {
+        let execution = json!({"steps": {
+            "a": {"is": "stage"},
+            "b": {"is": "stage"},
+            "outer": {"is": "outer", "steps": {
+                "b": {"is": "outer"},
+                "inner": {"is": "inner", "steps": {"c": {"is": "inner"}, "a": {"is": "inner"}}},
+            }},
+        }});
+        let stage = NodePath::stage("s");
+        let check = |node: NodePath, expected: [&str; 2], group: Option<&str>| {
+            let (steps, found) = steps_in_reach(&execution, "steps", &node);
+            let is = |step: &str| steps[step]["is"].as_str().map(str::to_owned);
+            assert_eq!(
+                [is("a"), is("b")],
+                expected.map(|text| Some(text.to_owned())),
+                "{node}"
+            );
+            assert_eq!(
+                found.as_ref().and_then(|group| group["is"].as_str()),
+                group,
+                "{node}"
+            );
+        };
+        check(stage.step("a"), ["stage", "stage"], None);
+        let outer = stage.step("outer");
+        check(outer.child("b"), ["stage", "outer"], Some("outer"));
+        check(
+            outer.child("inner").child("c"),
+            ["inner", "outer"],
+            Some("inner"),
+        );
+        let (steps, group) = steps_in_reach(&execution, "rollbackSteps", &stage.rollback_step("r"));
+        assert_eq!((steps, group), (json!({}), None));
+    }
 }

@@ -147,6 +147,9 @@ async fn add_service(
         .collect();
     roots.set("manifests", manifests.into());
     let artifacts = artifacts(library, found, &definition, roots).await?;
+    if let Some(primary) = artifacts.get("primary") {
+        roots.set("artifact", primary.clone());
+    }
     roots.set("artifacts", artifacts);
     Ok(definition)
 }

@@ -251,23 +251,9 @@ pub fn client() -> Client {
         .unwrap()
 }
 
-/// All documents of the example.
+/// All documents of a small application.
 pub fn hello() -> String {
-    let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../examples/hello");
-    let mut files: Vec<_> = std::fs::read_dir(folder)
-        .unwrap()
-        .map(|entry| entry.unwrap().path())
-        .filter(|path| {
-            path.extension()
-                .is_some_and(|extension| extension == "yaml")
-        })
-        .collect();
-    files.sort();
-    let texts: Vec<_> = files
-        .iter()
-        .map(|file| std::fs::read_to_string(file).unwrap())
-        .collect();
-    texts.join("\n---\n")
+    include_str!("../fixtures/hello.yaml").to_owned()
 }
 
 pub fn deploy(task: &TaskRequest) -> &v1::KubernetesRollingDeploy {
