@@ -53,6 +53,7 @@ lint: ## formatting, clippy, dependencies
 	cargo clippy --workspace --all-targets --locked -- -D warnings
 	.ci/tidy
 	.ci/deny
+	.ci/charts
 
 fmt: ## format
 	cargo fmt --all
