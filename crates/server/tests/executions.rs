@@ -50,7 +50,7 @@ async fn a_pipeline_runs_to_success() {
         ["configmap", "deployment", "service"].map(|name| format!("hello/manifests/{name}.yaml"))
     );
     assert_eq!(files(&step.values), ["hello/values.yaml"]);
-    assert!(step.prune && !step.skip_dry_run);
+    assert!(!step.prune && !step.skip_dry_run);
 
     server.accept(&task).await;
     let running = server.view(&id).await;
@@ -320,10 +320,12 @@ async fn a_step_that_takes_too_long_is_cancelled_and_rolled_back() {
         .split("\n---\n")
         .find(|document| document.contains("stages:"))
         .unwrap()
-        .replacen("timeout: 5m", "timeout: 1s", 1);
+        .replacen("timeout: 5m", "timeout: 1s", 1)
+        .replacen("skipDryRun: false", "skipDryRun: <+pipeline.name == \"hello\">\n                          pruningEnabled: true", 1);
     server.apply(&quick).await;
     let id = server.run(&json!({"pipeline": "hello"})).await;
     let task = server.next_task().await;
+    assert!(deploy(&task).prune && deploy(&task).skip_dry_run);
     server.accept(&task).await;
     let cancelled = tokio::time::timeout(support::PATIENCE, server.cancelled.recv()).await;
     assert_eq!(cancelled.unwrap().unwrap(), task.id);
