@@ -1,0 +1,103 @@
+//! The path that everybody takes: version 1, version 2, a broken version 3, and back.
+
+use std::sync::Arc;
+
+use async_trait::async_trait;
+use secrecy::SecretString;
+use serde_json::Value;
+use sortie_step::report::{Change, Unit};
+use sortie_step::task::Target;
+use sortie_step::{Resolution, Resolver, Unanswered};
+
+use crate::world::{Told, World, app};
+
+const PASSWORD: &str = "correct-horse-battery";
+
+/// Knows one secret.
+#[derive(Debug)]
+pub(crate) struct OneSecret;
+
+#[async_trait]
+impl Resolver for OneSecret {
+    async fn resolve(&self, names: &[String]) -> Result<Vec<Resolution>, Unanswered> {
+        let answer = |name: &String| match name.as_str() {
+            r#"secrets.getValue("account.password")"# => {
+                Resolution::Secret(SecretString::from(PASSWORD))
+            }
+            _ => Resolution::Undefined,
+        };
+        Ok(names.iter().map(answer).collect())
+    }
+}
+
+fn assert_discreet(told: &Told) {
+    let text = format!("{told:?}");
+    assert!(!text.contains(PASSWORD), "the secret shows: {text}");
+}
+
+fn image_of(deployment: &Value) -> &str {
+    deployment
+        .pointer("/spec/template/spec/containers/0/image")
+        .and_then(Value::as_str)
+        .unwrap()
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn versions_come_and_a_broken_one_goes() {
+    let mut world = World::new("versions_come").await;
+    world.resolver = Arc::new(OneSecret);
+    let v1 = world.cluster.image("sample-v1").await.unwrap();
+    let v2 = world.cluster.image("sample-v2").await.unwrap();
+    let v3 = world.cluster.image("sample-v3").await.unwrap();
+
+    let first = world.deploy(app(&v1, "hello", 80)).await;
+    assert_eq!(first.outputs()["releaseNumber"], 1);
+    assert_eq!(
+        first.begun(),
+        [
+            Unit::FetchFiles,
+            Unit::Initialize,
+            Unit::Prepare,
+            Unit::Apply,
+            Unit::WaitForSteadyState,
+            Unit::WrapUp
+        ]
+    );
+    assert_eq!(first.change("Deployment"), Change::Created);
+    assert_discreet(&first);
+
+    let second = world.deploy(app(&v2, "good day", 81)).await;
+    assert_eq!(second.outputs()["releaseNumber"], 2);
+    assert_eq!(second.change("Deployment"), Change::Configured);
+    assert_eq!(world.statuses().await, ["Superseded", "Succeeded"]);
+    let good = world.get("apps/v1/Deployment", "web").await.unwrap();
+    assert_eq!(image_of(&good), v2);
+
+    let third = world.deploy(app(&v3, "farewell", 82)).await;
+    let failure = third.failure();
+    assert_eq!(failure.code, "SRT-H007", "{failure:?}");
+    assert!(
+        failure.message.contains("cannot open /data/settings.toml"),
+        "{failure:?}"
+    );
+    assert_eq!(failure.release_number, Some(3));
+    assert_discreet(&third);
+    assert_eq!(
+        world.statuses().await,
+        ["Superseded", "Succeeded", "Failed"]
+    );
+
+    let back = world.rollback(Target::Below(3)).await;
+    assert_eq!(back.outputs()["releaseNumber"], 2);
+    assert_eq!(back.outputs()["rolledBack"], true);
+    assert_discreet(&back);
+    let restored = world.get("apps/v1/Deployment", "web").await.unwrap();
+    assert_eq!(image_of(&restored), v2);
+    let service = world.get("v1/Service", "web").await.unwrap();
+    assert_eq!(service["spec"]["ports"][0]["port"], 81);
+    assert_eq!(
+        world.statuses().await,
+        ["Superseded", "Succeeded", "Failed"]
+    );
+    world.finish().await;
+}

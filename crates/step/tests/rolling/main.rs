@@ -1,0 +1,11 @@
+//! Rolling deployments and rollbacks on the real cluster that tests share.
+
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::panic,
+    reason = "tests fail by panicking"
+)]
+
+mod deploying;
+mod world;
