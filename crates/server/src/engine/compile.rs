@@ -13,14 +13,12 @@ use sortie_model::{Entity, EntitySpec, Field, ListField, Position, TextField};
 use sortie_workflow as workflow;
 use sortie_workflow::{NodeInfo, NodePath, Plan};
 
+use super::inputs;
 use super::parameters::{PipelineParameters, StageParameters, StepParameters, VariableParameter};
 use crate::problem::{Code, Finding, Problem};
 
 /// A step without a timeout gets this one, as in Harness.
 const DEFAULT_TIMEOUT: Duration = Duration::from_secs(600);
-
-/// Longest text of an input.
-const MAX_INPUT: usize = 64 * 1024;
 
 /// Compiles a pipeline with the values that this run gives its variables.
 ///
@@ -76,7 +74,7 @@ impl Compiler {
         pipeline: &Pipeline,
         inputs: &BTreeMap<String, Value>,
     ) -> Plan {
-        let variables = self.with_inputs(pipeline, inputs);
+        let variables = inputs::resolve(&pipeline.variables, inputs, &mut self.findings);
         let around = Surroundings {
             selectors: list(&pipeline.delegate_selectors),
             variables: Vec::new(),
@@ -221,82 +219,6 @@ impl Compiler {
             parameters: to_value(&parameters),
         }
     }
-
-    /// The pipeline's variables with the values of this run.
-    fn with_inputs(
-        &mut self,
-        pipeline: &Pipeline,
-        inputs: &BTreeMap<String, Value>,
-    ) -> Vec<VariableParameter> {
-        for name in inputs.keys() {
-            if !pipeline.variables.iter().any(|v| v.name.value == *name) {
-                let shown: String = name.chars().take(128).collect();
-                self.findings.push(finding(
-                    "SRT-S104",
-                    "pipeline.variables",
-                    Position::START,
-                    format!("the pipeline has no variable `{shown}`"),
-                ));
-            }
-        }
-        let mut result = Vec::with_capacity(pipeline.variables.len());
-        for variable in &pipeline.variables {
-            let name = &variable.name.value;
-            let value = match inputs.get(name) {
-                Some(input) => self.input(variable, input),
-                None => variable.effective().map(value),
-            };
-            match value {
-                Some(value) => result.push(VariableParameter {
-                    name: name.clone(),
-                    value,
-                }),
-                None if variable.required && !inputs.contains_key(name) => {
-                    self.findings.push(finding(
-                        "SRT-S104",
-                        "pipeline.variables",
-                        variable.name.position,
-                        format!("the variable `{name}` is required and has no value; give it one"),
-                    ))
-                }
-                None => {}
-            }
-        }
-        result
-    }
-
-    fn input(&mut self, variable: &Variable, input: &Value) -> Option<Value> {
-        let wanted = match variable.effective() {
-            Some(VariableValue::Number(_)) => "a number",
-            Some(VariableValue::Secret(_)) => "a reference to a secret",
-            _ => "a text",
-        };
-        let taken = match (variable.effective(), input) {
-            (Some(VariableValue::Number(_)), Value::Number(_)) => Some(input.clone()),
-            (Some(VariableValue::Number(_)), Value::String(text)) => {
-                text.parse::<serde_json::Number>().ok().map(Value::Number)
-            }
-            (Some(VariableValue::Secret(_)), Value::String(text)) => {
-                sortie_model::EntityRef::parse(text).map(|secret| secret_expression(&secret))
-            }
-            (_, Value::String(text)) if text.len() <= MAX_INPUT => Some(input.clone()),
-            (_, Value::Number(number)) => Some(Value::String(number.to_string())),
-            (_, Value::Bool(flag)) => Some(Value::String(flag.to_string())),
-            _ => None,
-        };
-        if taken.is_none() {
-            self.findings.push(finding(
-                "SRT-S104",
-                "pipeline.variables",
-                variable.name.position,
-                format!(
-                    "the value given for the variable `{}` must be {wanted} of at most {MAX_INPUT} bytes",
-                    variable.name.value
-                ),
-            ));
-        }
-        taken
-    }
 }
 
 /// Variables with their values; those without are undefined.
@@ -331,7 +253,7 @@ pub(super) fn reference(field: &Field<sortie_model::EntityRef>) -> String {
     }
 }
 
-fn value(value: &VariableValue) -> Value {
+pub(super) fn value(value: &VariableValue) -> Value {
     match value {
         VariableValue::Text(text) => Value::String(text.text().to_owned()),
         VariableValue::Number(number) => match &number.value {
@@ -454,7 +376,7 @@ fn errors(types: &[sortie_model::pipeline::FailureType]) -> Option<workflow::Err
     (!known.is_empty()).then_some(workflow::Errors::Of(known))
 }
 
-fn finding(code: &str, path: &str, position: Position, message: String) -> Finding {
+pub(super) fn finding(code: &str, path: &str, position: Position, message: String) -> Finding {
     Finding {
         severity: "error".to_owned(),
         file: String::new(),

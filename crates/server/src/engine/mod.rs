@@ -8,6 +8,7 @@
 mod compile;
 mod fault;
 mod handout;
+mod inputs;
 mod library;
 mod listen;
 mod locks;
