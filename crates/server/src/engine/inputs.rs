@@ -198,7 +198,7 @@ mod tests {
 
     use super::*;
 
-    fn check(variable: &str, given: Option<Value>) -> Result<Option<Value>, String> {
+    fn check(variable: &str, given: Option<&Value>) -> Result<Option<Value>, String> {
         let text = format!(
             "pipeline:\n  name: p\n  identifier: p\n  variables:\n    - {variable}\n  stages:\n    - stage:\n        name: s\n        identifier: s\n        type: Custom\n        spec: {{}}\n"
         );
@@ -206,26 +206,26 @@ mod tests {
         let EntitySpec::Pipeline(pipeline) = &parsed.entities[0].spec else {
             panic!("{:?}", parsed.problems);
         };
-        of_variable(&pipeline.variables[0], given.as_ref())
+        of_variable(&pipeline.variables[0], given)
     }
 
     #[test]
     fn values_come_from_the_run_the_variable_or_its_default() {
         let plain = "{name: v, type: String, value: a}";
         assert_eq!(check(plain, None), Ok(Some(json!("a"))));
-        assert_eq!(check(plain, Some(json!("b"))), Ok(Some(json!("b"))));
-        assert_eq!(check(plain, Some(json!(1.5))), Ok(Some(json!("1.5"))));
-        assert!(check(plain, Some(json!(["b"]))).is_err());
-        assert!(check(plain, Some(json!("x".repeat(MAX_INPUT + 1)))).is_err());
+        assert_eq!(check(plain, Some(&json!("b"))), Ok(Some(json!("b"))));
+        assert_eq!(check(plain, Some(&json!(1.5))), Ok(Some(json!("1.5"))));
+        assert!(check(plain, Some(&json!(["b"]))).is_err());
+        assert!(check(plain, Some(&json!("x".repeat(MAX_INPUT + 1)))).is_err());
         let number = "{name: v, type: Number, value: 3}";
         assert_eq!(check(number, None), Ok(Some(json!(3))));
-        assert_eq!(check(number, Some(json!("4"))), Ok(Some(json!(4))));
-        assert!(check(number, Some(json!("four"))).is_err());
+        assert_eq!(check(number, Some(&json!("4"))), Ok(Some(json!(4))));
+        assert!(check(number, Some(&json!("four"))).is_err());
         let secret = "{name: v, type: Secret, value: account.a}";
         let expression = json!("<+secrets.getValue(\"org.b\")>");
-        assert_eq!(check(secret, Some(json!("org.b"))), Ok(Some(expression)));
+        assert_eq!(check(secret, Some(&json!("org.b"))), Ok(Some(expression)));
         assert!(
-            check(secret, Some(json!("a\")>"))).is_err(),
+            check(secret, Some(&json!("a\")>"))).is_err(),
             "no way out of the quotes"
         );
     }
@@ -234,7 +234,7 @@ mod tests {
     fn runtime_inputs_are_asked_for() {
         let bare = "{name: v, type: String, value: <+input>}";
         assert!(check(bare, None).is_err());
-        assert_eq!(check(bare, Some(json!("x"))), Ok(Some(json!("x"))));
+        assert_eq!(check(bare, Some(&json!("x"))), Ok(Some(json!("x"))));
         let default = "{name: v, type: String, value: <+input>.default(a)}";
         assert_eq!(check(default, None), Ok(Some(json!("a"))));
         let other = "{name: v, type: String, value: <+input>, default: b}";
@@ -242,8 +242,8 @@ mod tests {
         let choice =
             "{name: v, type: String, value: '<+input>.allowedValues(dev, prod).default(dev)'}";
         assert_eq!(check(choice, None), Ok(Some(json!("dev"))));
-        assert_eq!(check(choice, Some(json!("prod"))), Ok(Some(json!("prod"))));
-        let refused = check(choice, Some(json!("test"))).unwrap_err();
+        assert_eq!(check(choice, Some(&json!("prod"))), Ok(Some(json!("prod"))));
+        let refused = check(choice, Some(&json!("test"))).unwrap_err();
         assert!(refused.contains("dev, prod"), "{refused}");
         for odd in [
             "<+input>.regex(a)",
@@ -252,7 +252,7 @@ mod tests {
             "<+input>x",
         ] {
             let variable = format!("{{name: v, type: String, value: '{odd}'}}");
-            assert!(check(&variable, Some(json!("a"))).is_err(), "{odd}");
+            assert!(check(&variable, Some(&json!("a"))).is_err(), "{odd}");
         }
     }
 }
