@@ -1,1 +1,11 @@
-//! End-to-end, chart, chaos and bench programs; see the files under `tests/`.
+//! The product as a user runs it: real programs, real cluster, real files. The tests are in `tests/`.
+
+mod examples;
+mod process;
+mod product;
+mod proxy;
+
+pub use examples::Example;
+pub use process::{Finished, Program};
+pub use product::{Product, ProductOptions};
+pub use proxy::Proxy;
