@@ -35,6 +35,10 @@ pub enum Point {
     Patch,
     /// An object is deleted.
     Delete,
+    /// The delegate's identity is written for the first time.
+    IdentityCreate,
+    /// The delegate's certificate is written or replaced.
+    IdentityUpdate,
 }
 
 /// Which side of the write.
@@ -48,7 +52,7 @@ pub enum Side {
 
 impl Point {
     /// Every point, for tests that walk through all of them.
-    pub const ALL: [Self; 13] = [
+    pub const ALL: [Self; 15] = [
         Self::LeaseCreate,
         Self::LeaseTake,
         Self::LeaseRenew,
@@ -62,6 +66,8 @@ impl Point {
         Self::Apply,
         Self::Patch,
         Self::Delete,
+        Self::IdentityCreate,
+        Self::IdentityUpdate,
     ];
 
     /// The name used in `SORTIE_DIE_AT` and in logs.
@@ -80,6 +86,8 @@ impl Point {
             Self::Apply => "apply",
             Self::Patch => "patch",
             Self::Delete => "delete",
+            Self::IdentityCreate => "identity-create",
+            Self::IdentityUpdate => "identity-update",
         }
     }
 }

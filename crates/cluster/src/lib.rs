@@ -15,10 +15,12 @@ mod error;
 pub mod fault;
 pub mod lease;
 mod logs;
+mod named;
 mod read;
 pub mod record;
 mod request;
 mod resource;
+pub mod secrets;
 mod status;
 pub mod watch;
 

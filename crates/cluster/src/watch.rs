@@ -18,6 +18,7 @@ use tokio::task::JoinSet;
 
 use crate::connect::Cluster;
 use crate::error::Error;
+use crate::named;
 use crate::resource::Resource;
 use crate::status::Status;
 
@@ -53,7 +54,7 @@ pub struct View {
 #[derive(Debug)]
 pub struct Watched {
     receiver: watch::Receiver<View>,
-    _shared: Arc<Shared>,
+    shared: Arc<Shared>,
 }
 
 /// The running watches of one connection.
@@ -102,6 +103,12 @@ impl Selection {
         self.where_fields(format!("metadata.name={name}"))
     }
 
+    /// The only name that can be selected, if there is just one.
+    fn single_name(&self) -> Option<&str> {
+        let name = self.fields.as_deref()?.strip_prefix("metadata.name=")?;
+        (self.labels.is_none() && !name.contains([',', '=', '!'])).then_some(name)
+    }
+
     fn key(&self, object: &Value) -> Option<String> {
         let name = object.pointer("/metadata/name")?.as_str()?;
         let namespace = object
@@ -118,6 +125,11 @@ impl Watched {
     /// The present view.
     pub fn view(&self) -> View {
         self.receiver.borrow().clone()
+    }
+
+    /// Whether both handles are fed by the same watch.
+    pub fn shares_with(&self, other: &Self) -> bool {
+        Arc::ptr_eq(&self.shared, &other.shared)
     }
 
     /// Waits until the view differs from the one last looked at by this handle.
@@ -145,7 +157,7 @@ impl Clone for Watched {
     fn clone(&self) -> Self {
         Self {
             receiver: self.receiver.clone(),
-            _shared: Arc::clone(&self._shared),
+            shared: Arc::clone(&self.shared),
         }
     }
 }
@@ -168,10 +180,7 @@ impl Cluster {
                 Status::clone(&status).into_cause(),
             ));
         }
-        Ok(Watched {
-            receiver,
-            _shared: shared,
-        })
+        Ok(Watched { receiver, shared })
     }
 
     fn shared_watch(&self, selection: Selection) -> Arc<Shared> {
@@ -211,15 +220,28 @@ async fn follow(client: kube::Client, selection: Selection, sender: watch::Sende
             Some(namespace) => Api::namespaced_with(client, namespace, &api_resource),
             None => Api::all_with(client, &api_resource),
         };
-        let stream = watcher::watcher(api, config).default_backoff();
-        keep_up(stream, &selection, &sender).await;
+        keep_up(events(api, config, &selection), &selection, &sender).await;
     } else {
         let api: Api<DynamicObject> = match &selection.namespace {
             Some(namespace) => Api::namespaced_with(client, namespace, &api_resource),
             None => Api::all_with(client, &api_resource),
         };
-        let stream = watcher::watcher(api, config).default_backoff();
-        keep_up(stream, &selection, &sender).await;
+        keep_up(events(api, config, &selection), &selection, &sender).await;
+    }
+}
+
+/// The events of a selection. That of one name needs no right to list.
+fn events<K>(
+    api: Api<K>,
+    config: watcher::Config,
+    selection: &Selection,
+) -> impl Stream<Item = Result<watcher::Event<K>, watcher::Error>> + use<K>
+where
+    K: kube::Resource + Clone + std::fmt::Debug + serde::de::DeserializeOwned + Send + 'static,
+{
+    match selection.single_name() {
+        Some(name) => named::watch(api, name.to_owned()).default_backoff().left_stream(),
+        None => watcher::watcher(api, config).default_backoff().right_stream(),
     }
 }
 
