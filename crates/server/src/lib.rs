@@ -1,6 +1,7 @@
 //! The control plane: REST for people and programs, the agent side for delegates, and the engine
 //! that drives pipelines between them.
 
+pub mod agent;
 pub mod app;
 mod clock;
 pub mod config;
@@ -12,6 +13,7 @@ pub mod keys;
 pub mod metrics;
 pub mod problem;
 pub mod sealing;
+pub mod signals;
 pub mod tasks;
 pub mod telemetry;
 pub mod tokens;

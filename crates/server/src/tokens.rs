@@ -149,4 +149,13 @@ mod tests {
             assert!(parse(text).is_none(), "{text}");
         }
     }
+
+    proptest::proptest! {
+        #[test]
+        fn any_text_is_a_token_or_none(text in "(sortie_)?[\\PC_]{0,200}") {
+            if let Some((id, hash)) = parse(&text) {
+                proptest::prop_assert!(!id.is_empty() && hash.len() == 32);
+            }
+        }
+    }
 }

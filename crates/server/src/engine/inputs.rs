@@ -255,4 +255,11 @@ mod tests {
             assert!(check(&variable, Some(&json!("a"))).is_err(), "{odd}");
         }
     }
+
+    proptest::proptest! {
+        #[test]
+        fn any_runtime_input_is_read_or_refused(text in "(\\.(default|allowedValues|regex)?[(),.'\\\\a-c]{0,9}){0,5}") {
+            let _read = RuntimeInput::parse(&text);
+        }
+    }
 }

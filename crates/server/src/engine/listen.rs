@@ -338,4 +338,13 @@ mod tests {
             assert_eq!(outputs(text), Value::Null, "{text}");
         }
     }
+
+    proptest::proptest! {
+        #[test]
+        fn any_text_becomes_a_bounded_line(text in "\\PC*[\\x00-\\x1f\\PC]{0,300}") {
+            let line = one_line(&text);
+            proptest::prop_assert!(line.len() <= MAX_LINE);
+            proptest::prop_assert!(line.chars().all(|c| c == '\t' || !c.is_control()));
+        }
+    }
 }
