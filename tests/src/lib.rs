@@ -4,6 +4,7 @@ mod examples;
 mod process;
 mod product;
 mod proxy;
+pub mod rollout;
 
 pub use examples::Example;
 pub use process::{Finished, Program};

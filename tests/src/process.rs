@@ -18,10 +18,16 @@ use tokio::task::JoinSet;
 pub(crate) fn program(name: &str) -> Result<PathBuf> {
     // target/debug/deps/TEST -> target/debug/NAME
     let own = std::env::current_exe().context("where is this test?")?;
-    let folder = own.parent().and_then(|deps| deps.parent()).context("a test outside target/")?;
+    let folder = own
+        .parent()
+        .and_then(|deps| deps.parent())
+        .context("a test outside target/")?;
     let path = folder.join(name);
     if !path.exists() {
-        bail!("{} is not built; run `cargo build --bins` (make test does)", path.display());
+        bail!(
+            "{} is not built; run `cargo build --bins` (make test does)",
+            path.display()
+        );
     }
     Ok(path)
 }
@@ -54,8 +60,14 @@ impl Program {
     /// It cannot be started.
     pub fn start(name: &str, arguments: &[String], environment: &[(&str, String)]) -> Result<Self> {
         let mut command = Command::new(program(name)?);
-        command.args(arguments).env_remove("KUBECONFIG").stdin(Stdio::null());
-        command.stdout(Stdio::piped()).stderr(Stdio::piped()).kill_on_drop(true);
+        command
+            .args(arguments)
+            .env_remove("KUBECONFIG")
+            .stdin(Stdio::null());
+        command
+            .stdout(Stdio::piped())
+            .stderr(Stdio::piped())
+            .kill_on_drop(true);
         for (key, value) in environment {
             command.env(key, value);
         }
@@ -70,13 +82,22 @@ impl Program {
         if let Some(stderr) = child.stderr.take() {
             readers.spawn(collect(stderr, Arc::clone(&output), sender));
         }
-        Ok(Self { name: name.to_owned(), child, output, lines, _readers: readers })
+        Ok(Self {
+            name: name.to_owned(),
+            child,
+            output,
+            lines,
+            _readers: readers,
+        })
     }
 
     /// Everything it has written so far, standard output and error mixed.
     #[must_use]
     pub fn output(&self) -> String {
-        self.output.lock().unwrap_or_else(PoisonError::into_inner).join("\n")
+        self.output
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .join("\n")
     }
 
     /// Wait for a line that `found` accepts, also an earlier one.
@@ -99,7 +120,11 @@ impl Program {
         };
         match tokio::time::timeout(limit, search).await {
             Ok(Some(line)) => Ok(line),
-            _ => bail!("{} did not write the line that was waited for:\n{}", self.name, self.output()),
+            _ => bail!(
+                "{} did not write the line that was waited for:\n{}",
+                self.name,
+                self.output()
+            ),
         }
     }
 
@@ -108,7 +133,10 @@ impl Program {
     /// # Errors
     /// It cannot be killed.
     pub async fn kill(mut self) -> Result<String> {
-        self.child.kill().await.with_context(|| format!("kill {}", self.name))?;
+        self.child
+            .kill()
+            .await
+            .with_context(|| format!("kill {}", self.name))?;
         Ok(self.output())
     }
 
@@ -119,7 +147,8 @@ impl Program {
     pub async fn terminate(mut self, limit: Duration) -> Result<(ExitStatus, String)> {
         if let Some(pid) = self.child.id().and_then(|pid| i32::try_from(pid).ok()) {
             let pid = rustix::process::Pid::from_raw(pid).context("a pid of zero")?;
-            rustix::process::kill_process(pid, rustix::process::Signal::TERM).context("send SIGTERM")?;
+            rustix::process::kill_process(pid, rustix::process::Signal::TERM)
+                .context("send SIGTERM")?;
         }
         let ended = tokio::time::timeout(limit, self.child.wait()).await;
         match ended {
@@ -134,12 +163,20 @@ impl Program {
     /// It is not running any more.
     pub fn resident(&self) -> Result<(u64, u64)> {
         let pid = self.child.id().context("ended")?;
-        let status = std::fs::read_to_string(format!("/proc/{pid}/status")).context("read its status")?;
+        let status =
+            std::fs::read_to_string(format!("/proc/{pid}/status")).context("read its status")?;
         let field = |name: &str| -> Option<u64> {
             let line = status.lines().find(|line| line.starts_with(name))?;
-            line.split_whitespace().nth(1)?.parse::<u64>().ok().map(|kib| kib * 1024)
+            line.split_whitespace()
+                .nth(1)?
+                .parse::<u64>()
+                .ok()
+                .map(|kib| kib * 1024)
         };
-        Ok((field("VmRSS:").context("VmRSS")?, field("RssAnon:").context("RssAnon")?))
+        Ok((
+            field("VmRSS:").context("VmRSS")?,
+            field("RssAnon:").context("RssAnon")?,
+        ))
     }
 }
 
@@ -155,8 +192,15 @@ pub(crate) async fn run(
     limit: Duration,
 ) -> Result<Finished> {
     let mut command = Command::new(program(name)?);
-    command.args(arguments).env_remove("KUBECONFIG").env("NO_COLOR", "1").kill_on_drop(true);
-    command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped());
+    command
+        .args(arguments)
+        .env_remove("KUBECONFIG")
+        .env("NO_COLOR", "1")
+        .kill_on_drop(true);
+    command
+        .stdin(Stdio::piped())
+        .stdout(Stdio::piped())
+        .stderr(Stdio::piped());
     for (key, value) in environment {
         command.env(key, value);
     }
@@ -184,7 +228,10 @@ async fn collect(
 ) {
     let mut lines = BufReader::new(from).lines();
     while let Ok(Some(line)) = lines.next_line().await {
-        output.lock().unwrap_or_else(PoisonError::into_inner).push(line);
+        output
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .push(line);
         count.send_modify(|count| *count += 1);
     }
 }

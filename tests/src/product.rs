@@ -61,8 +61,18 @@ impl Product {
         let (web, agent) = (free_address()?, free_address()?);
         let link = Proxy::start(agent).await?;
         let (server, delegate, token) = (None, None, String::new());
-        let mut product =
-            Self { options, cluster, namespace, folder, web, agent, link, server, delegate, token };
+        let mut product = Self {
+            options,
+            cluster,
+            namespace,
+            folder,
+            web,
+            agent,
+            link,
+            server,
+            delegate,
+            token,
+        };
         product.start_server().await?;
         product.join().await?;
         product.start_delegate().await?;
@@ -106,7 +116,9 @@ impl Product {
     /// # Errors
     /// It was killed and not started again.
     pub fn delegate(&mut self) -> Result<&mut Program> {
-        self.delegate.as_mut().context("the delegate is not running")
+        self.delegate
+            .as_mut()
+            .context("the delegate is not running")
     }
 
     /// Kill the control plane as `kill -9` does.
@@ -114,7 +126,11 @@ impl Product {
     /// # Errors
     /// It is not running.
     pub async fn kill_server(&mut self) -> Result<String> {
-        self.server.take().context("the server is not running")?.kill().await
+        self.server
+            .take()
+            .context("the server is not running")?
+            .kill()
+            .await
     }
 
     /// Kill the delegate as `kill -9` does.
@@ -122,7 +138,11 @@ impl Product {
     /// # Errors
     /// It is not running.
     pub async fn kill_delegate(&mut self) -> Result<String> {
-        self.delegate.take().context("the delegate is not running")?.kill().await
+        self.delegate
+            .take()
+            .context("the delegate is not running")?
+            .kill()
+            .await
     }
 
     /// Start the control plane on its data folder; the first start shows the admin token.
@@ -145,7 +165,9 @@ impl Product {
         let mut server = Program::start("sortie-server", &[], &environment)?;
         if self.token.is_empty() {
             let line = server.line(START, |line| line.contains("sortie_")).await?;
-            let token = line.split_whitespace().find(|word| word.starts_with("sortie_"));
+            let token = line
+                .split_whitespace()
+                .find(|word| word.starts_with("sortie_"));
             self.token = token.context("no token in the line")?.to_owned();
         }
         server.line(START, |line| line.contains("serving")).await?;
@@ -155,8 +177,11 @@ impl Product {
 
     /// Make a join token for the delegate's first start.
     async fn join(&self) -> Result<()> {
-        let made = self.sortie(&["delegate", "token", "create", "-o", "json"]).await?;
-        let made: serde_json::Value = serde_json::from_str(&made.stdout).context("the token as JSON")?;
+        let made = self
+            .sortie(&["delegate", "token", "create", "-o", "json"])
+            .await?;
+        let made: serde_json::Value =
+            serde_json::from_str(&made.stdout).context("the token as JSON")?;
         let token = made["token"].as_str().context("no token")?;
         std::fs::write(self.path("join-token"), token).context("write the join token")
     }
@@ -167,7 +192,9 @@ impl Product {
     /// It does not get a session.
     pub async fn start_delegate(&mut self) -> Result<()> {
         let mut delegate = self.spawn_delegate("a")?;
-        delegate.line(START, |line| line.contains("connected")).await?;
+        delegate
+            .line(START, |line| line.contains("connected"))
+            .await?;
         self.delegate = Some(delegate);
         Ok(())
     }
@@ -188,7 +215,10 @@ impl Product {
         std::fs::write(&file, config).context("write the delegate's settings")?;
         let environment = [
             ("SORTIE_DELEGATE_CONFIG", file.display().to_string()),
-            ("KUBECONFIG", self.cluster.kubeconfig().display().to_string()),
+            (
+                "KUBECONFIG",
+                self.cluster.kubeconfig().display().to_string(),
+            ),
             ("POD_NAMESPACE", namespace.to_owned()),
             ("POD_NAME", format!("{namespace}-{instance}")),
             ("POD_UID", format!("{namespace}-{instance}")),
@@ -218,7 +248,14 @@ impl Product {
     /// It cannot be started or takes longer than five minutes.
     pub async fn try_sortie(&self, arguments: &[&str], stdin: Option<&str>) -> Result<Finished> {
         let environment = self.cli_environment();
-        process::run("sortie", arguments, &environment, stdin, Duration::from_secs(300)).await
+        process::run(
+            "sortie",
+            arguments,
+            &environment,
+            stdin,
+            Duration::from_secs(300),
+        )
+        .await
     }
 
     /// Start a verb that goes on for a while, such as `run --follow`.
@@ -226,7 +263,10 @@ impl Product {
     /// # Errors
     /// It cannot be started.
     pub fn start_sortie(&self, arguments: &[&str]) -> Result<Program> {
-        let arguments: Vec<String> = arguments.iter().map(|argument| (*argument).to_owned()).collect();
+        let arguments: Vec<String> = arguments
+            .iter()
+            .map(|argument| (*argument).to_owned())
+            .collect();
         Program::start("sortie", &arguments, &self.cli_environment())
     }
 
@@ -260,7 +300,10 @@ impl Product {
             ("SORTIE_SERVER", format!("http://{}", self.web)),
             ("SORTIE_TOKEN", self.token.clone()),
             ("SORTIE_CONFIG_DIR", self.path("cli").display().to_string()),
-            ("KUBECONFIG", self.cluster.kubeconfig().display().to_string()),
+            (
+                "KUBECONFIG",
+                self.cluster.kubeconfig().display().to_string(),
+            ),
             ("NO_COLOR", "1".to_owned()),
         ]
     }

@@ -21,7 +21,9 @@ impl Proxy {
     /// # Errors
     /// No port can be bound.
     pub async fn start(target: SocketAddr) -> Result<Self> {
-        let listener = TcpListener::bind(("127.0.0.1", 0)).await.context("bind the proxy")?;
+        let listener = TcpListener::bind(("127.0.0.1", 0))
+            .await
+            .context("bind the proxy")?;
         let address = listener.local_addr().context("the proxy's address")?;
         let (up, watched) = watch::channel(true);
         let mut accepting = JoinSet::new();
@@ -34,7 +36,11 @@ impl Proxy {
                 }
             }
         });
-        Ok(Self { address, up, _accepting: accepting })
+        Ok(Self {
+            address,
+            up,
+            _accepting: accepting,
+        })
     }
 
     /// Where it listens.
@@ -55,7 +61,9 @@ impl Proxy {
 }
 
 async fn forward(mut inbound: TcpStream, target: SocketAddr, mut up: watch::Receiver<bool>) {
-    let Ok(mut outbound) = TcpStream::connect(target).await else { return };
+    let Ok(mut outbound) = TcpStream::connect(target).await else {
+        return;
+    };
     tokio::select! {
         _ = tokio::io::copy_bidirectional(&mut inbound, &mut outbound) => {}
         _ = up.wait_for(|up| !up) => {}
