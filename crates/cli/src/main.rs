@@ -1,2 +1,70 @@
-//! (being written)
-fn main() {}
+//! `sortie`: wiring only.
+
+use std::process::ExitCode;
+
+use clap::Parser as _;
+use sortie_cli::args::Cli;
+use sortie_cli::environment::Environment;
+use sortie_cli::exit::{Exit, Failure};
+use sortie_cli::print;
+use tracing_subscriber::EnvFilter;
+
+fn main() -> ExitCode {
+    let cli = match Cli::try_parse() {
+        Ok(cli) => cli,
+        Err(error) => {
+            // Help and version go to stdout and are no failure.
+            let _gone = error.print();
+            return if error.use_stderr() {
+                Exit::Usage.into()
+            } else {
+                Exit::Done.into()
+            };
+        }
+    };
+    // Fails only when a provider is there already, which is as good.
+    drop(rustls::crypto::aws_lc_rs::default_provider().install_default());
+    let environment = Environment::read();
+    trace(cli.global.verbose, &environment);
+    let (output, no_color) = (cli.global.output, environment.no_color);
+    let runtime = tokio::runtime::Builder::new_multi_thread()
+        .worker_threads(2)
+        .enable_all()
+        .build();
+    let result = match runtime {
+        Ok(runtime) => {
+            let result = runtime.block_on(sortie_cli::run(cli, environment));
+            // A thread that still reads stdin must not hold the end up.
+            runtime.shutdown_background();
+            result
+        }
+        Err(error) => Err(Failure::new(Exit::Failed, format!("cannot start: {error}"))),
+    };
+    match result {
+        Ok(exit) => exit.into(),
+        Err(failure) => {
+            print::failure(&failure, output, no_color);
+            failure.exit.into()
+        }
+    }
+}
+
+/// Log lines to stderr: none unless asked for.
+fn trace(verbose: u8, environment: &Environment) {
+    let filter = match (&environment.log, verbose) {
+        (Some(filter), 0) => filter.as_str(),
+        (_, 0) => "error,kube_client=off",
+        (_, 1) => {
+            "warn,sortie=info,sortie_cli=info,sortie_step=info,sortie_cluster=info,sortie_render=info"
+        }
+        (_, _) => {
+            "info,sortie=debug,sortie_cli=debug,sortie_step=debug,sortie_cluster=debug,sortie_render=debug"
+        }
+    };
+    tracing_subscriber::fmt()
+        .with_env_filter(EnvFilter::new(filter))
+        .with_writer(std::io::stderr)
+        .with_target(false)
+        .without_time()
+        .init();
+}

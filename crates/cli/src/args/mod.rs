@@ -1,0 +1,134 @@
+//! The command line: every verb with its arguments.
+#![expect(
+    missing_docs,
+    reason = "doc comments are the help that people read, and only where it helps them"
+)]
+
+mod delegate;
+mod local;
+mod remote;
+
+use clap::{Args, Parser, Subcommand, ValueEnum};
+
+pub use delegate::{Delegate, DelegateInstall, DelegateRevoke, DelegateToken, DelegateTokenCreate};
+pub use local::{ClusterArgs, Deploy, ReleaseArgs, Rollback, Strategy, Validate};
+pub use remote::{Abort, Apply, Delete, Get, Level, Login, Logs, Run, ScopeArgs, Watch};
+
+/// Deploys applications to Kubernetes, by a control plane or straight from here.
+#[derive(Debug, Parser)]
+#[command(
+    name = "sortie",
+    version,
+    about,
+    propagate_version = true,
+    subcommand_required = true,
+    arg_required_else_help = true,
+    max_term_width = 100,
+    after_help = "Exit codes: 0 done, 1 the deployment or the check failed, 2 usage, 3 could not reach, 4 not found,\n5 not allowed, 6 conflict."
+)]
+pub struct Cli {
+    #[command(flatten)]
+    pub global: Global,
+    #[command(subcommand)]
+    pub verb: Verb,
+}
+
+/// Arguments of every verb.
+#[derive(Clone, Debug, Args)]
+pub struct Global {
+    /// Form of the output
+    #[arg(
+        short = 'o',
+        long = "output",
+        value_enum,
+        default_value_t,
+        global = true,
+        value_name = "FORM",
+        hide_possible_values = true,
+        help = "Form of the output: text, or json for programs"
+    )]
+    pub output: Output,
+    /// Say more about what is going on (twice: everything)
+    #[arg(short = 'v', long, action = clap::ArgAction::Count, global = true)]
+    pub verbose: u8,
+}
+
+/// Form of the output.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, ValueEnum)]
+pub enum Output {
+    /// For reading.
+    #[default]
+    Text,
+    /// For programs: one JSON document, or one a line for streams.
+    Json,
+}
+
+#[derive(Debug, Subcommand)]
+pub enum Verb {
+    /// Check entity files: every error with file:line:col
+    #[command(
+        after_help = "Examples:\n  sortie validate pipelines/\n  sortie validate service.yaml --strict -o json"
+    )]
+    Validate(Validate),
+    /// Deploy manifests straight from here and follow them to steady state
+    #[command(
+        after_help = "Examples:\n  sortie deploy k8s/ -n shop --release web\n  sortie deploy k8s/ -n shop --release web --values prod.yaml --dry-run"
+    )]
+    Deploy(Deploy),
+    /// Bring the last good release back, or the one that --to names
+    #[command(
+        after_help = "Examples:\n  sortie rollback -n shop --release web\n  sortie rollback -n shop --release web --to 3"
+    )]
+    Rollback(Rollback),
+    /// Show a release: its newest number, its objects and their health
+    #[command(after_help = "Example:\n  sortie status -n shop --release web")]
+    Status(ReleaseArgs),
+    /// List the releases that are kept
+    #[command(after_help = "Example:\n  sortie history -n shop --release web -o json")]
+    History(ReleaseArgs),
+    /// Remember a control plane and a token (read from stdin or asked for)
+    #[command(
+        after_help = "Examples:\n  sortie login https://sortie.example.com\n  sortie login http://127.0.0.1:8080 < token.txt\n\nThe token is kept in ~/.config/sortie/config.yaml, readable by you alone. SORTIE_SERVER and SORTIE_TOKEN\nwin over the file."
+    )]
+    Login(Login),
+    /// Store entities from files or folders
+    #[command(
+        after_help = "Examples:\n  sortie apply -f examples/hello\n  sortie apply -f pipeline.yaml --dry-run --strict\n  sortie apply -f secret.yaml --secret-value-stdin < password.txt"
+    )]
+    Apply(Apply),
+    /// Show entities, executions or delegates
+    #[command(
+        after_help = "Examples:\n  sortie get pipelines\n  sortie get service hello\n  sortie get infrastructure demo/demo_namespace\n  sortie get executions -o json"
+    )]
+    Get(Get),
+    /// Delete an entity
+    #[command(
+        after_help = "Examples:\n  sortie delete pipeline hello\n  sortie delete infrastructure demo/demo_namespace"
+    )]
+    Delete(Delete),
+    /// Run a pipeline
+    #[command(after_help = "Example:\n  sortie run hello --set version=v2 --follow")]
+    Run(Run),
+    /// Follow an execution until it ends
+    #[command(
+        after_help = "The exit code tells how the execution ended: 0 well, 1 failed, expired or aborted."
+    )]
+    Watch(Watch),
+    /// Print the log of an execution
+    #[command(
+        after_help = "Examples:\n  sortie logs EXECUTION --step rolling\n  sortie logs EXECUTION --follow"
+    )]
+    Logs(Logs),
+    /// Stop an execution
+    #[command(after_help = "Example:\n  sortie abort EXECUTION --reason 'wrong version'")]
+    Abort(Abort),
+    /// Delegates: tokens, installation, revocation
+    #[command(subcommand)]
+    Delegate(Delegate),
+    /// Print a completion script for a shell
+    #[command(after_help = "Example:\n  source <(sortie completion bash)")]
+    Completion {
+        /// Which shell
+        shell: clap_complete::Shell,
+    },
+}

@@ -1,0 +1,158 @@
+//! The one place that writes to stdout and stderr: results to stdout, everything about them to stderr.
+
+use std::io::IsTerminal as _;
+
+use serde::Serialize;
+
+use crate::args::Output;
+use crate::exit::Failure;
+use crate::style::{Style, Tone, harmless};
+
+/// A line of the result.
+pub fn line(text: &str) {
+    write(std::io::stdout().lock(), text);
+}
+
+/// A line about what is going on, or why it failed.
+pub fn note(text: &str) {
+    write(std::io::stderr().lock(), text);
+}
+
+/// One JSON document on one line of the result.
+pub fn json(value: &impl Serialize) {
+    match serde_json::to_string(value) {
+        Ok(text) => line(&text),
+        Err(error) => note(&format!("cannot write the result as JSON: {error}")),
+    }
+}
+
+/// Why a verb did not get done.
+pub fn failure(failure: &Failure, output: Output, no_color: bool) {
+    match output {
+        Output::Json => match serde_json::to_string(&serde_json::json!({ "error": failure })) {
+            Ok(text) => note(&text),
+            Err(_) => note(&failure.message),
+        },
+        Output::Text => {
+            let style = Style::new(std::io::stderr().is_terminal(), no_color);
+            note(&explain(failure, style));
+        }
+    }
+}
+
+/// A failure in words: what, findings, why, what to do, code.
+#[must_use]
+pub fn explain(failure: &Failure, style: Style) -> String {
+    let mut text = format!(
+        "{} {}",
+        style.paint(Tone::Bad, "error:"),
+        harmless(&failure.message)
+    );
+    for problem in &failure.problems {
+        text.push_str("\n  ");
+        text.push_str(&harmless(&problem.to_string()));
+    }
+    for cause in &failure.causes {
+        text.push_str("\n  because: ");
+        text.push_str(&harmless(cause));
+    }
+    if let Some(hint) = &failure.hint {
+        text.push_str(&format!(
+            "\n  {} {}",
+            style.paint(Tone::Active, "hint:"),
+            harmless(hint)
+        ));
+    }
+    if let Some(code) = &failure.code {
+        text.push_str(&format!("\n  code: {}", harmless(code)));
+    }
+    text
+}
+
+/// Rows in columns, each as wide as its widest cell.
+#[must_use]
+pub fn table(header: &[&str], rows: &[Vec<String>]) -> String {
+    let header = header.iter().map(|cell| (*cell).to_owned()).collect();
+    let rows: Vec<Vec<String>> = std::iter::once(header)
+        .chain(
+            rows.iter()
+                .map(|row| row.iter().map(|cell| harmless(cell)).collect()),
+        )
+        .collect();
+    let columns = rows.iter().map(Vec::len).max().unwrap_or_default();
+    let widths: Vec<usize> = (0..columns)
+        .map(|column| {
+            let cells = rows.iter().filter_map(|row| row.get(column));
+            cells
+                .map(|cell| cell.chars().count())
+                .max()
+                .unwrap_or_default()
+        })
+        .collect();
+    let lines: Vec<String> = rows
+        .iter()
+        .map(|row| {
+            let cells = row.iter().zip(&widths);
+            let line: String = cells
+                .map(|(cell, width)| format!("{cell:width$}   "))
+                .collect();
+            line.trim_end().to_owned()
+        })
+        .collect();
+    lines.join("\n")
+}
+
+/// A moment, to the second, in UTC.
+#[must_use]
+pub fn time(moment: jiff::Timestamp) -> String {
+    moment.strftime("%Y-%m-%d %H:%M:%SZ").to_string()
+}
+
+fn write(mut to: impl std::io::Write, text: &str) {
+    // A reader that went away (`| head`) is no error of ours.
+    let _gone = writeln!(to, "{text}");
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::exit::{Exit, Finding};
+
+    #[test]
+    fn a_failure_is_told_with_everything_that_is_known() {
+        let failure = Failure {
+            causes: vec!["why".to_owned()],
+            code: Some("SRT-S008".to_owned()),
+            problems: vec![Finding {
+                severity: "error".to_owned(),
+                file: "a.yaml".to_owned(),
+                line: 3,
+                column: 5,
+                path: "service.spec".to_owned(),
+                code: "SRT-E012".to_owned(),
+                message: "missing".to_owned(),
+            }],
+            ..Failure::new(Exit::Usage, "documents refused").hint("correct them")
+        };
+        insta::assert_snapshot!(explain(&failure, Style::none()), @r"
+        error: documents refused
+          error: a.yaml:3:5: SRT-E012 service.spec: missing
+          because: why
+          hint: correct them
+          code: SRT-S008
+        ");
+    }
+
+    #[test]
+    fn columns_are_as_wide_as_their_widest_cell() {
+        let rows = vec![
+            vec!["a".to_owned(), "long cell".to_owned(), "x".to_owned()],
+            vec!["äöü".to_owned(), String::new(), "y".to_owned()],
+        ];
+        insta::assert_snapshot!(table(&["ID", "NAME", "Z"], &rows), @r"
+        ID    NAME        Z
+        a     long cell   x
+        äöü               y
+        ");
+    }
+}

@@ -1,0 +1,16 @@
+//! How an execution, or a deployment from here, is shown while it goes on: as a tree on a terminal, as lines elsewhere.
+
+mod labels;
+mod lines;
+mod screen;
+mod status;
+mod summary;
+mod tree;
+
+pub use labels::Labels;
+pub use lines::{Changes, LogLines};
+pub use screen::Screen;
+pub use status::State;
+pub(crate) use summary::failed;
+pub use summary::{exit_of, summary};
+pub use tree::{Line, tree};

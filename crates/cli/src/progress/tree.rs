@@ -1,0 +1,333 @@
+//! Progress as a tree: what is under way in detail, what is over in one line.
+
+use jiff::Timestamp;
+
+use super::State;
+use super::status::tone_of_health;
+use crate::client::wire::{Node, Resource, Unit};
+use crate::duration;
+use crate::style::{Style, Tone, harmless};
+
+/// Resources that a running step shows one by one.
+const MOST_RESOURCES: usize = 12;
+
+/// One line of the tree: pieces with their tones.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Line(Vec<(Tone, String)>);
+
+impl Line {
+    fn indented(depth: usize) -> Self {
+        Self(vec![(Tone::Plain, "  ".repeat(depth))])
+    }
+
+    fn push(mut self, tone: Tone, text: &str) -> Self {
+        self.0.push((tone, harmless(text)));
+        self
+    }
+
+    /// The line, cut to `width` columns.
+    #[must_use]
+    pub fn fit(&self, width: usize, style: Style) -> String {
+        let whole: usize = self.0.iter().map(|(_, text)| text.chars().count()).sum();
+        let mut left = if whole <= width {
+            whole
+        } else {
+            width.saturating_sub(1)
+        };
+        let mut shown = String::new();
+        for (tone, text) in &self.0 {
+            let piece: String = text.chars().take(left).collect();
+            left -= piece.chars().count();
+            shown.push_str(&style.paint(*tone, &piece));
+        }
+        if whole > width {
+            shown.push('…');
+        }
+        shown
+    }
+}
+
+/// The tree of an execution at a moment.
+#[must_use]
+pub fn tree(nodes: &[Node], now: Timestamp) -> Vec<Line> {
+    let mut lines = Vec::new();
+    // Below a node that is over and did no harm nothing is shown.
+    let mut collapsed_at: Option<usize> = None;
+    for node in nodes {
+        if collapsed_at.is_some_and(|depth| node.depth > depth) {
+            continue;
+        }
+        collapsed_at = None;
+        let state = State::of(&node.status);
+        if node.rollback && matches!(state, State::Waiting | State::Skipped) {
+            continue;
+        }
+        if state.is_good() {
+            collapsed_at = Some(node.depth);
+        }
+        lines.push(node_line(node, state, now));
+        if matches!(state, State::Running | State::Stopping) {
+            details(node, now, &mut lines);
+        }
+    }
+    lines
+}
+
+fn node_line(node: &Node, state: State, now: Timestamp) -> Line {
+    let name = if node.name.is_empty() {
+        &node.identifier
+    } else {
+        &node.name
+    };
+    let tone = if matches!(state, State::Waiting | State::Skipped) {
+        Tone::Faint
+    } else {
+        Tone::Strong
+    };
+    let mut line = Line::indented(node.depth)
+        .push(state.tone(), state.mark())
+        .push(Tone::Plain, " ")
+        .push(tone, name);
+    match state {
+        State::Queued => line = line.push(Tone::Warning, "  waiting for a delegate"),
+        State::Stopping => line = line.push(Tone::Warning, "  stopping"),
+        State::Skipped => line = line.push(Tone::Faint, "  skipped"),
+        _ => {}
+    }
+    if let (State::Running, Some(delegate)) = (state, &node.delegate) {
+        line = line.push(Tone::Faint, &format!("  on {delegate}"));
+    }
+    if state != State::Skipped {
+        line = with_time(line, node.started_at, node.ended_at, now);
+    }
+    match &node.message {
+        Some(message) if state.is_bad() => line.push(Tone::Bad, &format!("  {message}")),
+        Some(message) if state == State::Ignored => {
+            line.push(Tone::Warning, &format!("  {message}"))
+        }
+        _ => line,
+    }
+}
+
+/// Units and resources of a running step.
+fn details(node: &Node, now: Timestamp, lines: &mut Vec<Line>) {
+    let depth = node.depth + 1;
+    let over: Vec<&str> = node
+        .units
+        .iter()
+        .filter(|unit| State::of(&unit.status).is_good())
+        .map(|unit| unit.name.as_str())
+        .collect();
+    if !over.is_empty() {
+        let line = Line::indented(depth).push(Tone::Good, "✓ ");
+        lines.push(line.push(Tone::Faint, &over.join(", ")));
+    }
+    for unit in &node.units {
+        let state = State::of(&unit.status);
+        if state == State::Running || state.is_bad() {
+            lines.push(unit_line(unit, state, depth, now));
+        }
+    }
+    resources(&node.resources, depth + 1, lines);
+}
+
+fn unit_line(unit: &Unit, state: State, depth: usize, now: Timestamp) -> Line {
+    let line = Line::indented(depth)
+        .push(state.tone(), state.mark())
+        .push(Tone::Plain, " ")
+        .push(Tone::Plain, &unit.name);
+    let line = with_time(line, unit.started_at, unit.ended_at, now);
+    if unit.message.is_empty() {
+        line
+    } else {
+        line.push(Tone::Faint, &format!("  {}", unit.message))
+    }
+}
+
+/// What is not healthy one by one, the rest as a number.
+fn resources(resources: &[Resource], depth: usize, lines: &mut Vec<Line>) {
+    let (healthy, others): (Vec<_>, Vec<_>) = resources
+        .iter()
+        .partition(|resource| resource.health == "Healthy");
+    for resource in others.iter().take(MOST_RESOURCES) {
+        let Resource {
+            kind,
+            namespace: _,
+            name,
+            health,
+            message,
+            change: _,
+        } = resource;
+        let line = Line::indented(depth)
+            .push(Tone::Plain, &format!("{kind}/{name} "))
+            .push(tone_of_health(health), health);
+        lines.push(if message.is_empty() {
+            line
+        } else {
+            line.push(Tone::Faint, &format!("  {message}"))
+        });
+    }
+    let more = others.len().saturating_sub(MOST_RESOURCES);
+    if more > 0 {
+        lines.push(Line::indented(depth).push(Tone::Faint, &format!("and {more} more")));
+    }
+    if !healthy.is_empty() {
+        let text = format!("{} of {} healthy", healthy.len(), resources.len());
+        lines.push(Line::indented(depth).push(Tone::Good, &text));
+    }
+}
+
+fn with_time(
+    line: Line,
+    started: Option<Timestamp>,
+    ended: Option<Timestamp>,
+    now: Timestamp,
+) -> Line {
+    let Some(started) = started else { return line };
+    let elapsed = ended.unwrap_or(now).duration_since(started);
+    line.push(Tone::Faint, &format!("  {}", duration::show(elapsed)))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn at(second: i64) -> Timestamp {
+        Timestamp::from_second(second).unwrap()
+    }
+
+    fn node(depth: usize, name: &str, status: &str) -> Node {
+        Node {
+            depth,
+            name: name.to_owned(),
+            status: status.to_owned(),
+            started_at: (status != "NOT_STARTED").then(|| at(0)),
+            ..Node::default()
+        }
+    }
+
+    fn unit(name: &str, status: &str) -> Unit {
+        Unit {
+            name: name.to_owned(),
+            status: status.to_owned(),
+            ..Unit::default()
+        }
+    }
+
+    fn resource(name: &str, health: &str, message: &str) -> Resource {
+        Resource {
+            kind: "Deployment".to_owned(),
+            name: name.to_owned(),
+            health: health.to_owned(),
+            message: message.to_owned(),
+            ..Resource::default()
+        }
+    }
+
+    fn shown(nodes: &[Node]) -> String {
+        let lines = tree(nodes, at(42));
+        lines
+            .iter()
+            .map(|line| line.fit(70, Style::none()))
+            .collect::<Vec<_>>()
+            .join("\n")
+    }
+
+    #[test]
+    fn what_is_under_way_is_shown_in_detail() {
+        let running = Node {
+            delegate: Some("demo".to_owned()),
+            units: vec![
+                unit("Fetch Files", "SUCCEEDED"),
+                unit("Apply", "SUCCEEDED"),
+                Unit {
+                    started_at: Some(at(40)),
+                    ..unit("Wait for Steady State", "RUNNING")
+                },
+                unit("Wrap Up", "QUEUED"),
+            ],
+            resources: vec![
+                resource(
+                    "web",
+                    "Progressing",
+                    "1 of 3 pods are ready and this is a long story about them",
+                ),
+                resource("db", "Healthy", ""),
+            ],
+            ..node(2, "rolling", "RUNNING")
+        };
+        let nodes = [
+            node(0, "build", "SUCCEEDED"),
+            node(1, "hidden", "SUCCEEDED"),
+            node(0, "deploy", "RUNNING"),
+            node(1, "group", "RUNNING"),
+            running,
+            node(1, "after", "NOT_STARTED"),
+            Node {
+                rollback: true,
+                ..node(1, "undo", "NOT_STARTED")
+            },
+        ];
+        insta::assert_snapshot!(shown(&nodes), @r"
+        ✓ build  42 s
+        ▸ deploy  42 s
+          ▸ group  42 s
+            ▸ rolling  on demo  42 s
+              ✓ Fetch Files, Apply
+              ▸ Wait for Steady State  2.0 s
+                Deployment/web Progressing  1 of 3 pods are ready and this is…
+                1 of 2 healthy
+          · after
+        ");
+    }
+
+    #[test]
+    fn failures_keep_their_reason_and_rollback_steps_appear() {
+        let failed = Node {
+            ended_at: Some(at(12)),
+            message: Some("no such image".to_owned()),
+            ..node(1, "rolling", "FAILED")
+        };
+        let nodes = [
+            node(0, "deploy", "RUNNING"),
+            failed,
+            node(1, "after", "SKIPPED"),
+            Node {
+                rollback: true,
+                ..node(1, "undo", "QUEUED")
+            },
+        ];
+        insta::assert_snapshot!(shown(&nodes), @r"
+        ▸ deploy  42 s
+          ✗ rolling  12 s  no such image
+          - after  skipped
+          … undo  waiting for a delegate  42 s
+        ");
+    }
+
+    #[test]
+    fn many_resources_do_not_flood_the_screen() {
+        let resources = (0..30)
+            .map(|n| resource(&n.to_string(), "Progressing", ""))
+            .collect();
+        let nodes = [Node {
+            resources,
+            ..node(0, "rolling", "RUNNING")
+        }];
+        let text = shown(&nodes);
+        assert_eq!(text.lines().count(), 1 + MOST_RESOURCES + 1, "{text}");
+        assert!(text.ends_with("and 18 more"), "{text}");
+    }
+
+    #[test]
+    fn a_line_is_cut_where_the_screen_ends() {
+        let line = Line::default()
+            .push(Tone::Plain, "abc")
+            .push(Tone::Bad, "def");
+        assert_eq!(line.fit(6, Style::none()), "abcdef");
+        assert_eq!(line.fit(5, Style::none()), "abcd…");
+        assert_eq!(line.fit(1, Style::none()), "…");
+        let style = Style::new(true, false);
+        assert_eq!(line.fit(5, style), "abc\u{1b}[31md\u{1b}[0m…");
+    }
+}

@@ -1,0 +1,195 @@
+//! `sortie delegate token create`, `sortie delegate revoke` and `sortie get delegate`.
+
+use std::time::Duration;
+
+use reqwest::Method;
+use secrecy::ExposeSecret as _;
+use serde_json::{Value, json};
+
+use super::Remote;
+use crate::args::{DelegateRevoke, DelegateTokenCreate, Get, Level, Output, ScopeArgs};
+use crate::client::wire::{Delegate, JoinToken};
+use crate::client::{Body, Request};
+use crate::exit::{Exit, Failure, Result};
+use crate::style::harmless;
+use crate::{Surroundings, duration, print};
+
+/// Make a join token and print it once, alone on stdout.
+pub(crate) async fn create_token(args: &DelegateTokenCreate, around: &Surroundings) -> Result {
+    let DelegateTokenCreate {
+        scope,
+        level,
+        label,
+        uses,
+        expires_in,
+    } = args;
+    let remote = Remote::connect(around, scope)?;
+    let made = make_token(&remote, *level, label, *uses, *expires_in).await?;
+    match around.output {
+        Output::Json => print::json(&json!({
+            "id": made.id, "token": made.token.expose_secret(),
+            "expiresAt": made.expires_at, "maxUses": made.max_uses,
+        })),
+        Output::Text => {
+            print::line(made.token.expose_secret());
+            print::note(&format!(
+                "join token {}: for {}, until {}; it is not shown again",
+                harmless(&made.id),
+                if made.max_uses == 1 {
+                    "one delegate".to_owned()
+                } else {
+                    format!("{} delegates", made.max_uses)
+                },
+                print::time(made.expires_at)
+            ));
+        }
+    }
+    Ok(Exit::Done)
+}
+
+/// Asks the control plane for a join token.
+pub(super) async fn make_token(
+    remote: &Remote,
+    level: Level,
+    label: &str,
+    uses: u32,
+    life: Duration,
+) -> Result<JoinToken> {
+    let hours = life.as_secs() / duration::HOUR;
+    let mut body = json!({ "label": label, "maxUses": uses, "hours": hours });
+    for (name, value) in remote.scope(level) {
+        body[name] = Value::String(value);
+    }
+    let request = Request::new("make a join token", Method::POST, &["delegate-tokens"]);
+    remote.client.fetch(request.body(Body::Json(&body))).await
+}
+
+/// Cut a delegate off.
+pub(crate) async fn revoke(args: &DelegateRevoke, around: &Surroundings) -> Result {
+    let remote = Remote::connect(around, &ScopeArgs::default())?;
+    let what = format!("revoke delegate {}", args.delegate);
+    let (delegate, _) = find(&remote, &what, &args.delegate).await?;
+    let path = ["delegates", delegate.id.as_str(), "revoke"];
+    remote
+        .client
+        .send(Request::new(&what, Method::POST, &path).body(Body::Json(&json!({}))))
+        .await?;
+    match around.output {
+        Output::Json => {
+            print::json(&json!({ "id": delegate.id, "name": delegate.name, "outcome": "revoked" }))
+        }
+        Output::Text => print::line(&harmless(&format!(
+            "delegate {} ({}) revoked",
+            delegate.name, delegate.id
+        ))),
+    }
+    Ok(Exit::Done)
+}
+
+/// One delegate, or all of them.
+pub(super) async fn get(remote: &Remote, args: &Get, around: &Surroundings) -> Result {
+    let (rows, json) = match &args.id {
+        Some(id) => {
+            let (delegate, value) = find(remote, &format!("get delegate {id}"), id).await?;
+            (vec![row(delegate)], value)
+        }
+        None => {
+            let listed = list(remote, "list delegates").await?;
+            let (delegates, values): (Vec<_>, Vec<_>) = listed.into_iter().unzip();
+            (
+                delegates.into_iter().map(row).collect(),
+                json!({ "items": values }),
+            )
+        }
+    };
+    match around.output {
+        Output::Json => print::json(&json),
+        Output::Text if rows.is_empty() => print::note("there is no delegate yet"),
+        Output::Text => {
+            let header = [
+                "NAME",
+                "ID",
+                "SERVES",
+                "STATE",
+                "INSTANCES",
+                "TASKS",
+                "VERSION",
+                "ENROLLED",
+            ];
+            print::line(&print::table(&header, &rows));
+        }
+    }
+    Ok(Exit::Done)
+}
+
+fn row(delegate: Delegate) -> Vec<String> {
+    let Delegate {
+        id,
+        name,
+        org,
+        project,
+        connected,
+        enrolled_at,
+        revoked_at,
+        sessions,
+    } = delegate;
+    let serves = match (org, project) {
+        (Some(org), Some(project)) => format!("{org}/{project}"),
+        (Some(org), None) => org,
+        _ => "account".to_owned(),
+    };
+    let state = match (revoked_at, connected) {
+        (Some(_), _) => "revoked",
+        (None, true) => "connected",
+        (None, false) => "away",
+    };
+    let running: u32 = sessions.iter().map(|session| session.running).sum();
+    let capacity: u32 = sessions.iter().map(|session| session.capacity).sum();
+    let version = sessions
+        .first()
+        .map_or_else(String::new, |session| session.version.clone());
+    vec![
+        name,
+        id,
+        serves,
+        state.to_owned(),
+        sessions.len().to_string(),
+        format!("{running}/{capacity}"),
+        version,
+        print::time(enrolled_at),
+    ]
+}
+
+async fn list(remote: &Remote, what: &str) -> Result<Vec<(Delegate, Value)>> {
+    let values: Vec<Value> = remote
+        .client
+        .fetch(Request::get(what, &["delegates"]))
+        .await?;
+    let typed = |value: Value| Ok((remote.client.typed(what, value.clone())?, value));
+    values.into_iter().map(typed).collect()
+}
+
+/// The delegate of this id, or the one of this name that is not revoked.
+async fn find(remote: &Remote, what: &str, wanted: &str) -> Result<(Delegate, Value)> {
+    let mut found = list(remote, what).await?;
+    if let Some(place) = found.iter().position(|(delegate, _)| delegate.id == wanted) {
+        return Ok(found.swap_remove(place));
+    }
+    found.retain(|(delegate, _)| delegate.name == wanted && delegate.revoked_at.is_none());
+    let ids: Vec<&str> = found
+        .iter()
+        .map(|(delegate, _)| delegate.id.as_str())
+        .collect();
+    match (found.len(), ids.join(", ")) {
+        (0, _) => Err(Failure::new(
+            Exit::NotFound,
+            format!("cannot {what}: there is no such delegate"),
+        )
+        .hint("`sortie get delegates` lists them")),
+        (1, _) => Ok(found.swap_remove(0)),
+        (_, ids) => Err(
+            Failure::usage(format!("cannot {what}: several delegates have this name"))
+                .hint(format!("name it by its id: {ids}")),
+        ),
+    }
+}

@@ -1,0 +1,173 @@
+//! `sortie run`, `sortie abort` and `sortie get execution`.
+
+use reqwest::Method;
+use serde_json::{Map, Value, json};
+
+use super::{Remote, watch};
+use crate::args::{Abort, Get, Level, Output, Run};
+use crate::client::wire::{Execution, ExecutionSummary, Page};
+use crate::client::{Body, Request};
+use crate::exit::{Exit, Result};
+use crate::progress::{State, summary, tree};
+use crate::style::{Style, harmless};
+use crate::{Surroundings, clock, duration, print};
+
+/// Most executions that one request may ask for.
+const PAGE: u32 = 500;
+
+/// Start a pipeline, and follow it if asked to.
+pub(crate) async fn run(args: &Run, around: &Surroundings) -> Result {
+    let remote = Remote::connect(around, &args.scope)?;
+    let variables: Map<String, Value> = args
+        .variables
+        .iter()
+        .map(|(name, value)| (name.clone(), Value::String(value.clone())))
+        .collect();
+    let mut body = json!({ "pipeline": args.pipeline, "variables": variables });
+    for (name, value) in remote.scope(Level::Project) {
+        body[name] = Value::String(value);
+    }
+    let what = format!("run pipeline {}", args.pipeline);
+    let request = Request::new(&what, Method::POST, &["executions"]).body(Body::Json(&body));
+    let started = remote.client.send(request).await?;
+    let execution: ExecutionSummary = remote.client.typed(&what, started.clone())?;
+    let ExecutionSummary {
+        id,
+        pipeline,
+        sequence,
+        ..
+    } = &execution;
+    match (around.output, args.follow) {
+        (Output::Json, _) if args.follow => {
+            print::json(&json!({"event": "started", "data": started}))
+        }
+        (Output::Json, _) => print::json(&started),
+        (Output::Text, true) => print::note(&format!(
+            "{} #{sequence} is execution {id}",
+            harmless(pipeline)
+        )),
+        (Output::Text, false) => {
+            print::line(id);
+            print::note(&format!(
+                "{} #{sequence} has begun; sortie watch {id} follows it",
+                harmless(pipeline)
+            ));
+        }
+    }
+    if args.follow {
+        watch::follow(&remote.client, id, around).await
+    } else {
+        Ok(Exit::Done)
+    }
+}
+
+/// End an execution.
+pub(crate) async fn abort(args: &Abort, around: &Surroundings) -> Result {
+    let remote = Remote::connect(around, &crate::args::ScopeArgs::default())?;
+    let what = format!("abort execution {}", args.execution);
+    let path = ["executions", args.execution.as_str(), "abort"];
+    let body = json!({ "reason": args.reason });
+    let request = Request::new(&what, Method::POST, &path).body(Body::Json(&body));
+    let value = remote.client.send(request).await?;
+    match around.output {
+        Output::Json => print::json(&value),
+        Output::Text => {
+            let execution: Execution = remote.client.typed(&what, value)?;
+            let state = State::of(&execution.summary.status);
+            print::line(&format!("execution {} is {}", args.execution, state.word()));
+        }
+    }
+    Ok(Exit::Done)
+}
+
+/// One execution as a tree, or the newest ones.
+pub(super) async fn get(remote: &Remote, args: &Get, around: &Surroundings) -> Result {
+    let Some(id) = &args.id else {
+        return list(remote, args, around.output).await;
+    };
+    let what = format!("get execution {id}");
+    let value = remote
+        .client
+        .send(Request::get(&what, &["executions", id]))
+        .await?;
+    match around.output {
+        Output::Json => print::json(&value),
+        Output::Text => {
+            let execution: Execution = remote.client.typed(&what, value)?;
+            for line in summary(&execution, Style::none()) {
+                print::line(&line);
+            }
+            for line in tree(&execution.nodes, clock::now()) {
+                print::line(&line.fit(usize::MAX, Style::none()));
+            }
+        }
+    }
+    Ok(Exit::Done)
+}
+
+async fn list(remote: &Remote, args: &Get, output: Output) -> Result {
+    let what = "list executions";
+    let mut items: Vec<Value> = Vec::new();
+    let mut before: Option<String> = None;
+    loop {
+        let left = args.limit
+            - u32::try_from(items.len())
+                .unwrap_or(args.limit)
+                .min(args.limit);
+        let mut query = remote.scope(Level::Project);
+        query.push(("limit", left.min(PAGE).to_string()));
+        query.extend(before.map(|before| ("before", before)));
+        let page: Page = remote
+            .client
+            .fetch(Request::get(what, &["executions"]).query(query))
+            .await?;
+        items.extend(page.items);
+        match page.next {
+            Some(next) if items.len() < usize::try_from(args.limit).unwrap_or(usize::MAX) => {
+                before = Some(next)
+            }
+            _ => break,
+        }
+    }
+    match output {
+        Output::Json => print::json(&json!({ "items": items })),
+        Output::Text => {
+            let found: Vec<ExecutionSummary> = remote.client.typed(what, Value::Array(items))?;
+            if found.is_empty() {
+                print::note("there is no execution here");
+                return Ok(Exit::Done);
+            }
+            let rows: Vec<Vec<String>> = found.into_iter().map(row).collect();
+            print::line(&print::table(
+                &["ID", "PIPELINE", "RUN", "STATUS", "STARTED", "TOOK", "BY"],
+                &rows,
+            ));
+        }
+    }
+    Ok(Exit::Done)
+}
+
+fn row(execution: ExecutionSummary) -> Vec<String> {
+    let ExecutionSummary {
+        id,
+        pipeline,
+        sequence,
+        status,
+        ended: _,
+        requested_by,
+        created_at,
+        ended_at,
+    } = execution;
+    let took = ended_at.map_or_else(String::new, |end| {
+        duration::show(end.duration_since(created_at))
+    });
+    vec![
+        id,
+        pipeline,
+        format!("#{sequence}"),
+        State::of(&status).word().to_owned(),
+        print::time(created_at),
+        took,
+        requested_by,
+    ]
+}
