@@ -13,6 +13,7 @@ pub mod keys;
 pub mod metrics;
 pub mod problem;
 pub mod sealing;
+pub mod server;
 pub mod signals;
 pub mod tasks;
 pub mod telemetry;

@@ -1,0 +1,384 @@
+//! The tasks that have not ended, or whose end the engine has not heard of: in memory, and always stored first.
+
+use std::collections::HashMap;
+use std::sync::Arc;
+
+use prost::Message as _;
+use sortie_link::selection::Requirement;
+use sortie_link::task::{Action, Ending, Event, Recovery, Standing, Task, Verdict, apply};
+use sortie_link::{CancelReason, Holder, Payload, ServerControl, TaskId, TaskRef};
+use sortie_proto::v1;
+use sortie_store::{NewTask, Store, TaskChange, TaskRecord};
+use tokio::sync::Mutex;
+use tokio::time::Instant;
+
+use super::wire;
+use crate::clock;
+use crate::tasks::TaskRequest;
+
+/// A task in the book.
+#[derive(Debug)]
+struct Entry {
+    task: Task,
+    version: i64,
+    payload: Payload,
+    requirement: Requirement,
+    deadline: jiff::Timestamp,
+    queued_at: jiff::Timestamp,
+    /// Who refused it lately: not asked again before the time.
+    refused: HashMap<Holder, (String, Instant)>,
+    /// Why nobody was chosen, at the last try.
+    reasons: Vec<(String, String)>,
+}
+
+/// What has to be done after a change.
+#[derive(Debug, Clone, PartialEq)]
+pub(super) enum Effect {
+    /// Say this to the holder.
+    Command(Holder, ServerControl),
+    /// Find a delegate for what is queued.
+    Place,
+    /// Tell the engine of the end.
+    Tell(TaskId),
+}
+
+/// A queued task, as the search for a delegate needs it.
+#[derive(Debug, Clone)]
+pub(super) struct Queued {
+    pub requirement: Requirement,
+    pub deadline: jiff::Timestamp,
+    /// Who is not to be asked now, and why.
+    pub refused: HashMap<Holder, String>,
+}
+
+/// The tasks.
+pub(super) struct Book {
+    store: Arc<dyn Store>,
+    entries: Mutex<HashMap<TaskId, Entry>>,
+}
+
+impl Book {
+    /// Reads what is not over. The second value is what has ended and was not told.
+    pub(super) async fn open(
+        store: Arc<dyn Store>,
+    ) -> Result<(Self, Vec<TaskId>), sortie_store::Error> {
+        let mut entries = HashMap::new();
+        let mut untold = Vec::new();
+        for record in store.untold_tasks().await? {
+            if record.ended {
+                untold.push(TaskId::from(record.id));
+            } else if let Some(entry) = entry(&record) {
+                entries.insert(TaskId::from(record.id), entry);
+            } else {
+                tracing::error!(
+                    task = record.id,
+                    "a stored task cannot be read; it is left alone"
+                );
+            }
+        }
+        let book = Self {
+            store,
+            entries: Mutex::new(entries),
+        };
+        Ok((book, untold))
+    }
+
+    /// Queues a task; a known id changes nothing.
+    pub(super) async fn insert(
+        &self,
+        request: &TaskRequest,
+    ) -> Result<Vec<Effect>, sortie_store::Error> {
+        let recovery = if request.resumable {
+            Recovery::Resumable
+        } else {
+            Recovery::Once
+        };
+        let id = TaskId::from(request.id.as_str());
+        let new = NewTask {
+            id: request.id.clone(),
+            scope: request.scope.clone(),
+            selectors: request.selectors.clone(),
+            payload: request.task.encode_to_vec(),
+            record: record(&Task::new(recovery)),
+            deadline: request.deadline,
+            created_at: clock::now(),
+        };
+        let mut entries = self.entries.lock().await;
+        if entries.contains_key(&id) {
+            return Ok(Vec::new());
+        }
+        let stored = self.store.insert_task(&new).await?;
+        if stored.ended {
+            return Ok(vec![Effect::Tell(id)]);
+        }
+        let Some(entry) = entry(&stored) else {
+            return Err(sortie_store::Error::Unreadable {
+                what: "task",
+                detail: stored.id,
+            });
+        };
+        entries.insert(id, entry);
+        Ok(vec![Effect::Place])
+    }
+
+    /// Applies an event to a task: stored first, then remembered. `result` is kept when the event ends the task.
+    /// A task that is not in the book is over or unknown: every event is stale.
+    pub(super) async fn apply(
+        &self,
+        id: &TaskId,
+        event: &Event,
+        result: Option<Vec<u8>>,
+    ) -> Result<(Verdict, Vec<Effect>), sortie_store::Error> {
+        let mut entries = self.entries.lock().await;
+        let Some(entry) = entries.get_mut(id) else {
+            return Ok((Verdict::Stale, superseded(id, event).into_iter().collect()));
+        };
+        let transition = apply(&entry.task, event);
+        if transition.task != entry.task {
+            let ended = transition.task.is_ended();
+            let outcome = match transition.task.standing {
+                Standing::Ended { end } => Some(match result {
+                    Some(result) => result,
+                    None => own_result(end, entry),
+                }),
+                _ => None,
+            };
+            let change = TaskChange {
+                id: id.to_string(),
+                version: entry.version,
+                record: record(&transition.task),
+                ended,
+                delegate: transition
+                    .task
+                    .holder()
+                    .map(|holder| holder.delegate.to_string()),
+                outcome,
+            };
+            entry.version = self.store.update_task(&change).await?;
+            entry.task = transition.task;
+        }
+        let effects = effects(id, entry, event, &transition.actions);
+        if entry.task.is_ended() {
+            entries.remove(id);
+        }
+        Ok((transition.verdict, effects))
+    }
+
+    /// Whether a claim counts.
+    pub(super) async fn is_held_by(&self, task: &TaskRef, holder: &Holder) -> bool {
+        let entries = self.entries.lock().await;
+        entries
+            .get(&task.id)
+            .is_some_and(|entry| entry.task.is_held_by(holder, task.epoch))
+    }
+
+    /// The task itself, while it is held by this delegate.
+    pub(super) async fn held_task(&self, task: &TaskRef, delegate: &str) -> Option<v1::Task> {
+        let entries = self.entries.lock().await;
+        let entry = entries.get(&task.id)?;
+        let is_held = entry.task.epoch == task.epoch
+            && entry
+                .task
+                .holder()
+                .is_some_and(|holder| holder.delegate.as_str() == delegate);
+        let payload = is_held.then(|| Arc::clone(&entry.payload))?;
+        drop(entries);
+        v1::Task::decode(&payload[..]).ok()
+    }
+
+    /// Tasks held by an instance, whatever its boot.
+    pub(super) async fn held_by_instance(&self, holder: &Holder) -> Vec<(TaskId, Holder)> {
+        let entries = self.entries.lock().await;
+        entries
+            .iter()
+            .filter_map(|(id, entry)| {
+                let by = entry.task.holder()?;
+                by.is_same_instance(holder)
+                    .then(|| (id.clone(), by.clone()))
+            })
+            .collect()
+    }
+
+    /// How many tasks each holder has.
+    pub(super) async fn loads(&self) -> HashMap<Holder, u32> {
+        let entries = self.entries.lock().await;
+        let mut loads = HashMap::new();
+        for holder in entries.values().filter_map(|entry| entry.task.holder()) {
+            *loads.entry(holder.clone()).or_default() += 1;
+        }
+        loads
+    }
+
+    /// What waits for a delegate, oldest first.
+    pub(super) async fn queued(&self) -> Vec<Queued> {
+        let now = Instant::now();
+        let mut entries = self.entries.lock().await;
+        let mut queued = Vec::new();
+        for entry in entries.values_mut() {
+            if entry.task.standing == Standing::Queued {
+                entry.refused.retain(|_, (_, until)| *until > now);
+                let refused = entry
+                    .refused
+                    .iter()
+                    .map(|(holder, (reason, _))| (holder.clone(), reason.clone()))
+                    .collect();
+                queued.push((
+                    entry.queued_at,
+                    Queued {
+                        requirement: entry.requirement.clone(),
+                        deadline: entry.deadline,
+                        refused,
+                    },
+                ));
+            }
+        }
+        queued.sort_by(|a, b| (a.0, &a.1.requirement.task).cmp(&(b.0, &b.1.requirement.task)));
+        queued.into_iter().map(|(_, queued)| queued).collect()
+    }
+
+    /// Remembers why nobody was chosen. Returns whether the reasons are others than before.
+    pub(super) async fn explain(&self, id: &TaskId, reasons: Vec<(String, String)>) -> bool {
+        let mut entries = self.entries.lock().await;
+        let Some(entry) = entries.get_mut(id) else {
+            return false;
+        };
+        let is_new = entry.reasons != reasons;
+        entry.reasons = reasons;
+        is_new
+    }
+
+    /// Remembers a refusal until `until`.
+    pub(super) async fn refused(&self, id: &TaskId, by: Holder, reason: String, until: Instant) {
+        if let Some(entry) = self.entries.lock().await.get_mut(id) {
+            entry.refused.insert(by, (reason, until));
+        }
+    }
+}
+
+fn effects(id: &TaskId, entry: &Entry, event: &Event, actions: &[Action]) -> Vec<Effect> {
+    let task = TaskRef {
+        id: id.clone(),
+        epoch: entry.task.epoch,
+    };
+    let holder = entry.task.holder();
+    let command = |body: ServerControl| holder.map(|holder| Effect::Command(holder.clone(), body));
+    actions
+        .iter()
+        .filter_map(|action| match action {
+            Action::Assign => {
+                let payload = Arc::clone(&entry.payload);
+                command(ServerControl::Assign {
+                    task: task.clone(),
+                    payload,
+                })
+            }
+            Action::Start => command(ServerControl::Start(task.clone())),
+            Action::Cancel => {
+                let reason = CancelReason::Requested;
+                command(ServerControl::Cancel {
+                    task: task.clone(),
+                    reason,
+                })
+            }
+            Action::Supersede => superseded(id, event),
+            Action::Place => Some(Effect::Place),
+            Action::Deliver => Some(Effect::Tell(id.clone())),
+        })
+        .collect()
+}
+
+/// The answer to somebody who accepts in vain.
+fn superseded(id: &TaskId, event: &Event) -> Option<Effect> {
+    let Event::Accepted { holder, epoch } = event else {
+        return None;
+    };
+    let task = TaskRef {
+        id: id.clone(),
+        epoch: *epoch,
+    };
+    let reason = CancelReason::Superseded;
+    Some(Effect::Command(
+        holder.clone(),
+        ServerControl::Cancel { task, reason },
+    ))
+}
+
+/// The result of a task that no delegate reports.
+fn own_result(end: Ending, entry: &Entry) -> Vec<u8> {
+    match end {
+        Ending::Lost => wire::failure(
+            v1::FailureType::DelegateRestart,
+            "SRT-S230",
+            "the delegate that ran the step was lost, and the step may run only once".to_owned(),
+            "check what the step did, then run it again",
+        ),
+        Ending::Expired => {
+            let reasons: Vec<String> = entry
+                .reasons
+                .iter()
+                .map(|(name, reason)| format!("{name} {reason}"))
+                .collect();
+            let message = if reasons.is_empty() {
+                "no delegate took the step in time: none was connected".to_owned()
+            } else {
+                format!("no delegate took the step in time: {}", reasons.join("; "))
+            };
+            wire::failure(
+                v1::FailureType::DelegateProvisioning,
+                "SRT-S231",
+                message,
+                "check that a delegate with the right scope and tags is connected",
+            )
+        }
+        Ending::Forbidden => {
+            let reasons: Vec<&str> = entry
+                .refused
+                .values()
+                .map(|(reason, _)| reason.as_str())
+                .collect();
+            wire::failure(
+                v1::FailureType::PolicyEvaluation,
+                "SRT-S232",
+                format!(
+                    "the delegate's policy forbids the step: {}",
+                    reasons.join("; ")
+                ),
+                "ask the owner of the cluster to allow it in the delegate's policy",
+            )
+        }
+        // A delegate reports these itself; here nobody held the task.
+        Ending::Succeeded | Ending::Failed | Ending::Aborted => {
+            let outcome = Some(v1::task_result::Outcome::Aborted(v1::Aborted::default()));
+            v1::TaskResult {
+                task: None,
+                outcome,
+            }
+            .encode_to_vec()
+        }
+    }
+}
+
+fn record(task: &Task) -> String {
+    serde_json::to_string(task).unwrap_or_default()
+}
+
+fn entry(record: &TaskRecord) -> Option<Entry> {
+    let task: Task = serde_json::from_str(&record.record).ok()?;
+    let decoded = v1::Task::decode(record.payload.as_slice()).ok()?;
+    Some(Entry {
+        task,
+        version: record.version,
+        payload: Payload::from(record.payload.as_slice()),
+        requirement: Requirement {
+            task: record.id.as_str().into(),
+            task_type: wire::task_type(&decoded).to_owned(),
+            organisation: record.scope.org.clone().unwrap_or_default(),
+            project: record.scope.project.clone().unwrap_or_default(),
+            selectors: record.selectors.clone(),
+        },
+        deadline: record.deadline,
+        queued_at: record.created_at,
+        refused: HashMap::new(),
+        reasons: Vec::new(),
+    })
+}
