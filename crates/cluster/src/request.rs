@@ -58,7 +58,7 @@ pub(crate) struct Answer {
 /// What an attempt came to when it did not succeed.
 enum Attempt {
     Refused {
-        status: Status,
+        status: Box<Status>,
         retry_after: Option<Duration>,
     },
     Broken(Cause),
@@ -142,7 +142,7 @@ impl Cluster {
     pub(crate) async fn ask(&self, call: &Call<'_>) -> Result<Result<Answer, Status>, Error> {
         match self.attempts(call).await {
             Ok(answer) => Ok(Ok(answer)),
-            Err(Attempt::Refused { status, .. }) => Ok(Err(status)),
+            Err(Attempt::Refused { status, .. }) => Ok(Err(*status)),
             Err(Attempt::Broken(cause)) => Err(call.failure(cause)),
         }
     }
@@ -217,7 +217,7 @@ impl Cluster {
                     body,
                 });
             }
-            let status = Status::read(head.status.as_u16(), &body);
+            let status = Box::new(Status::read(head.status.as_u16(), &body));
             let seconds = head.headers.get(RETRY_AFTER);
             let seconds = seconds.and_then(|value| value.to_str().ok()?.parse().ok());
             let retry_after = seconds.or(status.retry_after).map(Duration::from_secs);

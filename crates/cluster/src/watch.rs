@@ -240,8 +240,12 @@ where
     K: kube::Resource + Clone + std::fmt::Debug + serde::de::DeserializeOwned + Send + 'static,
 {
     match selection.single_name() {
-        Some(name) => named::watch(api, name.to_owned()).default_backoff().left_stream(),
-        None => watcher::watcher(api, config).default_backoff().right_stream(),
+        Some(name) => named::watch(api, name.to_owned())
+            .default_backoff()
+            .left_stream(),
+        None => watcher::watcher(api, config)
+            .default_backoff()
+            .right_stream(),
     }
 }
 

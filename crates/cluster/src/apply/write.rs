@@ -113,10 +113,10 @@ impl Cluster {
         let call = call.body(operations)?;
         match self.ask(&call).await? {
             Ok(answer) => answer.json(&call),
-            Err(status) if status.code == 422 && status.message.contains("testing path") => {
-                Err(call.failure(Cause::Conflict {
-                    message: status.message,
-                }))
+            // The server does not say that it was a `test` which failed, only that it was no field.
+            Err(status) if status.code == 422 && status.causes.is_empty() && tests(operations) => {
+                let message = "a value or version that the patch tests is another".to_owned();
+                Err(call.failure(Cause::Conflict { message }))
             }
             Err(status) => Err(call.failure(status.into_cause())),
         }
@@ -169,4 +169,12 @@ impl Cluster {
             tokio::time::sleep(Duration::from_millis(500)).await;
         }
     }
+}
+
+/// Whether a JSON patch tests anything.
+fn tests(operations: &Value) -> bool {
+    let is_test = |operation: &Value| operation.get("op").and_then(Value::as_str) == Some("test");
+    operations
+        .as_array()
+        .is_some_and(|all| all.iter().any(is_test))
 }

@@ -229,7 +229,7 @@ mod tests {
         }
     }
 
-    fn complete(decoded: Decoded, overflow: &[Part]) -> Head {
+    fn complete(decoded: &Decoded, overflow: &[Part]) -> Head {
         let read = |list: &List| match list {
             List::Inline(bytes) => bytes.clone(),
             List::Moved(ids) => ids
@@ -258,7 +258,7 @@ mod tests {
             .insert("approvals".into(), json!([{"by": "ann"}]));
         let encoded = encode(&release(), &head).unwrap();
         let decoded = decode(&release(), &encoded.secret).unwrap();
-        assert_eq!(complete(decoded, &[]), head);
+        assert_eq!(complete(&decoded, &[]), head);
     }
 
     #[test]
@@ -295,7 +295,7 @@ mod tests {
         assert!(encoded.secret.to_string().len() < INLINE_LIMIT);
         let decoded = decode(&release(), &encoded.secret).unwrap();
         assert_eq!(decoded.stored.all_parts().count(), encoded.overflow.len());
-        assert_eq!(complete(decoded, &encoded.overflow), head);
+        assert_eq!(complete(&decoded, &encoded.overflow), head);
     }
 
     #[test]
@@ -336,7 +336,7 @@ mod tests {
             }
             let encoded = encode(&release(), &head).unwrap();
             let decoded = decode(&release(), &encoded.secret).unwrap();
-            prop_assert_eq!(complete(decoded, &encoded.overflow), head);
+            prop_assert_eq!(complete(&decoded, &encoded.overflow), head);
         }
     }
 }

@@ -1,0 +1,322 @@
+use serde_json::{Value, json};
+use sortie_cluster::Cause;
+use sortie_cluster::apply::{CONTROL_MANAGER, Change, Conflict, Outcome};
+use sortie_cluster::lease::Guard;
+
+use crate::fixture::{Fixture, config_map, deployment, meddle, objects, version};
+
+const SET: &str = r"
+apiVersion: v1
+kind: Service
+metadata: {name: web}
+spec: {selector: {app: web}, ports: [{port: 80}]}
+---
+apiVersion: v1
+kind: Secret
+metadata: {name: web}
+stringData: {password: hunter22}
+data: {blob: aGVsbG8=}
+---
+apiVersion: v1
+kind: ServiceAccount
+metadata: {name: web}
+---
+apiVersion: networking.k8s.io/v1
+kind: Ingress
+metadata: {name: web}
+spec: {rules: [{host: web.example.com, http: {paths: [{path: /, pathType: Prefix, backend: {service: {name: web, port: {number: 80}}}}]}}]}
+---
+apiVersion: batch/v1
+kind: CronJob
+metadata: {name: web}
+spec: {schedule: '@daily', jobTemplate: {spec: {template: {spec: {restartPolicy: Never, containers: [{name: a, image: b}]}}}}}
+---
+apiVersion: policy/v1
+kind: PodDisruptionBudget
+metadata: {name: web}
+spec: {maxUnavailable: 1, selector: {matchLabels: {app: web}}}
+---
+apiVersion: rbac.authorization.k8s.io/v1
+kind: Role
+metadata: {name: 'web:reader'}
+rules: [{apiGroups: [''], resources: [pods], verbs: [get]}]
+---
+apiVersion: autoscaling/v2
+kind: HorizontalPodAutoscaler
+metadata: {name: web}
+spec: {minReplicas: 1, maxReplicas: 3, scaleTargetRef: {apiVersion: apps/v1, kind: Deployment, name: web}}
+";
+
+#[tokio::test]
+async fn a_second_apply_of_the_same_set_writes_nothing() {
+    let fixture = Fixture::new("reapply").await;
+    let mut yaml = format!("{SET}{}", deployment("web", "web:1"));
+    // More than a handful of a kind, so that live objects are read by a list.
+    for n in 0..6 {
+        yaml.push_str(&format!("---\n{}", config_map(&format!("map-{n}"), "a")));
+    }
+    let first = fixture.apply(objects(fixture.ns(), &yaml)).await;
+    assert_eq!(first.len(), 15);
+    for applied in &first {
+        assert_eq!(applied.change, Change::Created, "{}", applied.id);
+        assert!(applied.uid().is_some() && applied.conflicts.is_empty());
+    }
+    let second = fixture.apply(objects(fixture.ns(), &yaml)).await;
+    for (first, second) in first.iter().zip(&second) {
+        assert_eq!(second.change, Change::Unchanged, "{}", second.id);
+        assert_eq!(first.uid(), second.uid());
+        // Controllers write statuses; what we applied has not been written again.
+        if matches!(
+            first.id.kind.as_str(),
+            "ConfigMap" | "Secret" | "Role" | "Service"
+        ) {
+            assert_eq!(version(first), version(second), "{}", first.id);
+        }
+    }
+    fixture.finish().await;
+}
+
+#[tokio::test]
+async fn only_what_differs_is_written() {
+    let fixture = Fixture::new("differs").await;
+    let both = |value: &str| format!("{}---\n{}", config_map("a", "same"), config_map("b", value));
+    let first = fixture.apply(objects(fixture.ns(), &both("one"))).await;
+    let second = fixture.apply(objects(fixture.ns(), &both("two"))).await;
+    assert_eq!(second[0].change, Change::Unchanged);
+    assert_eq!(second[1].change, Change::Configured);
+    assert_eq!(version(&first[0]), version(&second[0]));
+    assert_eq!(second[1].object["data"]["key"], "two");
+    // A field that the manifest stops naming goes away.
+    let less = "apiVersion: v1\nkind: ConfigMap\nmetadata: {name: b}\n";
+    let third = fixture.apply(objects(fixture.ns(), less)).await;
+    assert_eq!(third[0].change, Change::Configured);
+    assert_eq!(third[0].object.get("data"), None);
+    fixture.finish().await;
+}
+
+#[tokio::test]
+async fn the_same_values_with_other_owners_are_no_equal_objects() {
+    let fixture = Fixture::new("owners").await;
+    let foreign = json!({"apiVersion": "v1", "kind": "ConfigMap", "metadata": {"name": "a"}, "data": {"key": "v"}});
+    meddle(&fixture, "kubectl", foreign).await;
+    let mut plain = sortie_manifest::parse(
+        "a.yaml",
+        config_map("a", "v").as_bytes(),
+        &Default::default(),
+    )
+    .unwrap();
+    let planned = fixture.plan(std::mem::take(&mut plain)).await.unwrap();
+    // Without it, a field removed from the manifest later would stay.
+    assert_eq!(planned[0].change(), Some(Change::Configured));
+    fixture.finish().await;
+}
+
+#[tokio::test]
+async fn fields_taken_from_others_are_reported() {
+    let fixture = Fixture::new("conflicts").await;
+    let yaml = deployment("web", "web:1");
+    fixture.apply(objects(fixture.ns(), &yaml)).await;
+    let theirs = json!({"apiVersion": "apps/v1", "kind": "Deployment", "metadata": {"name": "web"}, "spec": {"replicas": 7}});
+    meddle(&fixture, "somebody", theirs).await;
+    let applied = fixture.apply(objects(fixture.ns(), &yaml)).await;
+    assert_eq!(applied[0].change, Change::Configured);
+    let taken = Conflict {
+        path: ".spec.replicas".into(),
+        manager: "somebody".into(),
+    };
+    assert_eq!(applied[0].conflicts, [taken]);
+    assert_eq!(applied[0].object["spec"]["replicas"], 1);
+    assert_eq!(
+        fixture.apply(objects(fixture.ns(), &yaml)).await[0].change,
+        Change::Unchanged
+    );
+    fixture.finish().await;
+}
+
+#[tokio::test]
+async fn what_we_patched_ourselves_is_no_conflict() {
+    let fixture = Fixture::new("control").await;
+    let yaml = deployment("web", "web:1");
+    let applied = fixture.apply(objects(fixture.ns(), &yaml)).await;
+    let (id, guard) = (&applied[0].id, Guard::unfenced());
+    let resource = fixture
+        .cluster
+        .resolve("apps", "v1", "Deployment")
+        .await
+        .unwrap();
+    let scale = json!([
+        {"op": "test", "path": "/spec/replicas", "value": 1},
+        {"op": "replace", "path": "/spec/replicas", "value": 3},
+    ]);
+    let patched = fixture
+        .cluster
+        .patch(&resource, id, &scale, &guard)
+        .await
+        .unwrap();
+    assert_eq!(patched["spec"]["replicas"], 3);
+    let managers = patched["metadata"]["managedFields"].as_array().unwrap();
+    assert!(
+        managers
+            .iter()
+            .any(|entry| entry["manager"] == CONTROL_MANAGER)
+    );
+    // The test in the patch does not hold any more: a lost compare-and-set.
+    let error = fixture
+        .cluster
+        .patch(&resource, id, &scale, &guard)
+        .await
+        .unwrap_err();
+    assert!(error.is_conflict(), "{error}");
+    let applied = fixture.apply(objects(fixture.ns(), &yaml)).await;
+    assert_eq!(
+        (applied[0].change, applied[0].conflicts.len()),
+        (Change::Configured, 0)
+    );
+    fixture.finish().await;
+}
+
+#[tokio::test]
+async fn an_object_changed_since_its_plan_is_planned_again() {
+    let fixture = Fixture::new("race").await;
+    fixture
+        .apply(objects(fixture.ns(), &config_map("a", "one")))
+        .await;
+    let planned = fixture
+        .plan(objects(fixture.ns(), &config_map("a", "two")))
+        .await
+        .unwrap();
+    let theirs = json!({"apiVersion": "v1", "kind": "ConfigMap", "metadata": {"name": "a"}, "data": {"other": "x"}});
+    meddle(&fixture, "somebody", theirs).await;
+    let applied = fixture
+        .cluster
+        .apply(&planned[0], &Guard::unfenced())
+        .await
+        .unwrap();
+    assert_eq!(applied.change, Change::Configured);
+    assert_eq!(applied.object["data"], json!({"key": "two", "other": "x"}));
+    fixture.finish().await;
+}
+
+#[tokio::test]
+async fn a_set_may_bring_its_own_kinds_and_namespaces() {
+    let fixture = Fixture::new("defined").await;
+    let group = format!("{}.example.com", fixture.ns());
+    let (kind, inner) = ("Widget", format!("{}-inner", fixture.ns()));
+    let definition = json!({
+        "apiVersion": "apiextensions.k8s.io/v1", "kind": "CustomResourceDefinition",
+        "metadata": {"name": format!("widgets.{group}")},
+        "spec": {
+            "group": group, "scope": "Namespaced", "names": {"kind": kind, "plural": "widgets"},
+            "versions": [{"name": "v1", "served": true, "storage": true, "schema": {"openAPIV3Schema": {
+                "type": "object", "properties": {"spec": {"type": "object", "properties": {"size": {"type": "integer"}}}},
+            }}}],
+        },
+    });
+    let yaml = format!(
+        "{definition}\n---\napiVersion: v1\nkind: Namespace\nmetadata: {{name: {inner}}}\n---\n{}\n---\n{}\n",
+        json!({"apiVersion": format!("{group}/v1"), "kind": kind, "metadata": {"name": "w"}, "spec": {"size": 1}}),
+        json!({"apiVersion": "v1", "kind": "ConfigMap", "metadata": {"name": "a", "namespace": inner}}),
+    );
+    let planned = fixture.plan(objects(fixture.ns(), &yaml)).await.unwrap();
+    let waits_for = |index: usize| match &planned[index].outcome {
+        Outcome::Deferred { until } => until.to_string(),
+        Outcome::Accepted { change, .. } => change.name().to_owned(),
+    };
+    assert_eq!(waits_for(0), "created");
+    assert_eq!(
+        waits_for(2),
+        format!("CustomResourceDefinition/widgets.{group}")
+    );
+    assert_eq!(waits_for(3), format!("Namespace/{inner}"));
+    let guard = Guard::unfenced();
+    for planned in &planned {
+        let applied = fixture.cluster.apply(planned, &guard).await.unwrap();
+        assert_eq!(applied.change, Change::Created, "{}", applied.id);
+    }
+    // Once everything is there, the whole set is dry-run at once.
+    let again = fixture.plan(objects(fixture.ns(), &yaml)).await.unwrap();
+    for planned in &again {
+        assert_eq!(
+            planned.change(),
+            Some(Change::Unchanged),
+            "{}",
+            planned.target.id
+        );
+    }
+    for name in [format!("widgets.{group}"), inner.clone()] {
+        let group = if name == inner {
+            ""
+        } else {
+            "apiextensions.k8s.io"
+        };
+        let kind = if name == inner {
+            "Namespace"
+        } else {
+            "CustomResourceDefinition"
+        };
+        let id = sortie_manifest::ObjectId {
+            group: group.into(),
+            kind: kind.into(),
+            namespace: None,
+            name,
+        };
+        let doomed = sortie_cluster::delete::Doomed {
+            id,
+            uid: None,
+            release: None,
+        };
+        fixture
+            .cluster
+            .delete(&doomed, std::time::Duration::from_secs(60), &guard)
+            .await
+            .unwrap();
+    }
+    let error = fixture.cluster.resolve(&group, "v1", kind).await;
+    // Discovery notices the deletion a moment later; the kind is either still listed or unknown.
+    if let Err(error) = error {
+        assert!(
+            matches!(error.cause(), Cause::UnknownKind { .. }),
+            "{error}"
+        );
+    }
+    fixture.finish().await;
+}
+
+#[tokio::test]
+async fn hundreds_of_objects_are_applied_together() {
+    let fixture = Fixture::new("many").await;
+    let yaml: String = (0..300)
+        .map(|n| format!("---\n{}", config_map(&format!("m{n}"), "v")))
+        .collect();
+    let planned = fixture.plan(objects(fixture.ns(), &yaml)).await.unwrap();
+    let results = fixture
+        .cluster
+        .apply_stage(&planned, &Guard::unfenced())
+        .await;
+    assert!(
+        results
+            .iter()
+            .all(|result| result.as_ref().unwrap().change == Change::Created)
+    );
+    let again = fixture.plan(objects(fixture.ns(), &yaml)).await.unwrap();
+    assert!(
+        again
+            .iter()
+            .all(|planned| planned.change() == Some(Change::Unchanged))
+    );
+    let maps = fixture
+        .cluster
+        .resolve("", "v1", "ConfigMap")
+        .await
+        .unwrap();
+    let live = fixture
+        .cluster
+        .get(&maps, Some(fixture.ns()), "m299")
+        .await
+        .unwrap();
+    assert_eq!(
+        live.as_ref().and_then(|live| live.pointer("/data/key")),
+        Some(&Value::from("v"))
+    );
+    fixture.finish().await;
+}

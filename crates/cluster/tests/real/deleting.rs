@@ -1,0 +1,130 @@
+use std::time::Duration;
+
+use serde_json::json;
+use sortie_cluster::delete::{Doomed, Gone};
+use sortie_cluster::lease::Guard;
+
+use crate::fixture::{Fixture, config_map, deployment, meddle, objects};
+
+const PATIENCE: Duration = Duration::from_secs(60);
+
+#[tokio::test]
+async fn only_the_meant_object_is_deleted() {
+    let fixture = Fixture::new("meant").await;
+    let applied = fixture
+        .apply(objects(fixture.ns(), &config_map("a", "v")))
+        .await;
+    let (id, guard) = (applied[0].id.clone(), Guard::unfenced());
+    let doomed = |uid: Option<&str>, release: Option<&str>| Doomed {
+        id: id.clone(),
+        uid: uid.map(str::to_owned),
+        release: release.map(str::to_owned),
+    };
+    let ours = fixture.scope().release;
+    for other in [
+        doomed(Some("another-uid"), None),
+        doomed(None, Some("another-release")),
+    ] {
+        let gone = fixture
+            .cluster
+            .delete(&other, PATIENCE, &guard)
+            .await
+            .unwrap();
+        assert_eq!(gone, Gone::NotOurs, "{other:?}");
+    }
+    let this = doomed(applied[0].uid(), Some(&ours));
+    assert_eq!(
+        fixture
+            .cluster
+            .delete(&this, PATIENCE, &guard)
+            .await
+            .unwrap(),
+        Gone::Deleted
+    );
+    assert_eq!(
+        fixture
+            .cluster
+            .delete(&this, PATIENCE, &guard)
+            .await
+            .unwrap(),
+        Gone::Absent
+    );
+    fixture.finish().await;
+}
+
+#[tokio::test]
+async fn a_finalizer_that_nobody_clears_is_named() {
+    let fixture = Fixture::new("stuck").await;
+    let object = |finalizers: &[&str]| json!({"apiVersion": "v1", "kind": "ConfigMap", "metadata": {"name": "a", "finalizers": finalizers}});
+    meddle(&fixture, "x", object(&["example.com/slow"])).await;
+    let id = sortie_manifest::ObjectId {
+        group: String::new(),
+        kind: "ConfigMap".into(),
+        namespace: Some(fixture.ns().into()),
+        name: "a".into(),
+    };
+    let doomed = Doomed {
+        id,
+        uid: None,
+        release: None,
+    };
+    let error = fixture
+        .cluster
+        .delete(&doomed, Duration::from_secs(1), &Guard::unfenced())
+        .await
+        .unwrap_err();
+    assert_eq!(error.code(), "SRT-C017");
+    assert!(
+        error
+            .to_string()
+            .ends_with("waiting for finalizers example.com/slow"),
+        "{error}"
+    );
+    // A second try waits for the deletion that is under way, and ends with it.
+    let guard = Guard::unfenced();
+    let (again, _) = tokio::join!(
+        fixture.cluster.delete(&doomed, PATIENCE, &guard),
+        meddle(&fixture, "x", object(&[])),
+    );
+    assert_eq!(again.unwrap(), Gone::Deleted);
+    fixture.finish().await;
+}
+
+#[tokio::test]
+async fn a_set_is_deleted_in_reverse_and_workloads_after_their_pods() {
+    let fixture = Fixture::new("reverse").await;
+    let yaml = format!("{}{}", config_map("a", "v"), deployment("web", "web:1"));
+    let applied = fixture.apply(objects(fixture.ns(), &yaml)).await;
+    let doomed = applied.iter().map(|applied| Doomed {
+        id: applied.id.clone(),
+        uid: applied.uid().map(str::to_owned),
+        release: Some(fixture.scope().release),
+    });
+    let results = fixture
+        .cluster
+        .delete_all(doomed.collect(), PATIENCE, &Guard::unfenced())
+        .await;
+    let order: Vec<_> = results
+        .iter()
+        .map(|(id, gone)| (id.kind.as_str(), *gone.as_ref().unwrap()))
+        .collect();
+    assert_eq!(
+        order,
+        [("Deployment", Gone::Deleted), ("ConfigMap", Gone::Deleted)]
+    );
+    let replica_sets = fixture
+        .cluster
+        .resolve("apps", "v1", "ReplicaSet")
+        .await
+        .unwrap();
+    let left = fixture
+        .cluster
+        .list(&sortie_cluster::watch::Selection::of(
+            replica_sets,
+            fixture.ns(),
+        ))
+        .await
+        .unwrap();
+    assert!(left.is_empty(), "{left:?}");
+    fixture.finish().await;
+}

@@ -1,0 +1,18 @@
+//! Against a real API server: what pure tests cannot know.
+#![allow(
+    missing_docs,
+    unreachable_pub,
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::panic
+)]
+
+mod applying;
+mod deleting;
+mod fixture;
+mod leasing;
+mod reading;
+mod recording;
+mod refusing;
+mod surviving;
+mod watching;
