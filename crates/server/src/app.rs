@@ -27,7 +27,6 @@ pub struct App {
     hub: Arc<Hub>,
     metrics: Arc<Metrics>,
     listener: web::Listener,
-    first_token: Option<Zeroizing<String>>,
     stopping: CancellationToken,
     /// Held for as long as the data folder is in use.
     lock: std::fs::File,
@@ -120,8 +119,6 @@ impl App {
         let listener = web::Listener::bind(config.web_address)
             .await
             .map_err(Error::Bind)?;
-        // Last: a token that is stored and never shown would lock everybody out.
-        let first_token = first_token(&store).await?;
         let shared: Arc<dyn Store> = Arc::new(store.clone());
         let hub = Arc::new(Hub::default());
         let metrics = Arc::new(Metrics::new());
@@ -140,15 +137,16 @@ impl App {
             hub,
             metrics,
             listener,
-            first_token,
             stopping,
             lock,
         })
     }
 
-    /// The first admin token, only at the very first start of a data folder.
-    pub fn take_first_token(&mut self) -> Option<Zeroizing<String>> {
-        self.first_token.take()
+    /// Makes the first user with a token when there is no user yet: at the first start of a data
+    /// folder. To be called when nothing else can fail before the token is shown: one that is
+    /// stored and never shown would lock everybody out.
+    pub async fn first_token(&self) -> Result<Option<Zeroizing<String>>, Error> {
+        first_token(&self.store).await
     }
 
     /// The web address with its real port.
@@ -175,8 +173,14 @@ impl App {
         self.engine.clone()
     }
 
-    /// Serves until `shutdown`, then drains.
-    pub async fn run(self, agent: AgentSide, shutdown: CancellationToken) -> Result<(), Error> {
+    /// Serves until `shutdown`, then drains. `beside` is what else uses the store (the agent side);
+    /// it is awaited before the store is closed.
+    pub async fn run(
+        self,
+        agent: AgentSide,
+        beside: impl Future<Output = ()>,
+        shutdown: CancellationToken,
+    ) -> Result<(), Error> {
         let Self {
             store,
             keys,
@@ -184,7 +188,6 @@ impl App {
             hub,
             metrics,
             listener,
-            first_token: _,
             stopping,
             lock,
         } = self;
@@ -214,7 +217,7 @@ impl App {
             shutdown.cancelled().await;
             stopping.cancel();
         };
-        tokio::join!(serving, stop);
+        tokio::join!(serving, stop, beside);
         engine.stop().await;
         store.close().await;
         drop(lock);

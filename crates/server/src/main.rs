@@ -1,2 +1,113 @@
-//! (being written)
-fn main() {}
+//! `sortie-server`: the control plane. Wiring only.
+
+use std::process::ExitCode;
+
+use anyhow::Context as _;
+use clap::Parser as _;
+use sortie_server::config::{Args, Config};
+use sortie_server::problem::chain;
+use sortie_server::server::Server;
+use sortie_server::{signals, telemetry};
+use tokio_util::sync::CancellationToken;
+
+#[global_allocator]
+static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
+
+/// The command line or the settings are wrong (as in `sysexits.h`).
+const USAGE: u8 = 64;
+
+fn main() -> ExitCode {
+    // Another provider can only be there by a mistake of ours; the first one stays.
+    let _only_here = rustls::crypto::aws_lc_rs::default_provider().install_default();
+    let args = Args::parse();
+    let print_config = args.print_config;
+    let config = match Config::load(args) {
+        Ok(config) => config,
+        Err(error) => return fail(USAGE, &chain(&error)),
+    };
+    if print_config {
+        return print(&config);
+    }
+    if let Err(error) = telemetry::install(config.log_format, &config.log_level) {
+        return fail(USAGE, &chain(&error));
+    }
+    match run(&config) {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => fail(1, &format!("{error:#}")),
+    }
+}
+
+fn run(config: &Config) -> anyhow::Result<()> {
+    let runtime = tokio::runtime::Builder::new_multi_thread()
+        .enable_all()
+        .max_blocking_threads(64)
+        .build()
+        .context("could not start the runtime")?;
+    runtime.block_on(serve(config))
+}
+
+async fn serve(config: &Config) -> anyhow::Result<()> {
+    let server = Server::open(config).await.map_err(coded)?;
+    if let Some(token) = server.first_token().await.map_err(coded)? {
+        announce(&token);
+    }
+    tracing::info!(
+        version = env!("CARGO_PKG_VERSION"),
+        web = %server.web_address(),
+        agent = %server.agent_address(),
+        data = %config.data_dir.display(),
+        "control plane started"
+    );
+    let shutdown = CancellationToken::new();
+    let running = server.run(shutdown.clone());
+    let stop = async {
+        match signals::asked_to_stop().await {
+            Ok(signal) => tracing::info!(signal, "control plane stops"),
+            Err(error) => tracing::error!(%error, "could not listen for signals"),
+        }
+        shutdown.cancel();
+    };
+    let mut running = std::pin::pin!(running);
+    tokio::select! {
+        result = &mut running => return result.map_err(coded),
+        () = stop => {}
+    }
+    running.await.map_err(coded)?;
+    tracing::info!("control plane stopped");
+    Ok(())
+}
+
+/// Shows the first token: the only time that a secret is printed.
+#[expect(
+    clippy::print_stdout,
+    reason = "it is for whoever starts the server, not for the log"
+)]
+fn announce(token: &str) {
+    println!("admin token (shown only now): {token}");
+}
+
+#[expect(clippy::print_stdout, reason = "asked for on the command line")]
+fn print(config: &Config) -> ExitCode {
+    match serde_json::to_string_pretty(config) {
+        Ok(text) => {
+            println!("{text}");
+            ExitCode::SUCCESS
+        }
+        Err(error) => fail(1, &error.to_string()),
+    }
+}
+
+#[expect(
+    clippy::print_stderr,
+    reason = "the last word of the program, also when there is no log yet"
+)]
+fn fail(code: u8, why: &str) -> ExitCode {
+    eprintln!("sortie-server: {why}");
+    ExitCode::from(code)
+}
+
+/// The error with its stable code in front.
+fn coded(error: sortie_server::server::Error) -> anyhow::Error {
+    let code = error.code();
+    anyhow::Error::from(error).context(code)
+}

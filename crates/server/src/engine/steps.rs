@@ -72,7 +72,15 @@ impl Engine {
                 .finish(id, node, attempt, Outcome::Failed(failure))
                 .await;
         };
-        self.enqueue(request).await?;
+        if let Err(error) = self.enqueue(request).await {
+            if error.is_transient() {
+                return Err(error);
+            }
+            let failure = Fault::Store(error).into_failure()?;
+            return self
+                .finish(id, node, attempt, Outcome::Failed(failure))
+                .await;
+        }
         // The order to cancel may have come while the step was on its way into the queue.
         match self.load(id).await? {
             Some(loaded) if is_cancelled(&loaded, node, attempt) => self.cancel(&record.task).await,

@@ -46,9 +46,11 @@ impl Server {
         let mut config = Config::load(Args::default()).unwrap();
         config.data_dir = folder.to_owned();
         config.web_address = "127.0.0.1:0".parse().unwrap();
-        let mut app = App::open(&config).await.unwrap();
+        let app = App::open(&config).await.unwrap();
         let token = app
-            .take_first_token()
+            .first_token()
+            .await
+            .unwrap()
             .map(|token| token.to_string())
             .or(token)
             .unwrap();
@@ -64,7 +66,10 @@ impl Server {
             delegates: agent,
         };
         #[allow(clippy::disallowed_methods, reason = "joined in stop")]
-        let running = tokio::spawn(async move { app.run(agent, stop).await.unwrap() });
+        let running =
+            tokio::spawn(
+                async move { app.run(agent, std::future::ready(()), stop).await.unwrap() },
+            );
         Self {
             address,
             token,
