@@ -18,10 +18,12 @@ use self::{
 };
 use crate::{environment, images};
 
+pub use self::audit::Audited;
 pub(crate) use self::api::{connect, kubectl_apply, readyz};
 pub(crate) use crate::wait::wait_for;
 
 mod api;
+mod audit;
 mod control_plane;
 mod dns;
 pub(crate) mod journal;

@@ -2,7 +2,7 @@
 //! See `docs/testing.md`.
 
 pub use self::{
-    cluster::{Cluster, Kind, SHARED_NAME, Summary},
+    cluster::{Audited, Cluster, Kind, SHARED_NAME, Summary},
     git_server::GitServer,
     images::Image,
     namespace::{NamespaceOptions, TestNamespace},

@@ -8,7 +8,7 @@ use kube::{Api, Client};
 use tokio::time::sleep;
 
 use super::{
-    network,
+    audit, network,
     pki::{Authority, Subject, write_service_account_keys},
     process::{Launcher, ProcessId},
     state::State,
@@ -172,6 +172,7 @@ fn start_api_server(state: &State, launcher: &Launcher<'_>) -> Result<ProcessId>
         "--max-requests-inflight=1000".to_owned(),
         "--max-mutating-requests-inflight=500".to_owned(),
     ];
+    arguments.extend(audit::arguments(launcher.dir)?);
     arguments.push(match state.number {
         Some(_) => format!("--advertise-address={address}"),
         // A loopback address is refused as an endpoint.
