@@ -1,6 +1,7 @@
 //! What a step works with.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use sortie_cluster::Cluster;
 use tokio_util::sync::CancellationToken;
@@ -27,4 +28,28 @@ pub struct Environment {
     pub cancel: CancellationToken,
     /// What others see while they wait for this holder of a release, such as the pod's name.
     pub holder: String,
+    /// How long and how much; the default suits every cluster.
+    pub limits: Limits,
+}
+
+/// How long a step is patient and how much it keeps.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Limits {
+    /// How long a release's lease lasts without renewal; a killed holder blocks the release for this long. Default 15 s.
+    pub lease: Duration,
+    /// Records of a release that are kept. Default 5.
+    pub history: usize,
+    /// How long a Service of type `LoadBalancer` is waited for without an address; then the step goes on and says so.
+    /// Default 60 s.
+    pub load_balancer: Duration,
+}
+
+impl Default for Limits {
+    fn default() -> Self {
+        Self {
+            lease: Duration::from_secs(15),
+            history: 5,
+            load_balancer: Duration::from_secs(60),
+        }
+    }
 }

@@ -19,7 +19,7 @@ mod units;
 
 use std::sync::Arc;
 
-pub use environment::Environment;
+pub use environment::{Environment, Limits};
 pub use failure::{Failure, FailureKind, Outcome};
 pub use resolve::{Nothing, Resolution, Resolver, Unanswered};
 pub use sources::Renderer;

@@ -1,7 +1,5 @@
 //! A release under its lease: who else wants it waits, and its records are at hand.
 
-use std::time::Duration;
-
 use sortie_cluster::lease::{self, Claim, Guard, Held, Terms, Waiting};
 use sortie_cluster::record::{Asker, Head, History, Owner, RecordError, Records, Release, Stored};
 use sortie_cluster::{Cause, clock};
@@ -10,12 +8,6 @@ use crate::environment::Environment;
 use crate::failure::{Failure, FailureKind, chain};
 use crate::report::{Level, Unit};
 use crate::task::Task;
-
-/// How long a lease lasts without renewal; a killed holder blocks the release for this long.
-const LEASE: Duration = Duration::from_secs(15);
-
-/// Records of a release that are kept.
-const HISTORY_DEPTH: usize = 5;
 
 /// The right to change a release, with its history.
 #[derive(Debug)]
@@ -41,7 +33,7 @@ impl Locked {
             name: release.lease_name(),
             holder: env.holder.clone(),
             floor: before.fence(),
-            terms: Terms::new(LEASE),
+            terms: Terms::new(env.limits.lease),
         };
         let waiting = |waiting: &Waiting| {
             let text = format!(
@@ -98,7 +90,7 @@ impl Locked {
 
     /// Remove records that are not needed any more. Their presence harms nobody, so failing to is no failure of the step.
     pub(crate) async fn collect(&self, env: &Environment) {
-        if let Err(error) = self.records.collect(HISTORY_DEPTH, self.guard()).await {
+        if let Err(error) = self.records.collect(env.limits.history, self.guard()).await {
             let text = format!("old records stay for now: {}", chain(&error));
             env.sink.log(Unit::WrapUp, Level::Warning, &text);
         }

@@ -12,7 +12,7 @@ use sortie_step::report::{Change, Level, ObjectRow, Sink, Unit, UnitStatus};
 use sortie_step::task::{
     Action, Owner, Release, RequestedBy, RollingDeploy, RollingRollback, Source, Target, Task,
 };
-use sortie_step::{Environment, Failure, Nothing, Outcome, Renderer, Resolver};
+use sortie_step::{Environment, Failure, Limits, Nothing, Outcome, Renderer, Resolver};
 use sortie_testkit::{Cluster, TestNamespace};
 use tokio_util::sync::CancellationToken;
 
@@ -28,6 +28,7 @@ pub(crate) struct World {
     pub(crate) resolver: Arc<dyn Resolver>,
     pub(crate) cancel: CancellationToken,
     pub(crate) holder: String,
+    pub(crate) limits: Limits,
 }
 
 /// What a step said and how it ended.
@@ -105,6 +106,7 @@ impl World {
             resolver: Arc::new(Nothing),
             cancel: CancellationToken::new(),
             holder: "test".to_owned(),
+            limits: Limits::default(),
         }
     }
 
@@ -122,6 +124,7 @@ impl World {
             sink,
             cancel: self.cancel.clone(),
             holder: self.holder.clone(),
+            limits: self.limits,
         }
     }
 
