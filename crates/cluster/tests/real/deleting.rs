@@ -86,7 +86,8 @@ async fn a_finalizer_that_nobody_clears_is_named() {
         fixture.cluster.delete(&doomed, PATIENCE, &guard),
         meddle(&fixture, "x", object(&[])),
     );
-    assert_eq!(again.unwrap(), Gone::Deleted);
+    // Whichever request was first.
+    assert!(matches!(again.unwrap(), Gone::Deleted | Gone::Absent));
     fixture.finish().await;
 }
 
