@@ -98,6 +98,7 @@ pub(super) async fn run(job: Job, around: &Surroundings) -> Result<Value> {
             "{user}@{host} (sortie {verb}, process {})",
             std::process::id()
         ),
+        limits: sortie_step::Limits::default(),
     };
     let mut view = View::open(verb, &release, around);
     let outcome = {

@@ -48,12 +48,7 @@ impl Bundle {
                     bundle.text.push('\n');
                     line += 1;
                 }
-                // A directive may only follow the end of a document.
-                bundle.text.push_str(if text.starts_with('%') {
-                    "...\n"
-                } else {
-                    "---\n"
-                });
+                bundle.text.push_str("---\n");
                 line += 1;
             }
             bundle.parts.push(Part {
@@ -105,7 +100,7 @@ mod tests {
         let files = [
             ("a.yaml", "a1\na2\n"),
             ("b.yaml", "\u{feff}---\nb2"),
-            ("c.yaml", "%YAML 1.2\n---\nc3\n"),
+            ("c.yaml", "# c\n---\nc3\n"),
             ("d.yaml", ""),
             ("e.yaml", "e1\r\ne2\r\n"),
         ];
@@ -149,7 +144,7 @@ mod tests {
         let files = vec![
             file("a.yaml", &environment("a")),
             file("b.yaml", &format!("---\n{}...\n", environment("b"))),
-            file("c.yaml", &format!("%YAML 1.2\n---\n{}", environment("c"))),
+            file("c.yaml", &environment("c").replace('\n', "\r\n")),
             file("d.yaml", environment("d").trim_end()),
         ];
         let bundle = Bundle::of(files).unwrap();

@@ -1,0 +1,323 @@
+//! The program against a whole control plane: real SQLite, real sockets, real HTTP.
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
+
+mod support;
+
+use std::os::unix::fs::PermissionsExt as _;
+
+use serde_json::json;
+use sortie_server::config::{Args, Config};
+use sortie_server::server::Server;
+use support::{PATIENCE, Person, hello};
+use tempfile::TempDir;
+use tokio::task::JoinSet;
+use tokio_util::sync::CancellationToken;
+
+struct ControlPlane {
+    address: String,
+    token: String,
+    shutdown: CancellationToken,
+    running: JoinSet<()>,
+    _folder: TempDir,
+}
+
+impl ControlPlane {
+    async fn start() -> Self {
+        // Another test of this process may have installed it.
+        let _installed = rustls::crypto::aws_lc_rs::default_provider().install_default();
+        let folder = tempfile::tempdir().unwrap();
+        let mut config = Config::load(Args::default()).unwrap();
+        config.data_dir = folder.path().to_owned();
+        config.web_address = "127.0.0.1:0".parse().unwrap();
+        config.agent_address = "127.0.0.1:0".parse().unwrap();
+        let server = Server::open(&config).await.unwrap();
+        let token = server.first_token().await.unwrap().unwrap().to_string();
+        let address = format!("http://{}", server.web_address());
+        let shutdown = CancellationToken::new();
+        let mut running = JoinSet::new();
+        let stop = shutdown.clone();
+        running.spawn(async move { server.run(stop).await.unwrap() });
+        Self {
+            address,
+            token,
+            shutdown,
+            running,
+            _folder: folder,
+        }
+    }
+
+    /// Someone who has logged in.
+    async fn person(&self) -> Person {
+        let me = Person::new();
+        let ended = me
+            .sortie_with(&["login", &self.address], &format!("{}\n", self.token))
+            .await
+            .ok();
+        assert!(ended.stdout.contains("as admin"), "{ended:?}");
+        me
+    }
+
+    async fn stop(mut self) {
+        self.shutdown.cancel();
+        tokio::time::timeout(PATIENCE, self.running.join_next())
+            .await
+            .unwrap();
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn login_keeps_the_token_for_its_owner_alone() {
+    let server = ControlPlane::start().await;
+    let me = server.person().await;
+    let file = me.path().join("config/config.yaml");
+    assert_eq!(
+        std::fs::metadata(&file).unwrap().permissions().mode() & 0o777,
+        0o600
+    );
+    assert!(
+        std::fs::read_to_string(&file)
+            .unwrap()
+            .contains(&server.token)
+    );
+
+    // A wrong token is refused, and does not take the place of the good one.
+    let ended = me
+        .sortie_with(&["login", &server.address], "sortie_wrong_hunter2")
+        .await;
+    assert_eq!(ended.code, 5, "{ended:?}");
+    assert!(
+        ended.stderr.contains("SRT-S001") && !ended.stderr.contains("hunter2"),
+        "{ended:?}"
+    );
+    me.sortie(&["get", "pipelines"]).await.ok();
+
+    let ended = me.sortie_with(&["login", &server.address], "").await;
+    assert_eq!(ended.code, 2, "{ended:?}");
+
+    let stranger = Person::new().with("SORTIE_SERVER", &server.address);
+    let ended = stranger.sortie(&["get", "pipelines"]).await;
+    assert_eq!(ended.code, 5, "{ended:?}");
+    server.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn entities_come_and_go() {
+    let server = ControlPlane::start().await;
+    let me = server.person().await;
+    let hello = hello();
+    let hello = hello.to_str().unwrap();
+
+    let ended = me.sortie(&["apply", "-f", hello, "--dry-run"]).await.ok();
+    assert!(
+        ended
+            .stdout
+            .contains("pipeline hello created, version 1 (dry run)"),
+        "{ended:?}"
+    );
+    let ended = me.sortie(&["get", "pipelines", "-o", "json"]).await.ok();
+    assert_eq!(ended.json(), json!({"items": []}));
+
+    let ended = me.sortie(&["apply", "-f", hello, "--strict"]).await.ok();
+    assert!(
+        ended
+            .stdout
+            .contains("infrastructure demo/demo_namespace created"),
+        "{ended:?}"
+    );
+    let ended = me.sortie(&["apply", "-f", hello, "-o", "json"]).await.ok();
+    let applied = ended.json();
+    assert_eq!(applied["warnings"], json!([]));
+    for entity in applied["entities"].as_array().unwrap() {
+        assert_eq!(entity["outcome"], "unchanged");
+    }
+
+    let ended = me.sortie(&["get", "service", "hello"]).await.ok();
+    let written = std::fs::read_to_string(format!("{hello}/service.yaml")).unwrap();
+    assert!(written.contains(ended.stdout.trim()), "{ended:?}");
+    let ended = me.sortie(&["get", "infrastructures"]).await.ok();
+    assert!(ended.stdout.contains("demo/demo_namespace"), "{ended:?}");
+    me.sortie(&["get", "infrastructure", "demo/demo_namespace"])
+        .await
+        .ok();
+    assert_eq!(
+        me.sortie(&["get", "infrastructure", "demo_namespace"])
+            .await
+            .code,
+        2
+    );
+    assert_eq!(me.sortie(&["get", "banana"]).await.code, 2);
+
+    me.sortie(&["delete", "pipeline", "hello"]).await.ok();
+    let ended = me.sortie(&["get", "pipeline", "hello"]).await;
+    assert_eq!(ended.code, 4, "{ended:?}");
+    assert!(ended.stderr.contains("SRT-S002"), "{ended:?}");
+    assert_eq!(me.sortie(&["delete", "pipeline", "hello"]).await.code, 4);
+    // Another project is another world.
+    let ended = me
+        .sortie(&["get", "services", "--project", "other", "-o", "json"])
+        .await
+        .ok();
+    assert_eq!(ended.json(), json!({"items": []}));
+    server.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_is_refused_is_shown_at_its_place_in_its_file_and_nothing_is_stored() {
+    let server = ControlPlane::start().await;
+    let me = server.person().await;
+    me.file(
+        "in/a.yaml",
+        "environment:\n  name: a\n  identifier: a\n  type: Production",
+    );
+    me.file(
+        "in/b.yaml",
+        "# a comment\n---\nenvironment:\n  name: b\n  identifier: b b\n  type: Production\n",
+    );
+    let ended = me.sortie(&["apply", "-f", "in"]).await;
+    assert_eq!(ended.code, 1, "{ended:?}");
+    assert!(
+        ended.stderr.contains("error: in/b.yaml:5:15: SRT-E014"),
+        "{ended:?}"
+    );
+    assert!(ended.stderr.contains("code: SRT-S008"), "{ended:?}");
+    let ended = me.sortie(&["get", "environments", "-o", "json"]).await.ok();
+    assert_eq!(ended.json(), json!({"items": []}));
+
+    me.file(
+        "in/b.yaml",
+        "environment:\n  name: b\n  identifier: b\n  type: Production\n  colour: red\n",
+    );
+    let ended = me.sortie(&["apply", "-f", "in", "--strict"]).await;
+    assert_eq!(ended.code, 1, "{ended:?}");
+    let ended = me.sortie(&["apply", "-f", "in"]).await.ok();
+    assert!(
+        ended.stderr.contains("warning: in/b.yaml:5:3: SRT-E010"),
+        "{ended:?}"
+    );
+
+    me.file("elsewhere.yaml", "environment:\n  name: c\n  identifier: c\n  type: Production\n  orgIdentifier: acme\n  projectIdentifier: shop\n");
+    let ended = me
+        .sortie(&[
+            "apply",
+            "-f",
+            "elsewhere.yaml",
+            "--org",
+            "other",
+            "--project",
+            "x",
+        ])
+        .await;
+    assert_eq!(ended.code, 1, "{ended:?}");
+    assert!(ended.stderr.contains("SRT-S009"), "{ended:?}");
+    server.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_value_of_a_secret_never_is_in_a_file_nor_comes_back() {
+    let server = ControlPlane::start().await;
+    let me = server.person().await;
+    me.file("secret.yaml", "secret:\n  name: db\n  identifier: db\n  type: SecretText\n  spec:\n    secretManagerIdentifier: harnessSecretManager\n    valueType: Inline\n");
+    let arguments = ["apply", "-f", "secret.yaml", "--secret-value-stdin"];
+    let ended = me.sortie_with(&arguments, "hunter2\n").await.ok();
+    assert!(ended.stdout.contains("secret db created"), "{ended:?}");
+    let ended = me.sortie_with(&arguments, "hunter2\n").await.ok();
+    assert!(ended.stdout.contains("secret db unchanged"), "{ended:?}");
+    let ended = me.sortie_with(&arguments, "hunter3").await.ok();
+    assert!(ended.stdout.contains("secret db updated"), "{ended:?}");
+    for arguments in [
+        &["get", "secret", "db"][..],
+        &["get", "secret", "db", "-o", "json"],
+        &["get", "secrets", "-o", "json"],
+    ] {
+        let ended = me.sortie(arguments).await.ok();
+        assert!(!ended.stdout.contains("hunter"), "{ended:?}");
+    }
+    assert_eq!(
+        me.sortie(&arguments).await.code,
+        2,
+        "an empty value is refused"
+    );
+    server.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_execution_is_started_listed_and_ended() {
+    let server = ControlPlane::start().await;
+    let me = server.person().await;
+    me.sortie(&["apply", "-f", hello().to_str().unwrap()])
+        .await
+        .ok();
+    let ended = me.sortie(&["run", "nothing"]).await;
+    assert_eq!(ended.code, 4, "{ended:?}");
+    let ended = me.sortie(&["run", "hello", "--set", "nonsense=1"]).await;
+    assert_eq!(ended.code, 1, "{ended:?}");
+
+    let id = me
+        .sortie(&["run", "hello", "--set", "version=v2"])
+        .await
+        .ok()
+        .stdout
+        .trim()
+        .to_owned();
+    let listed = me
+        .sortie(&["get", "executions", "-o", "json"])
+        .await
+        .ok()
+        .json();
+    assert_eq!(listed["items"][0]["id"], id.as_str());
+    let ended = me
+        .sortie(&["abort", &id, "--reason", "only a test"])
+        .await
+        .ok();
+    assert!(ended.stdout.contains(&id), "{ended:?}");
+    let ended = me.sortie(&["watch", &id]).await;
+    assert_eq!(
+        ended.code, 1,
+        "an aborted execution is no success: {ended:?}"
+    );
+    assert!(ended.stdout.contains("hello #1 aborted"), "{ended:?}");
+    assert_eq!(me.sortie(&["abort", &id]).await.code, 6, "it is over");
+    for verb in ["watch", "logs", "abort"] {
+        let ended = me.sortie(&[verb, "0190-none"]).await;
+        assert_eq!(ended.code, 4, "{verb}: {ended:?}");
+    }
+    me.sortie(&["logs", &id]).await.ok();
+    assert_eq!(me.sortie(&["logs", &id, "--step", "none"]).await.code, 4);
+    server.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn delegates_get_tokens() {
+    let server = ControlPlane::start().await;
+    let me = server.person().await;
+    let ended = me
+        .sortie(&[
+            "delegate",
+            "token",
+            "create",
+            "--uses",
+            "3",
+            "--expires-in",
+            "2h",
+        ])
+        .await
+        .ok();
+    assert!(ended.stdout.starts_with("sortie-join."), "{ended:?}");
+    assert_eq!(
+        ended.stdout.lines().count(),
+        1,
+        "the token alone, so that it can be piped: {ended:?}"
+    );
+    assert!(!ended.stderr.contains("sortie-join."), "{ended:?}");
+    let made = me
+        .sortie(&["delegate", "token", "create", "-o", "json"])
+        .await
+        .ok()
+        .json();
+    assert_eq!(made["maxUses"], 1);
+    let ended = me.sortie(&["get", "delegates", "-o", "json"]).await.ok();
+    assert_eq!(ended.json(), json!({"items": []}));
+    let ended = me.sortie(&["delegate", "revoke", "demo"]).await;
+    assert_eq!(ended.code, 4, "{ended:?}");
+    server.stop().await;
+}
