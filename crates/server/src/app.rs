@@ -1,6 +1,7 @@
 //! The server as a whole: opened, bound, run, drained.
 
 use std::net::SocketAddr;
+use std::os::unix::fs::DirBuilderExt as _;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
@@ -98,8 +99,11 @@ impl App {
     /// Opens the store with its master key and binds the web address.
     pub async fn open(config: &Config) -> Result<Self, Error> {
         let folder = &config.data_dir;
-        tokio::fs::create_dir_all(folder)
-            .await
+        // The database holds everybody's entities: nobody else's to read.
+        std::fs::DirBuilder::new()
+            .recursive(true)
+            .mode(0o700)
+            .create(folder)
             .map_err(|source| Error::DataFolder {
                 path: folder.clone(),
                 source,

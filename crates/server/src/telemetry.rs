@@ -1,5 +1,7 @@
 //! The log of the process.
 
+use std::io::IsTerminal as _;
+
 use tracing_subscriber::filter::{EnvFilter, ParseError};
 use tracing_subscriber::layer::SubscriberExt as _;
 use tracing_subscriber::util::{SubscriberInitExt as _, TryInitError};
@@ -44,7 +46,12 @@ pub fn install(format: LogFormat, filter: &str) -> Result<(), Error> {
             )
             .try_init(),
         LogFormat::Human => registry
-            .with(fmt::layer().with_target(false).with_writer(std::io::stderr))
+            .with(
+                fmt::layer()
+                    .with_target(false)
+                    .with_ansi(std::io::stderr().is_terminal())
+                    .with_writer(std::io::stderr),
+            )
             .try_init(),
     }
     .map_err(Error::Install)
