@@ -13,6 +13,9 @@ app.kubernetes.io/instance: {{ .Release.Name }}
 app.kubernetes.io/version: {{ .Chart.AppVersion | quote }}
 app.kubernetes.io/managed-by: {{ .Release.Service }}
 helm.sh/chart: {{ printf "%s-%s" .Chart.Name .Chart.Version }}
+{{- with .Values.extraLabels }}
+{{ toYaml . }}
+{{- end }}
 {{- end }}
 
 {{- define "sortie-delegate.serviceAccount" -}}
@@ -29,6 +32,8 @@ helm.sh/chart: {{ printf "%s-%s" .Chart.Name .Chart.Version }}
 {{- end }}
 {{- end }}
 
-{{- define "sortie-delegate.targetNamespaces" -}}
-{{- toJson (.Values.rbac.namespaces | default (list .Release.Namespace)) -}}
+{{- define "sortie-delegate.subjects" -}}
+- kind: ServiceAccount
+  name: {{ include "sortie-delegate.serviceAccount" . }}
+  namespace: {{ .Release.Namespace }}
 {{- end }}
