@@ -43,6 +43,13 @@ pub trait Dispatcher: Send + Sync {
 /// stored and is made again later; until then the delegate gets no acknowledgement.
 #[async_trait]
 pub trait TaskEvents: Send + Sync {
+    /// Nobody can take the task now; `reason` says of each delegate why not, in one line for people.
+    /// An observer that shows nobody may ignore it.
+    async fn waiting(&self, task: &str, reason: &str) -> Result<(), TaskEventError> {
+        let (_, _) = (task, reason);
+        Ok(())
+    }
+
     /// A delegate accepted the task; `delegate` is its name, for people.
     async fn accepted(&self, task: &str, delegate: &str) -> Result<(), TaskEventError>;
 

@@ -52,8 +52,17 @@ async fn a_pipeline_runs_to_success() {
     assert_eq!(files(&step.values), ["hello/values.yaml"]);
     assert!(!step.prune && !step.skip_dry_run);
 
+    server
+        .engine
+        .waiting(&task.id, "none is connected")
+        .await
+        .unwrap();
+    let queued = server.view(&id).await;
+    let message = &node(&queued, ROLLING)["message"];
+    assert_eq!(message, "waits for a delegate: none is connected");
     server.accept(&task).await;
     let running = server.view(&id).await;
+    assert_eq!(node(&running, ROLLING)["message"], Value::Null);
     assert_eq!(node(&running, ROLLING)["status"], "RUNNING", "{running:#}");
     assert_eq!(node(&running, ROLLING)["delegate"], "demo");
     server.succeed(&task, r#"{"releaseNumber": 4}"#).await;

@@ -79,6 +79,9 @@ async fn choose(runtime: &Runtime, queued: &Queued) -> Option<sortie_link::Holde
                 reasons.join("; ")
             };
             tracing::info!(task = %id, reasons, "no delegate for a task yet");
+            if let Err(error) = runtime.events.waiting(id.as_str(), &reasons).await {
+                tracing::warn!(task = %id, error = chain(&error), "could not show why a task waits");
+            }
         }
     }
     selection.chosen

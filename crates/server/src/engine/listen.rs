@@ -20,6 +20,18 @@ const MAX_ROWS: usize = 5_000;
 
 #[async_trait]
 impl TaskEvents for Engine {
+    async fn waiting(&self, task: &str, reason: &str) -> Result<(), TaskEventError> {
+        let waiting = one_line(reason);
+        let change = move |stored: &mut StepProgress| {
+            let other = stored.waiting != waiting;
+            stored.waiting = waiting;
+            other
+        };
+        self.change_progress(task, change)
+            .await
+            .map_err(failed(task))
+    }
+
     async fn accepted(&self, task: &str, delegate: &str) -> Result<(), TaskEventError> {
         let heard = async {
             let Some(step) = self.step(task).await? else {

@@ -84,7 +84,7 @@ pub struct NodeView {
     #[serde(skip_serializing_if = "Option::is_none")]
     #[schema(value_type = Option<String>, format = DateTime)]
     pub ended_at: Option<Timestamp>,
-    /// Why it failed or was skipped.
+    /// Why it failed or was skipped, or what it waits for.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub message: Option<String>,
     /// Stable code of the error.
@@ -109,6 +109,8 @@ pub struct NodeView {
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase", default)]
 pub struct StepProgress {
+    /// Why no delegate takes the step, while it is queued.
+    pub waiting: String,
     /// Epoch and revision of `units`.
     pub units_at: (u64, u64),
     /// Command units in order.
@@ -221,6 +223,8 @@ fn node_view(
     state: &State,
     progress: StepProgress,
 ) -> NodeView {
+    let waits = node.status == Status::Queued && !progress.waiting.is_empty();
+    let waiting = waits.then(|| format!("waits for a delegate: {}", progress.waiting));
     let outputs = state.node(&node.path).map(|known| known.outputs.clone());
     NodeView {
         path: node.path.to_string(),
@@ -232,7 +236,7 @@ fn node_view(
         status: node.status,
         started_at: node.started,
         ended_at: node.ended,
-        message: node.message,
+        message: node.message.or(waiting),
         code: node.code,
         delegate: node.by,
         outputs: outputs.unwrap_or_default(),
