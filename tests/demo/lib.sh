@@ -90,7 +90,7 @@ forward_web() {
 # The first admin token is printed once; the demo keeps it beside its state.
 login() {
   if [ ! -s "$STATE/token" ]; then
-    (umask 077 && kubectl -n "$SYSTEM" logs deployment/sortie-server | sed -n 's/.*admin token: *\([^ "]*\).*/\1/p' | head -n 1 >"$STATE/token")
+    (umask 077 && kubectl -n "$SYSTEM" logs deployment/sortie-server | sed -n 's/.*admin token[^:]*: *\(sortie_[^ "]*\).*/\1/p' | head -n 1 >"$STATE/token")
   fi
   [ -s "$STATE/token" ] || fail "no admin token in the log of the control plane"
   sortie login "http://127.0.0.1:$WEB_PORT" <"$STATE/token"

@@ -170,7 +170,7 @@ impl Product {
                 .find(|word| word.starts_with("sortie_"));
             self.token = token.context("no token in the line")?.to_owned();
         }
-        server.line(START, |line| line.contains("serving")).await?;
+        server.line(START, |line| line.contains("listening for delegates")).await?;
         self.server = Some(server);
         Ok(())
     }
