@@ -1,0 +1,18 @@
+//! The Helm charts: what they refuse, what they render, and that every right they give is needed and enough.
+
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::panic,
+    reason = "tests fail by panicking"
+)]
+
+mod account;
+mod admission;
+mod helm;
+mod network;
+mod programs;
+mod rendering;
+mod rights;
+mod schema;
+mod steps;
