@@ -170,20 +170,45 @@ impl Product {
                 .find(|word| word.starts_with("sortie_"));
             self.token = token.context("no token in the line")?.to_owned();
         }
-        server.line(START, |line| line.contains("listening for delegates")).await?;
+        server
+            .line(START, |line| line.contains("listening for delegates"))
+            .await?;
         self.server = Some(server);
         Ok(())
     }
 
     /// Make a join token for the delegate's first start.
     async fn join(&self) -> Result<()> {
-        let made = self
-            .sortie(&["delegate", "token", "create", "-o", "json"])
-            .await?;
+        let token = self.join_token("1h").await?;
+        std::fs::write(self.path("join-token"), token).context("write the join token")
+    }
+
+    /// Make a join token that is good for one delegate and for this long.
+    ///
+    /// # Errors
+    /// It is not made.
+    pub async fn join_token(&self, life: &str) -> Result<String> {
+        let verb = [
+            "delegate",
+            "token",
+            "create",
+            "--expires-in",
+            life,
+            "-o",
+            "json",
+        ];
+        let made = self.sortie(&verb).await?;
         let made: serde_json::Value =
             serde_json::from_str(&made.stdout).context("the token as JSON")?;
-        let token = made["token"].as_str().context("no token")?;
-        std::fs::write(self.path("join-token"), token).context("write the join token")
+        Ok(made["token"].as_str().context("no token")?.to_owned())
+    }
+
+    /// Remove the join token's file; from here on only the identity counts.
+    ///
+    /// # Errors
+    /// It is not there.
+    pub fn forget_join_token(&self) -> Result<()> {
+        std::fs::remove_file(self.path("join-token")).context("remove the join token")
     }
 
     /// Start the delegate; it goes on with the identity that it has, or joins.
@@ -204,12 +229,29 @@ impl Product {
     /// # Errors
     /// It cannot be started.
     pub fn spawn_delegate(&self, instance: &str) -> Result<Program> {
+        self.spawn(instance, self.namespace(), &self.path("join-token"))
+    }
+
+    /// Start a process of another delegate, which has no identity yet; without `token`, with the one used before.
+    ///
+    /// # Errors
+    /// It cannot be started.
+    pub fn spawn_stranger(&self, name: &str, token: Option<&str>) -> Result<Program> {
+        let mut file = self.path("join-token");
+        if let Some(token) = token {
+            file = self.path(&format!("join-token-{name}"));
+            std::fs::write(&file, token).context("write the join token")?;
+        }
+        self.spawn(name, &format!("{}-{name}", self.namespace()), &file)
+    }
+
+    fn spawn(&self, instance: &str, name: &str, token: &Path) -> Result<Program> {
         let namespace = self.namespace();
         let policy = self.options.policy.as_deref().unwrap_or_default();
         let config = format!(
-            "server: https://{}\nname: {namespace}\nidentity:\n  secret: {namespace}-identity\n  joinTokenFile: {}\nadminAddress: 127.0.0.1:0\npolicy:\n  namespaces: [{namespace}]\n{policy}",
+            "server: https://{}\nname: {name}\nidentity:\n  secret: {name}-identity\n  joinTokenFile: {}\nadminAddress: 127.0.0.1:0\npolicy:\n  namespaces: [{namespace}]\n{policy}",
             self.link.address(),
-            self.path("join-token").display(),
+            token.display(),
         );
         let file = self.path(&format!("delegate-{instance}.yaml"));
         std::fs::write(&file, config).context("write the delegate's settings")?;
@@ -311,6 +353,11 @@ impl Product {
     fn path(&self, name: &str) -> PathBuf {
         Path::new(self.folder.path()).join(name)
     }
+}
+
+/// Whether a line of the delegate's log says that it has a session.
+fn is_connected(line: &str) -> bool {
+    line.contains("connected") && !line.contains("disconnected")
 }
 
 /// A free address on loopback, the same over restarts of a program.

@@ -1,5 +1,10 @@
 //! What goes wrong in a deployment ends in a clear error within seconds, and the old version goes on serving.
-#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, reason = "tests")]
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::panic,
+    reason = "tests"
+)]
 
 use anyhow::{Context as _, Result};
 use k8s_openapi::api::core::v1::ResourceQuota;
@@ -36,15 +41,15 @@ const BREAKAGES: [Breakage; 6] = [
     Breakage {
         name: "a manifest that is not YAML",
         file: "files.yaml",
-        from: "      kind: ConfigMap",
-        to: "      kind: [ConfigMap",
+        from: "    kind: ConfigMap",
+        to: "    kind: [ConfigMap",
         says: &["SRT-M", "configmap.yaml"],
     },
     Breakage {
         name: "a kind that the cluster does not know",
         file: "files.yaml",
-        from: "      kind: ConfigMap",
-        to: "      kind: ConfigMop",
+        from: "    kind: ConfigMap",
+        to: "    kind: ConfigMop",
         says: &["SRT-C004", "ConfigMop", "ConfigMap"],
     },
     Breakage {
@@ -72,7 +77,13 @@ async fn every_failure_is_explained_and_leaves_the_old_version() -> Result<()> {
     assert_eq!(first.code, Some(0), "{}\n{}", first.stdout, first.stderr);
 
     for breakage in &BREAKAGES {
-        let Breakage { name, file, from, to, says } = breakage;
+        let Breakage {
+            name,
+            file,
+            from,
+            to,
+            says,
+        } = breakage;
         let example = Example::new(product.namespace(), product.namespace())?;
         example.edit(file, from, to).context(*name)?;
         expect_failure(&product, &images, &example, name, says).await?;
@@ -89,10 +100,23 @@ async fn quota(product: &Product, images: &Images) -> Result<()> {
     let full = json!({"apiVersion": "v1", "kind": "ResourceQuota", "metadata": {"name": "full"},
         "spec": {"hard": {"pods": "3"}}});
     let full: ResourceQuota = serde_json::from_value(full)?;
-    quotas.create(&PostParams::default(), &full).await.context("create the quota")?;
+    quotas
+        .create(&PostParams::default(), &full)
+        .await
+        .context("create the quota")?;
     let example = Example::new(product.namespace(), product.namespace())?;
-    let result = expect_failure(product, images, &example, "a full quota", &["SRT-H009", "quota"]).await;
-    quotas.delete("full", &DeleteParams::default()).await.context("delete the quota")?;
+    let result = expect_failure(
+        product,
+        images,
+        &example,
+        "a full quota",
+        &["SRT-H009", "quota"],
+    )
+    .await;
+    quotas
+        .delete("full", &DeleteParams::default())
+        .await
+        .context("delete the quota")?;
     result
 }
 
@@ -103,7 +127,9 @@ async fn expect_failure(
     name: &str,
     says: &[&str],
 ) -> Result<()> {
-    product.sortie(&["apply", "-f", &example.path().display().to_string()]).await?;
+    product
+        .sortie(&["apply", "-f", &example.path().display().to_string()])
+        .await?;
     let ended = run(product, images, "v2").await?;
     let said = format!("{}\n{}", ended.stdout, ended.stderr);
     assert_eq!(ended.code, Some(1), "{name}:\n{said}");
@@ -111,7 +137,9 @@ async fn expect_failure(
         assert!(said.contains(word), "{name}: {word:?} is not in\n{said}");
     }
     assert!(!said.contains("panicked"), "{name}:\n{said}");
-    wait_for_image(product, &images.tag("v1")).await.context(name.to_owned())?;
+    wait_for_image(product, &images.tag("v1"))
+        .await
+        .context(name.to_owned())?;
     assert_eq!(deployed_image(product).await?, images.tag("v1"), "{name}");
     Ok(())
 }
