@@ -218,7 +218,7 @@ impl Product {
     pub async fn start_delegate(&mut self) -> Result<()> {
         let mut delegate = self.spawn_delegate("a")?;
         delegate
-            .line(START, |line| line.contains("connected"))
+            .line(START, is_connected)
             .await?;
         self.delegate = Some(delegate);
         Ok(())
