@@ -56,7 +56,7 @@ async fn serve(config: &Config) -> anyhow::Result<()> {
         web = %server.web_address(),
         agent = %server.agent_address(),
         data = %config.data_dir.display(),
-        "control plane started"
+        "control plane is serving"
     );
     let shutdown = CancellationToken::new();
     let running = server.run(shutdown.clone());
@@ -83,7 +83,7 @@ async fn serve(config: &Config) -> anyhow::Result<()> {
     reason = "it is for whoever starts the server, not for the log"
 )]
 fn announce(token: &str) {
-    println!("admin token (shown only now): {token}");
+    println!("admin token: {token} (shown only once)");
 }
 
 #[expect(clippy::print_stdout, reason = "asked for on the command line")]

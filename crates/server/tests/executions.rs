@@ -54,12 +54,12 @@ async fn a_pipeline_runs_to_success() {
 
     server
         .engine
-        .waiting(&task.id, "none is connected")
+        .waiting(&task.id, "no delegate is connected")
         .await
         .unwrap();
     let queued = server.view(&id).await;
     let message = &node(&queued, ROLLING)["message"];
-    assert_eq!(message, "waits for a delegate: none is connected");
+    assert_eq!(message, "waiting: no delegate is connected");
     server.accept(&task).await;
     let running = server.view(&id).await;
     assert_eq!(node(&running, ROLLING)["message"], Value::Null);

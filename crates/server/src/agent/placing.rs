@@ -67,19 +67,18 @@ async fn choose(runtime: &Runtime, queued: &Queued) -> Option<sortie_link::Holde
     let selection = select(&queued.requirement, &candidates);
     let id = &queued.requirement.task;
     if selection.chosen.is_none() {
-        let reasons: Vec<String> = selection
-            .reasons
+        let mut reasons = selection.reasons;
+        if reasons.is_empty() {
+            reasons.push(("no delegate".to_owned(), "is connected".to_owned()));
+        }
+        let text: Vec<String> = reasons
             .iter()
             .map(|(name, reason)| format!("{name} {reason}"))
             .collect();
-        if core.book.explain(id, selection.reasons).await {
-            let reasons = if reasons.is_empty() {
-                "none is connected".to_owned()
-            } else {
-                reasons.join("; ")
-            };
-            tracing::info!(task = %id, reasons, "no delegate for a task yet");
-            if let Err(error) = runtime.events.waiting(id.as_str(), &reasons).await {
+        let text = text.join("; ");
+        if core.book.explain(id, reasons).await {
+            tracing::info!(task = %id, reasons = text, "no delegate for a task yet");
+            if let Err(error) = runtime.events.waiting(id.as_str(), &text).await {
                 tracing::warn!(task = %id, error = chain(&error), "could not show why a task waits");
             }
         }

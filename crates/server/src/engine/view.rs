@@ -224,7 +224,7 @@ fn node_view(
     progress: StepProgress,
 ) -> NodeView {
     let waits = node.status == Status::Queued && !progress.waiting.is_empty();
-    let waiting = waits.then(|| format!("waits for a delegate: {}", progress.waiting));
+    let waiting = waits.then(|| format!("waiting: {}", progress.waiting));
     let outputs = state.node(&node.path).map(|known| known.outputs.clone());
     NodeView {
         path: node.path.to_string(),

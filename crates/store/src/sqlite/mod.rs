@@ -18,11 +18,11 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use jiff::Timestamp;
-use sqlx::SqlSafeStr as _;
 use sqlx::migrate::{Migration, MigrationType, Migrator};
 use sqlx::sqlite::{
     SqliteConnectOptions, SqliteJournalMode, SqlitePool, SqlitePoolOptions, SqliteSynchronous,
 };
+use sqlx::{ConnectOptions as _, SqlSafeStr as _};
 use sqlx::{Sqlite, Transaction};
 
 use crate::{Error, Result};
@@ -75,7 +75,9 @@ impl SqliteStore {
             .synchronous(SqliteSynchronous::Full)
             .foreign_keys(true)
             .busy_timeout(BUSY_TIMEOUT)
-            .statement_cache_capacity(64);
+            .statement_cache_capacity(64)
+            // What is done is logged by who does it.
+            .disable_statement_logging();
         let opened = |source| Error::Open {
             path: path.clone(),
             source,
