@@ -290,22 +290,7 @@ async fn add_infrastructure(
         )));
     }
     let connector_ref = roots.text("connectorRef", &reference(&connector.value))?;
-    let connector = library
-        .find(Kind::Connector, &connector_ref, &found.scope, "")
-        .await?;
-    let EntitySpec::Connector(connector_spec) = &connector.entity.spec else {
-        return Err(other_kind(Kind::Connector, &connector));
-    };
-    let ConnectorSpec::K8sCluster(ClusterCredential::InheritFromDelegate) = &connector_spec.spec
-    else {
-        return Err(Fault::mismatch(format!(
-            "infrastructure `{identifier}` needs a K8sCluster connector that inherits from the delegate, and `{connector_ref}` is none"
-        )));
-    };
-    let selectors = roots.list(
-        "delegateSelectors of the connector",
-        &compile::list(&connector_spec.delegate_selectors),
-    )?;
+    let (connector, selectors) = cluster(library, found, &connector_ref, roots).await?;
     let namespace = roots.text("namespace of the infrastructure", namespace.text())?;
     let key = infrastructure_key(service, environment, &connector_ref, &namespace);
     let short = key.get(..6).unwrap_or(&key).to_owned();
@@ -341,6 +326,33 @@ async fn add_infrastructure(
         release_name,
         selectors,
     })
+}
+
+/// The connector of an infrastructure, and the delegates that may use it.
+async fn cluster(
+    library: &Library<'_>,
+    found: &Found,
+    connector_ref: &str,
+    roots: &Roots,
+) -> Result<(Found, Vec<String>), Fault> {
+    let connector = library
+        .find(Kind::Connector, connector_ref, &found.scope, "")
+        .await?;
+    let EntitySpec::Connector(connector_spec) = &connector.entity.spec else {
+        return Err(other_kind(Kind::Connector, &connector));
+    };
+    let ConnectorSpec::K8sCluster(ClusterCredential::InheritFromDelegate) = &connector_spec.spec
+    else {
+        return Err(Fault::mismatch(format!(
+            "infrastructure `{}` needs a K8sCluster connector that inherits from the delegate, and `{connector_ref}` is none",
+            found.entity.identifier
+        )));
+    };
+    let selectors = roots.list(
+        "delegateSelectors of the connector",
+        &compile::list(&connector_spec.delegate_selectors),
+    )?;
+    Ok((connector, selectors))
 }
 
 /// A stable key of what is deployed where: hex, 40 digits.
