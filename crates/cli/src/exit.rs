@@ -81,8 +81,8 @@ pub struct Failure {
     #[serde(skip_serializing_if = "Option::is_none")]
     pub code: Option<String>,
     /// Findings about documents that were refused.
-    #[serde(skip_serializing_if = "Vec::is_empty")]
-    pub problems: Vec<Finding>,
+    #[serde(skip_serializing_if = "<[Finding]>::is_empty")]
+    pub problems: Box<[Finding]>,
 }
 
 /// A finding about a document: at a place in a file.
@@ -128,7 +128,7 @@ impl Failure {
             causes: Vec::new(),
             hint: None,
             code: None,
-            problems: Vec::new(),
+            problems: Box::default(),
         }
     }
 

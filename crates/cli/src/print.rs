@@ -123,7 +123,7 @@ mod tests {
         let failure = Failure {
             causes: vec!["why".to_owned()],
             code: Some("SRT-S008".to_owned()),
-            problems: vec![Finding {
+            problems: Box::new([Finding {
                 severity: "error".to_owned(),
                 file: "a.yaml".to_owned(),
                 line: 3,
@@ -131,7 +131,7 @@ mod tests {
                 path: "service.spec".to_owned(),
                 code: "SRT-E012".to_owned(),
                 message: "missing".to_owned(),
-            }],
+            }]),
             ..Failure::new(Exit::Usage, "documents refused").hint("correct them")
         };
         insta::assert_snapshot!(explain(&failure, Style::none()), @r"

@@ -219,7 +219,7 @@ impl Settings {
         })
         .map(Zeroizing::new)
         .map_err(|error| failed(std::io::Error::other(error.to_string())))?;
-        let folder = path.parent().unwrap_or(Path::new("."));
+        let folder = path.parent().unwrap_or_else(|| Path::new("."));
         DirBuilder::new()
             .recursive(true)
             .mode(0o700)

@@ -20,11 +20,10 @@ pub use remote::{Abort, Apply, Delete, Get, Level, Login, Logs, Run, ScopeArgs, 
     name = "sortie",
     version,
     about,
-    propagate_version = true,
     subcommand_required = true,
     arg_required_else_help = true,
     max_term_width = 100,
-    after_help = "Exit codes: 0 done, 1 the deployment or the check failed, 2 usage, 3 could not reach, 4 not found,\n5 not allowed, 6 conflict."
+    after_help = "Exit codes: 0 done, 1 the deployment or the check failed, 2 usage, 3 could not reach, 4 not found, 5 not allowed, 6 conflict."
 )]
 pub struct Cli {
     #[command(flatten)]
@@ -36,7 +35,6 @@ pub struct Cli {
 /// Arguments of every verb.
 #[derive(Clone, Debug, Args)]
 pub struct Global {
-    /// Form of the output
     #[arg(
         short = 'o',
         long = "output",
@@ -45,11 +43,12 @@ pub struct Global {
         global = true,
         value_name = "FORM",
         hide_possible_values = true,
+        help_heading = "Options of every verb",
         help = "Form of the output: text, or json for programs"
     )]
     pub output: Output,
     /// Say more about what is going on (twice: everything)
-    #[arg(short = 'v', long, action = clap::ArgAction::Count, global = true)]
+    #[arg(short = 'v', long, action = clap::ArgAction::Count, global = true, help_heading = "Options of every verb")]
     pub verbose: u8,
 }
 
@@ -88,7 +87,7 @@ pub enum Verb {
     History(ReleaseArgs),
     /// Remember a control plane and a token (read from stdin or asked for)
     #[command(
-        after_help = "Examples:\n  sortie login https://sortie.example.com\n  sortie login http://127.0.0.1:8080 < token.txt\n\nThe token is kept in ~/.config/sortie/config.yaml, readable by you alone. SORTIE_SERVER and SORTIE_TOKEN\nwin over the file."
+        after_help = "Examples:\n  sortie login https://sortie.example.com\n  sortie login http://127.0.0.1:8080 < token.txt\n\nThe token is kept in ~/.config/sortie/config.yaml, readable by you alone. SORTIE_SERVER and SORTIE_TOKEN win over the file."
     )]
     Login(Login),
     /// Store entities from files or folders

@@ -42,7 +42,7 @@ pub(super) fn failure(what: &str, server: &str, status: StatusCode, body: &[u8])
     Failure {
         hint,
         code: Some(code),
-        problems,
+        problems: problems.into(),
         ..Failure::new(exit_of(status), format!("cannot {what}: {reason}"))
     }
 }

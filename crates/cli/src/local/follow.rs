@@ -102,7 +102,7 @@ pub(super) async fn run(job: Job, around: &Surroundings) -> Result<Value> {
     };
     let mut view = View::open(verb, &release, around);
     let outcome = {
-        let step = std::pin::pin!(sortie_step::run(&task, &environment));
+        let step = Box::pin(sortie_step::run(&task, &environment));
         watch(step, hears, &mut view, &cancel).await?
     };
     view.close(outcome, verb, &release)

@@ -99,7 +99,7 @@ fn rolled_back(nodes: &[Node]) -> Option<State> {
 mod tests {
     use super::*;
 
-    fn execution(status: &str, nodes: serde_json::Value) -> Execution {
+    fn execution(status: &str, nodes: &serde_json::Value) -> Execution {
         serde_json::from_value(serde_json::json!({
             "id": "0190", "pipeline": "hello", "sequence": 4, "status": status, "ended": true,
             "requestedBy": "admin", "createdAt": "2026-01-01T00:00:00Z",
@@ -111,7 +111,7 @@ mod tests {
     #[test]
     fn a_success_is_one_line() {
         let lines = summary(
-            &execution("SUCCEEDED", serde_json::json!([])),
+            &execution("SUCCEEDED", &serde_json::json!([])),
             Style::none(),
         );
         assert_eq!(lines, ["✓ hello #4 succeeded after 1 m 05 s"]);
@@ -127,7 +127,7 @@ mod tests {
             {"path": "s.u", "depth": 1, "identifier": "undo", "status": "SUCCEEDED", "rollback": true},
             {"path": "s.v", "depth": 1, "identifier": "never", "status": "NOT_STARTED", "rollback": true}
         ]);
-        let lines = summary(&execution("FAILED", nodes), Style::none()).join("\n");
+        let lines = summary(&execution("FAILED", &nodes), Style::none()).join("\n");
         insta::assert_snapshot!(lines, @r"
         ✗ hello #4 failed after 1 m 05 s
           rolling: Deployment/web: image not found (SRT-H004)

@@ -26,10 +26,9 @@ pub(crate) async fn run(args: &Login, around: &Surroundings) -> Result {
     } = args;
     let path = settings::path(&around.environment)?;
     let token = token(server)?;
-    let ca_file = match ca_file {
-        Some(path) => Some(std::path::absolute(path).unwrap_or_else(|_| path.clone())),
-        None => None,
-    };
+    let ca_file = ca_file
+        .as_ref()
+        .map(|path| std::path::absolute(path).unwrap_or_else(|_| path.clone()));
     let trusted = ca_file
         .clone()
         .or_else(|| around.environment.ca_file.clone());
