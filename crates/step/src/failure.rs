@@ -2,7 +2,10 @@
 
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
+use sortie_cluster::Cause;
 use sortie_health::diagnosis::Cause as HealthCause;
+
+use crate::report::{Level, Masked, Sink, Unit};
 
 /// How a step ended.
 #[derive(Clone, Debug)]
@@ -68,7 +71,6 @@ impl Failure {
 
     /// A failure of the cluster's API.
     pub(crate) fn cluster(error: &sortie_cluster::Error) -> Self {
-        use sortie_cluster::Cause;
         let kind = match error.cause() {
             Cause::Unauthorized { .. } => FailureKind::Authentication,
             Cause::Forbidden { .. } | Cause::Denied { .. } | Cause::AnotherRelease { .. } => {
@@ -106,6 +108,13 @@ impl Failure {
         Self::new(FailureKind::Configuration, code, chain(error), hint)
     }
 
+    /// The same without any known secret.
+    pub(crate) fn masked(mut self, masked: &Masked) -> Self {
+        self.message = masked.mask(&self.message);
+        self.hint = masked.mask(&self.hint);
+        self
+    }
+
     pub(crate) const fn of_release(mut self, number: u64) -> Self {
         self.release_number = Some(number);
         self
@@ -122,4 +131,37 @@ pub(crate) fn chain(error: &(dyn std::error::Error + 'static)) -> String {
         cause = inner.source();
     }
     text.replace('\n', " ")
+}
+
+/// All refusals in the log when there are several, the first in the failure.
+pub(crate) fn refused(sink: &dyn Sink, unit: Unit, errors: &[sortie_cluster::Error]) -> Failure {
+    if errors.len() > 1 {
+        for error in errors {
+            sink.log(unit, Level::Error, &chain(error));
+        }
+    }
+    first_of(errors)
+}
+
+/// The first of several refusals, with how many more there are. A lost lease goes before everything: the others follow
+/// from it.
+pub(crate) fn first_of(errors: &[sortie_cluster::Error]) -> Failure {
+    let lost = errors
+        .iter()
+        .find(|error| matches!(error.cause(), Cause::LeaseLost { .. }));
+    let Some(first) = lost.or_else(|| errors.first()) else {
+        return Failure::new(
+            FailureKind::Unknown,
+            "SRT-T016",
+            "the API server refused the set without a reason",
+            "look at the API server's own log",
+        );
+    };
+    let mut failure = Failure::cluster(first);
+    if errors.len() > 1 {
+        failure
+            .message
+            .push_str(&format!(" (and {} more)", errors.len() - 1));
+    }
+    failure
 }

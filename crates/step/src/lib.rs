@@ -4,17 +4,21 @@
 //! the same task again, here or elsewhere, goes on from that record and reaches the same end.
 
 mod apply;
+mod bounds;
 mod environment;
 mod failure;
 mod locked;
 mod plan;
 pub mod policy;
+mod remove;
 pub mod report;
 mod resolve;
 mod rolling;
+mod run;
 mod sources;
 mod steady;
 pub mod task;
+mod try_out;
 mod units;
 
 use std::sync::Arc;
@@ -24,36 +28,30 @@ pub use failure::{Failure, FailureKind, Outcome};
 pub use resolve::{Nothing, Resolution, Resolver, Unanswered};
 pub use sources::Renderer;
 
-use report::{Masked, Sink};
+use bounds::Bounds;
+use report::Masked;
+use run::Run;
 use task::{Action, Task};
-use units::{Bounds, Ended, Units};
+use units::{Ended, Units};
 
 /// Carry a step out. Never panics on what comes from outside; what goes wrong is in the outcome.
 pub async fn run(task: &Task, env: &Environment) -> Outcome {
-    let masked = Arc::new(Masked::new(Arc::clone(&env.sink)));
-    let sink: Arc<dyn Sink> = masked.clone();
-    let env = Environment {
-        sink: Arc::clone(&sink),
-        ..env.clone()
+    let masked = Masked::new(Arc::clone(&env.sink));
+    let run = Run {
+        task,
+        env,
+        sink: &masked,
+        units: Units::new(&masked),
+        bounds: Bounds::new(task.timeout, &env.cancel),
     };
-    let units = Units::new(sink.as_ref());
-    let bounds = Bounds::new(task.timeout);
     let result = match &task.action {
-        Action::RollingDeploy(options) => {
-            rolling::deploy::run(task, options, &env, &masked, &units, &bounds).await
-        }
-        Action::RollingRollback(options) => {
-            rolling::rollback::run(task, options, &env, &units, &bounds).await
-        }
+        Action::RollingDeploy(options) => Box::pin(rolling::deploy::run(&run, options)).await,
+        Action::RollingRollback(options) => Box::pin(rolling::rollback::run(&run, options)).await,
     };
-    units.end(&result);
+    run.units.end(&result);
     match result {
         Ok(outputs) => Outcome::Succeeded { outputs },
         Err(Ended::Aborted) => Outcome::Aborted,
-        Err(Ended::Failed(mut failure)) => {
-            failure.message = masked.mask(&failure.message);
-            failure.hint = masked.mask(&failure.hint);
-            Outcome::Failed(failure)
-        }
+        Err(Ended::Failed(failure)) => Outcome::Failed(failure.masked(&masked)),
     }
 }

@@ -1,56 +1,87 @@
 //! A release under its lease: who else wants it waits, and its records are at hand.
 
+use std::time::Duration;
+
 use sortie_cluster::lease::{self, Claim, Guard, Held, Terms, Waiting};
 use sortie_cluster::record::{Asker, Head, History, Owner, RecordError, Records, Release, Stored};
 use sortie_cluster::{Cause, clock};
 
-use crate::environment::Environment;
 use crate::failure::{Failure, FailureKind, chain};
-use crate::report::{Level, Unit};
+use crate::report::Unit;
+use crate::run::Run;
 use crate::task::Task;
 
-/// The right to change a release, with its history.
+/// The right to change a release, with its history as it was when the right was won.
 #[derive(Debug)]
 pub(crate) struct Locked {
     held: Held,
+    lease: Duration,
     pub(crate) records: Records,
     pub(crate) history: History,
 }
 
+/// The records of the task's release.
+pub(crate) fn records(run: &Run<'_>) -> Result<Records, Failure> {
+    let release = Release::new(&run.task.release.namespace, &run.task.release.name);
+    let release = release.map_err(|error| record_failure(&error))?;
+    Ok(Records::new(run.env.cluster.clone(), release))
+}
+
+/// The history of the task's release.
+///
+/// # Errors
+/// It cannot be read, or the release belongs to somebody else.
+pub(crate) async fn history(records: &Records, task: &Task) -> Result<History, Failure> {
+    let history = records.history().await;
+    let history = history.map_err(|error| record_failure(&error))?;
+    match history.another_owner(&owner(task)) {
+        None => Ok(history),
+        Some(other) => {
+            let error = RecordError::AnotherOwner {
+                release: records.release().clone(),
+                owner: other.clone(),
+            };
+            Err(record_failure(&error))
+        }
+    }
+}
+
 impl Locked {
     /// Wait for the release's lease and read its history.
-    pub(crate) async fn acquire(task: &Task, env: &Environment) -> Result<Self, Failure> {
-        let release = Release::new(&task.release.namespace, &task.release.name)
-            .map_err(|error| record_failure(&error))?;
-        let records = Records::new(env.cluster.clone(), release.clone());
-        let before = records
-            .history()
-            .await
-            .map_err(|error| record_failure(&error))?;
-        check_owner(task, &release, &before)?;
+    pub(crate) async fn acquire(run: &Run<'_>, unit: Unit) -> Result<Self, Failure> {
+        let records = records(run)?;
+        let before = history(&records, run.task).await?;
+        let release = records.release().clone();
+        let lease = run.env.limits.lease;
         let claim = Claim {
             namespace: release.namespace().to_owned(),
             name: release.lease_name(),
-            holder: env.holder.clone(),
+            holder: run.env.holder.clone(),
             floor: before.fence(),
-            terms: Terms::new(env.limits.lease),
+            terms: Terms::new(lease),
         };
+        run.bounds
+            .pending()
+            .set(format!("the lease of release {release}"));
         let waiting = |waiting: &Waiting| {
-            let text = format!(
-                "waiting for {}, which holds release {release}",
-                waiting.holder
+            let holder = &waiting.holder;
+            run.info(
+                unit,
+                format!("waiting for {holder}, which holds release {release}"),
             );
-            env.sink.log(Unit::Initialize, Level::Info, &text);
+            run.bounds
+                .pending()
+                .set(format!("{holder} holds release {release}"));
         };
-        let held = lease::acquire(&env.cluster, claim, waiting).await;
+        let held = lease::acquire(&run.env.cluster, claim, waiting).await;
         let held = held.map_err(|error| Failure::cluster(&error))?;
-        let history = records
-            .history()
-            .await
-            .map_err(|error| record_failure(&error))?;
-        check_owner(task, &release, &history)?;
+        run.bounds
+            .pending()
+            .set(format!("the records of release {release}"));
+        let history = history(&records, run.task).await?;
         Ok(Self {
             held,
+            lease,
             records,
             history,
         })
@@ -63,11 +94,8 @@ impl Locked {
 
     /// A head for the next release number, not written yet.
     pub(crate) fn next_head(&self, task: &Task) -> Head {
-        let mut head = Head::new(
-            self.records.release(),
-            self.history.next_number(),
-            clock::now(),
-        );
+        let number = self.history.next_number();
+        let mut head = Head::new(self.records.release(), number, clock::now());
         head.owner = owner(task);
         head.asked_by = Asker {
             project: match task.requested_by.organisation.as_str() {
@@ -88,17 +116,29 @@ impl Locked {
         updated.map_err(|error| record_failure(&error))
     }
 
-    /// Remove records that are not needed any more. Their presence harms nobody, so failing to is no failure of the step.
-    pub(crate) async fn collect(&self, env: &Environment) {
-        if let Err(error) = self.records.collect(env.limits.history, self.guard()).await {
+    /// Mark what `number` has taken the place of, and remove records that are not needed any more. Marks are for people
+    /// and old records harm nobody, so failing to is no failure of the step.
+    pub(crate) async fn tidy(&self, run: &Run<'_>, number: Option<u64>) {
+        if let Some(number) = number {
+            let superseded = self.records.supersede(&self.history, number, self.guard());
+            if let Err(error) = superseded.await {
+                let text = format!("earlier releases are not marked: {}", chain(&error));
+                run.warn(Unit::WrapUp, text);
+            }
+        }
+        let collected = self
+            .records
+            .collect(run.env.limits.history, self.guard())
+            .await;
+        if let Err(error) = collected {
             let text = format!("old records stay for now: {}", chain(&error));
-            env.sink.log(Unit::WrapUp, Level::Warning, &text);
+            run.warn(Unit::WrapUp, text);
         }
     }
 
-    /// Give the lease back.
+    /// Give the lease back; a lease that cannot be given back in time runs out.
     pub(crate) async fn release(self) {
-        self.held.release().await;
+        drop(tokio::time::timeout(self.lease, self.held.release()).await);
     }
 
     /// Resolves when the release is not ours any more.
@@ -107,19 +147,6 @@ impl Locked {
         let target = format!("release {}", self.records.release());
         let error = sortie_cluster::Error::new("go on with", target, Cause::LeaseLost { source });
         Failure::cluster(&error)
-    }
-}
-
-fn check_owner(task: &Task, release: &Release, history: &History) -> Result<(), Failure> {
-    match history.another_owner(&owner(task)) {
-        None => Ok(()),
-        Some(other) => {
-            let error = RecordError::AnotherOwner {
-                release: release.clone(),
-                owner: other.clone(),
-            };
-            Err(record_failure(&error))
-        }
     }
 }
 

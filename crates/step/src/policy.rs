@@ -38,9 +38,7 @@ pub struct Project<'a> {
 
 /// One thing the policy forbids, in words for the person who asked.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
-#[error(
-    "{what} is not allowed by this delegate's policy ({allowed}); ask the cluster's owner, or deploy elsewhere"
-)]
+#[error("{what} is not allowed by the policy of this cluster's owner ({allowed})")]
 pub struct Forbidden {
     what: String,
     allowed: String,

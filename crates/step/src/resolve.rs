@@ -129,19 +129,15 @@ impl Context for Names {
 }
 
 impl<'a> Resolving<'a> {
-    /// `nonce` is random and new for each task.
-    pub(crate) fn new(
-        context: &Value,
-        resolver: &'a dyn Resolver,
-        masked: &'a Masked,
-        nonce: &str,
-    ) -> Self {
+    /// For one task and what its context says.
+    pub(crate) fn new(context: &Value, resolver: &'a dyn Resolver, masked: &'a Masked) -> Self {
         let names = Names {
             snapshot: JsonContext::new(context.clone()),
             answered: BTreeMap::new(),
             missing: Mutex::default(),
         };
-        let marker = SecretMarker::new(nonce);
+        // Random and new each time, so that no text can be mistaken for a marker.
+        let marker = SecretMarker::new(&uuid::Uuid::new_v4().simple().to_string());
         Self {
             resolver,
             masked,
@@ -215,6 +211,11 @@ impl<'a> Resolving<'a> {
         self.masked.learn(&value);
         self.secrets.insert(name.to_owned(), value.clone());
         Ok(value)
+    }
+
+    /// The names of all secrets that were asked for so far.
+    pub(crate) fn secret_names(&self) -> Vec<String> {
+        self.secrets.keys().cloned().collect()
     }
 
     async fn ask(&mut self, paths: &[Vec<String>]) -> Result<(), Error> {

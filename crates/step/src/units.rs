@@ -1,13 +1,8 @@
 //! The command units of a running step: which one is on, and how it ended.
 
-use std::future::Future;
 use std::sync::{Mutex, PoisonError};
-use std::time::Duration;
 
-use tokio::time::Instant;
-
-use crate::environment::Environment;
-use crate::failure::{Failure, FailureKind};
+use crate::failure::Failure;
 use crate::report::{Level, Sink, Unit, UnitStatus};
 
 /// Why a step ends before it is done.
@@ -29,7 +24,7 @@ impl From<Failure> for Ended {
 #[derive(Debug)]
 pub(crate) struct Units<'a> {
     sink: &'a dyn Sink,
-    current: Mutex<Option<Unit>>,
+    current: Mutex<Option<(Unit, UnitStatus)>>,
 }
 
 impl<'a> Units<'a> {
@@ -40,22 +35,30 @@ impl<'a> Units<'a> {
         }
     }
 
-    /// `unit` begins.
+    /// `unit` begins, and the one before ends.
     pub(crate) fn enter(&self, unit: Unit) {
         let before = self
             .current
             .lock()
             .unwrap_or_else(PoisonError::into_inner)
-            .replace(unit);
-        if let Some(before) = before {
-            self.sink.unit(before, UnitStatus::Succeeded);
+            .replace((unit, UnitStatus::Succeeded));
+        if let Some((before, status)) = before {
+            self.sink.unit(before, status);
         }
         self.sink.unit(unit, UnitStatus::Running);
     }
 
+    /// The present unit will end as failed although the step goes on.
+    pub(crate) fn mark_failed(&self) {
+        let mut current = self.current.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some((_, status)) = current.as_mut() {
+            *status = UnitStatus::Failed;
+        }
+    }
+
     /// The step is over.
     pub(crate) fn end<T>(&self, result: &Result<T, Ended>) {
-        let Some(unit) = self
+        let Some((unit, status)) = self
             .current
             .lock()
             .unwrap_or_else(PoisonError::into_inner)
@@ -64,7 +67,7 @@ impl<'a> Units<'a> {
             return;
         };
         match result {
-            Ok(_) => self.sink.unit(unit, UnitStatus::Succeeded),
+            Ok(_) => self.sink.unit(unit, status),
             Err(Ended::Failed(failure)) => {
                 let Failure {
                     code,
@@ -81,49 +84,6 @@ impl<'a> Units<'a> {
             Err(Ended::Aborted) => {
                 self.sink.log(unit, Level::Warning, "stopped on request");
                 self.sink.unit(unit, UnitStatus::Aborted);
-            }
-        }
-    }
-}
-
-/// The time that a step may take, and the request to stop it.
-#[derive(Clone, Debug)]
-pub(crate) struct Bounds {
-    deadline: Instant,
-    timeout: Duration,
-}
-
-impl Bounds {
-    /// Bounds of a step that begins now.
-    pub(crate) fn new(timeout: Duration) -> Self {
-        Self {
-            deadline: Instant::now() + timeout,
-            timeout,
-        }
-    }
-
-    /// `work`, ended by the deadline, by a request to stop, or by `lost`. `pending` says what was being waited for.
-    pub(crate) async fn run<T>(
-        &self,
-        env: &Environment,
-        lost: impl Future<Output = Failure>,
-        pending: impl FnOnce() -> String,
-        work: impl Future<Output = Result<T, Ended>>,
-    ) -> Result<T, Ended> {
-        tokio::select! {
-            biased;
-            result = work => result,
-            () = env.cancel.cancelled() => Err(Ended::Aborted),
-            failure = lost => Err(Ended::Failed(failure)),
-            () = tokio::time::sleep_until(self.deadline) => {
-                let seconds = self.timeout.as_secs();
-                let message = format!("not done within {seconds} s: {}", pending());
-                Err(Ended::Failed(Failure::new(
-                    FailureKind::Timeout,
-                    "SRT-T010",
-                    message,
-                    "look at what was waited for, or raise the step's timeout",
-                )))
             }
         }
     }

@@ -1,4 +1,13 @@
-//! The rolling strategy: the workloads' own controllers replace pods step by step.
+//! Rolling deployments and their undoing.
 
+mod closing;
+mod decision;
 pub(crate) mod deploy;
+mod earlier;
+mod namespace;
+mod opening;
+mod removals;
 pub(crate) mod rollback;
+
+/// The unit under which a step's end is journalled.
+const RESULT: &str = "Result";

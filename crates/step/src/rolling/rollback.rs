@@ -3,341 +3,330 @@
 use std::collections::BTreeSet;
 
 use serde_json::{Value, json};
+use sortie_cluster::apply::{Change, Planned};
 use sortie_cluster::clock;
 use sortie_cluster::delete::Doomed;
-use sortie_cluster::record::{Status, Stored};
+use sortie_cluster::record::{Head, Status, Stored};
 use sortie_manifest::{Object, ObjectId, versioning};
 
-use super::deploy::{record_objects, recorded, wait};
-use crate::apply;
-use crate::environment::Environment;
-use crate::failure::{Failure, FailureKind};
-use crate::locked::{Locked, record_failure};
-use crate::report::{Level, Unit};
-use crate::steady::Pending;
-use crate::task::{RollingRollback, Target, Task};
-use crate::units::{Bounds, Ended, Units};
-
-/// Kinds that a rollback keeps, because what they hold cannot be brought back.
-const STORAGE: [&str; 4] = [
-    "PersistentVolumeClaim",
-    "PersistentVolume",
-    "CustomResourceDefinition",
-    "Namespace",
-];
+use super::closing::close;
+use super::decision::{Decision, Place, Plan, decide};
+use super::deploy::learn;
+use super::earlier::noted;
+use super::opening::{close_interrupted, gone, objects_of, record_objects};
+use super::removals::{Removals, Undone, is_storage, removals};
+use crate::apply::{self, OnRefusal};
+use crate::failure::{Failure, chain, first_of};
+use crate::locked::{self, Locked};
+use crate::remove::remove;
+use crate::report::Unit;
+use crate::run::Run;
+use crate::steady;
+use crate::task::RollingRollback;
+use crate::try_out::try_out_each;
+use crate::units::Ended;
 
 /// Roll back. The outputs name the release and the number that was brought back.
-pub(crate) async fn run(
-    task: &Task,
-    options: &RollingRollback,
-    env: &Environment,
-    units: &Units<'_>,
-    bounds: &Bounds,
-) -> Result<Value, Ended> {
-    let waiting = || "the release is held by another task".to_owned();
-    let locked = async {
-        units.enter(Unit::Initialize);
-        let project = crate::policy::Project {
-            organisation: &task.requested_by.organisation,
-            project: &task.requested_by.project,
-        };
-        env.policy
-            .check_namespace(project, &task.release.namespace)
-            .map_err(|error| {
-                let hint = "ask the cluster's owner to change the policy";
-                Failure::new(
-                    FailureKind::Authorization,
-                    "SRT-T012",
-                    error.to_string(),
-                    hint,
-                )
-            })?;
-        Ok(Locked::acquire(task, env).await?)
+pub(crate) async fn run(run: &Run<'_>, options: &RollingRollback) -> Result<Value, Ended> {
+    let lock = async {
+        run.units.enter(Unit::Initialize);
+        run.check_namespace()?;
+        Ok(Locked::acquire(run, Unit::Initialize).await?)
     };
-    let locked = bounds
-        .run(env, std::future::pending(), waiting, locked)
-        .await?;
-    let pending = Pending::default();
-    let work = restore(task, options, env, units, &locked, &pending);
-    let result = bounds
-        .run(env, locked.lost(), || pending.describe(), work)
-        .await;
-    if result.is_ok() {
-        locked.collect(env).await;
-    }
+    let mut locked = run.bounds.run(std::future::pending(), lock).await?;
+    let result = under_lease(run, options, &mut locked).await;
     locked.release().await;
     result
 }
 
-/// What is to be brought back, and in whose place.
-#[derive(Debug)]
-struct Plan<'a> {
-    good: &'a Stored,
-    /// The newest record: what it added and `good` lacks is removed.
-    failed: &'a Stored,
-    /// The restored content gets a number of its own: somebody chose it although the newest is good.
-    as_new_release: bool,
-}
-
-/// The decision, or the reason why there is nothing to do.
-fn decide<'a>(
-    target: Target,
-    locked: &'a Locked,
-    task: &Task,
-) -> Result<Result<Plan<'a>, String>, Failure> {
-    let history = &locked.history;
-    let Some(newest) = history.newest() else {
-        return Ok(Err(
-            "there is no release yet: nothing to roll back".to_owned()
-        ));
-    };
-    let newest_number = newest.head.number;
-    match target {
-        Target::Number(number) => {
-            let good = history
-                .number(number)
-                .ok_or_else(|| no_such_number(number, locked))?;
-            let as_new_release = newest.head.is_good() || number != newest_number;
-            Ok(Ok(Plan {
-                good,
-                failed: newest,
-                as_new_release,
-            }))
-        }
-        Target::Below(failed) if failed < newest_number => {
-            // Its own release is not the newest any more: undoing it would undo somebody else's.
-            Err(Failure::new(
-                FailureKind::Unknown,
-                "SRT-T020",
-                format!("release number {failed} was followed by number {newest_number} meanwhile"),
-                "look at the newer release; roll it back if it is wrong as well",
-            ))
-        }
-        Target::Below(failed) if failed > newest_number => Ok(Err(format!(
-            "release number {failed} was never begun: nothing to roll back"
-        ))),
-        Target::Below(_) => Ok(below(newest, locked)),
-        Target::LastGood => {
-            let execution = &task.requested_by.execution;
-            let other = !execution.is_empty() && newest.head.asked_by.execution != *execution;
-            if newest.head.status == Status::Succeeded || (newest.head.is_good() && other) {
-                let text = format!(
-                    "the newest release, number {newest_number}, is good: nothing to roll back"
-                );
-                return Ok(Err(text));
-            }
-            Ok(below(newest, locked))
-        }
-    }
-}
-
-fn below<'a>(failed: &'a Stored, locked: &'a Locked) -> Result<Plan<'a>, String> {
-    match locked.history.last_good(Some(failed.head.number)) {
-        Some(good) => Ok(Plan {
-            good,
-            failed,
-            as_new_release: false,
-        }),
-        None => Err(format!(
-            "release number {} failed and no earlier one succeeded: nothing is removed",
-            failed.head.number
-        )),
-    }
-}
-
-fn no_such_number(number: u64, locked: &Locked) -> Failure {
-    let kept: Vec<String> = locked
-        .history
-        .heads()
-        .map(|head| head.number.to_string())
-        .collect();
-    Failure::new(
-        FailureKind::Configuration,
-        "SRT-T021",
-        format!("there is no release number {number}"),
-        format!("the kept numbers are {}", kept.join(", ")),
-    )
-}
-
-async fn restore(
-    task: &Task,
+async fn under_lease(
+    run: &Run<'_>,
     options: &RollingRollback,
-    env: &Environment,
-    units: &Units<'_>,
-    locked: &Locked,
-    pending: &Pending,
+    locked: &mut Locked,
 ) -> Result<Value, Ended> {
-    let sink = env.sink.as_ref();
-    let plan = match decide(options.target, locked, task)? {
-        Ok(plan) => plan,
-        Err(reason) => {
-            sink.log(Unit::Initialize, Level::Info, &reason);
-            return Ok(
-                json!({"releaseName": task.release.name, "rolledBack": false, "reason": reason}),
-            );
+    let unit = Unit::Initialize;
+    if close_interrupted(run, locked).await? {
+        locked.history = locked::history(&locked.records, run.task).await?;
+    }
+    let heads: Vec<&Head> = locked.history.heads().collect();
+    let plan = match decide(&heads, options.target, run.task)? {
+        Decision::Restore(plan) => plan,
+        Decision::Nothing(reason) => {
+            run.info(unit, &reason);
+            let name = &run.task.release.name;
+            return Ok(json!({"releaseName": name, "rolledBack": false, "reason": reason}));
+        }
+        Decision::Done(number) => {
+            locked.tidy(run, Some(number)).await;
+            return Ok(outputs(run, number));
         }
     };
-    let good = plan.good.head.number;
-    let objects = objects_of(plan.good, locked).await?;
-    let removals = removals(&plan, locked, options.delete_storage, sink).await?;
-    let mut stored = begin(&plan, task, locked, &objects).await?;
+    let begin = run
+        .bounds
+        .run_writes(locked.lost(), begin(run, options, locked, &plan));
+    let Begun {
+        mut stored,
+        objects,
+        doomed,
+    } = begin.await?;
+    let result = restore(run, locked, &mut stored, &plan, objects, doomed).await;
+    if result.is_ok() {
+        run.units.enter(Unit::WrapUp);
+        let text = format!("release number {} is back", plan.good);
+        run.info(Unit::WrapUp, text);
+    }
+    match plan.record {
+        Place::New | Place::Open(_) => close(run, locked, &mut stored, &result).await?,
+        Place::Undone(_) => finish(run, locked, &mut stored, &plan, &result).await?,
+    }
+    result.map(|()| outputs(run, plan.good))
+}
 
-    units.enter(Unit::Rollback);
-    let text = format!(
-        "bringing release number {good} back: {} objects",
-        objects.len()
-    );
-    sink.log(Unit::Rollback, Level::Info, &text);
-    let result = bring_back(task, env, units, locked, &mut stored, objects, pending).await;
-    // What the failed release added goes even when the restored one is not healthy: rollback stops over nothing.
-    units.enter(Unit::DeleteFailedReleaseResources);
-    let removed = apply::remove(env, locked, &removals).await;
-    finish(&plan, locked, &mut stored, &result).await?;
-    result?;
-    removed?;
-    units.enter(Unit::WrapUp);
-    sink.log(
-        Unit::WrapUp,
-        Level::Info,
-        &format!("release number {good} is back"),
-    );
-    Ok(json!({
-        "releaseName": task.release.name,
-        "releaseNumber": good,
-        "namespace": task.release.namespace,
+fn outputs(run: &Run<'_>, number: u64) -> Value {
+    json!({
+        "releaseName": run.task.release.name,
+        "releaseNumber": number,
+        "namespace": run.task.release.namespace,
         "rolledBack": true,
-    }))
+    })
 }
 
-/// Write the good release again and wait for it. What cannot be written is reported at the end and stops nothing.
-async fn bring_back(
-    task: &Task,
-    env: &Environment,
-    units: &Units<'_>,
-    locked: &Locked,
-    stored: &mut Stored,
+/// A rollback whose beginning is recorded.
+struct Begun {
+    stored: Stored,
     objects: Vec<Object>,
-    pending: &Pending,
-) -> Result<(), Ended> {
-    let (planned, refusals) = apply::try_out_each(env, &task.release, objects).await?;
-    let written = apply::whole_set(env, locked, stored, planned, Unit::Rollback).await?;
-    units.enter(Unit::WaitForSteadyState);
-    wait(env, &task.release, &written, pending).await?;
-    if refusals.is_empty() {
-        return Ok(());
-    }
-    Err(apply::refused(env, Unit::Rollback, &refusals).into())
+    doomed: Vec<Doomed>,
 }
 
-async fn objects_of(stored: &Stored, locked: &Locked) -> Result<Vec<Object>, Failure> {
-    let values = locked.records.objects(&stored.head).await;
-    recorded(
-        &stored.head,
-        values.map_err(|error| record_failure(&error))?,
-    )
-}
-
-/// Journal the beginning: in the failed head, or in a new one when a number of its own was asked for.
 async fn begin(
-    plan: &Plan<'_>,
-    task: &Task,
+    run: &Run<'_>,
+    options: &RollingRollback,
     locked: &Locked,
-    objects: &[Object],
-) -> Result<Stored, Failure> {
+    plan: &Plan,
+) -> Result<Begun, Ended> {
+    run.bounds
+        .pending()
+        .set("the release's records were still being read");
+    let good = numbered(locked, plan.good)?;
+    let objects = objects_of(good, locked).await?;
+    run.check_objects(&objects)?;
+    let secrets: Vec<String> = noted(&good.head, "secrets");
+    learn(run, &secrets).await;
+    let doomed = doomed(run, options, locked, plan).await?;
+    let text = format!("rollback to number {} begun", plan.good);
     let now = clock::now();
-    let text = format!("rollback to number {} begun", plan.good.head.number);
-    if !plan.as_new_release {
-        let mut stored = plan.failed.clone();
-        if stored.head.status == Status::InProgress {
-            stored.head.status = Status::Failed;
-            stored.head.message = "interrupted, then rolled back".to_owned();
+    let stored = match plan.record {
+        Place::Undone(number) | Place::Open(number) => {
+            let mut stored = numbered(locked, number)?.clone();
+            stored.head.task_epoch = stored.head.task_epoch.max(run.task.epoch);
+            stored.head.note("Rollback", "", text, now);
+            locked.update(&mut stored).await?;
+            stored
         }
-        stored.head.note("Rollback", "", text, now);
-        locked.update(&mut stored).await?;
-        return Ok(stored);
-    }
-    let mut head = locked.next_head(task);
-    head.inventory.clone_from(&plan.good.head.inventory);
-    head.manifest_hash.clone_from(&plan.good.head.manifest_hash);
-    head.note("Rollback", "", text, now);
-    record_objects(locked, head, objects).await
+        Place::New => {
+            let mut head = locked.next_head(run.task);
+            head.inventory.clone_from(&good.head.inventory);
+            head.manifest_hash.clone_from(&good.head.manifest_hash);
+            head.note_with("Prepare", "", "opened", json!({"secrets": secrets}), now);
+            head.note("Rollback", "", text, now);
+            record_objects(locked, head, &objects).await?
+        }
+    };
+    Ok(Begun {
+        stored,
+        objects,
+        doomed,
+    })
 }
 
-async fn finish(
-    plan: &Plan<'_>,
+fn numbered(locked: &Locked, number: u64) -> Result<&Stored, Failure> {
+    locked.history.number(number).ok_or_else(|| gone(number))
+}
+
+/// Write the good release again, remove what was added, and wait. What is refused is reported at the end and stops
+/// nothing.
+async fn restore(
+    run: &Run<'_>,
     locked: &Locked,
     stored: &mut Stored,
+    plan: &Plan,
+    objects: Vec<Object>,
+    doomed: Vec<Doomed>,
+) -> Result<(), Ended> {
+    run.units.enter(Unit::Rollback);
+    let (good, count) = (plan.good, objects.len());
+    run.info(
+        Unit::Rollback,
+        format!("bringing release number {good} back: {count} objects"),
+    );
+    let write = async {
+        let (planned, refusals) = try_out_each(run, objects).await?;
+        let planned = without_done_jobs(run, planned, good);
+        let unit = Unit::Rollback;
+        let mut set = apply::whole_set(run, locked, stored, planned, unit, OnRefusal::GoOn).await?;
+        set.errors.extend(refusals);
+        Ok(set)
+    };
+    let set = run.bounds.run_writes(locked.lost(), write).await?;
+    // What cannot go back of what must not be lost is left as it is.
+    let (left, mut errors): (Vec<_>, Vec<_>) = set
+        .errors
+        .into_iter()
+        .partition(|error| is_left(error.target()));
+    for error in &left {
+        run.warn(Unit::Rollback, format!("left as it is: {}", chain(error)));
+    }
+    if !errors.is_empty() {
+        run.units.mark_failed();
+    }
+
+    run.units.enter(Unit::DeleteFailedReleaseResources);
+    let removal = async { Ok(remove(run, locked, doomed).await) };
+    let stuck = run.bounds.run(locked.lost(), removal).await?;
+    if !stuck.is_empty() {
+        run.units.mark_failed();
+    }
+    errors.extend(stuck);
+
+    run.units.enter(Unit::WaitForSteadyState);
+    let wait = steady::wait(run, locked.guard(), set.awaited);
+    run.bounds.run(locked.lost(), wait).await?;
+    if errors.is_empty() {
+        Ok(())
+    } else {
+        Err(first_of(&errors).into())
+    }
+}
+
+/// Whether the object of this name (`Kind/…`) is storage.
+fn is_left(target: &str) -> bool {
+    let kind = target.split('/').next().unwrap_or_default();
+    let group = if kind == "CustomResourceDefinition" {
+        "apiextensions.k8s.io"
+    } else {
+        ""
+    };
+    is_storage(&ObjectId {
+        group: group.to_owned(),
+        kind: kind.to_owned(),
+        namespace: None,
+        name: String::new(),
+    })
+}
+
+/// A Job that is not there any more had completed under the good release, and is not run again.
+fn without_done_jobs(run: &Run<'_>, planned: Vec<Planned>, good: u64) -> Vec<Planned> {
+    let (done, planned): (Vec<_>, Vec<_>) = planned.into_iter().partition(|planned| {
+        let id = &planned.target.id;
+        id.group == "batch" && id.kind == "Job" && planned.change() == Some(Change::Created)
+    });
+    for planned in done {
+        let text = format!(
+            "{} was completed under release number {good} and is not run again",
+            planned.target.id
+        );
+        run.info(Unit::Rollback, text);
+    }
+    planned
+}
+
+/// Journal the end in the record of the release that was undone.
+async fn finish(
+    run: &Run<'_>,
+    locked: &Locked,
+    stored: &mut Stored,
+    plan: &Plan,
     result: &Result<(), Ended>,
 ) -> Result<(), Failure> {
     let head = &mut stored.head;
-    let good = plan.good.head.number;
+    let good = plan.good;
     let text = match result {
         Ok(()) => format!("rolled back to number {good}"),
-        Err(_) => format!("rollback to number {good} failed"),
+        Err(Ended::Aborted) => format!("rollback to number {good} aborted"),
+        Err(Ended::Failed(_)) => format!("rollback to number {good} failed"),
     };
-    head.note("Rollback", "", text, clock::now());
-    if plan.as_new_release {
-        head.status = if result.is_ok() {
-            Status::Succeeded
-        } else {
-            Status::Failed
-        };
-        head.message = format!("rollback to number {good}");
-    } else if head.is_good() && result.is_ok() {
+    head.note("Rollback", "", text.clone(), clock::now());
+    if head.is_good() && result.is_ok() {
         // A release that had succeeded and was undone by a later step of its pipeline is good no more.
         head.status = Status::Failed;
-        head.message = format!("rolled back to number {good}");
+        head.message = text;
     }
-    let number = head.number;
-    locked.update(stored).await?;
-    if plan.as_new_release && result.is_ok() {
-        let superseded = locked
-            .records
-            .supersede(&locked.history, number, locked.guard())
-            .await;
-        superseded.map_err(|error| record_failure(&error))?;
+    if let Err(failure) = locked.update(stored).await {
+        if result.is_ok() {
+            return Err(failure);
+        }
+        let text = format!("the record could not be closed: {}", failure.message);
+        run.warn(Unit::WrapUp, text);
+        return Ok(());
+    }
+    if result.is_ok() {
+        let mut restored = numbered(locked, good)?.clone();
+        if restored.head.status == Status::Superseded {
+            // It is what runs now.
+            restored.head.status = Status::Succeeded;
+            locked.update(&mut restored).await?;
+        }
+        locked.tidy(run, None).await;
     }
     Ok(())
 }
 
-/// What the failed release added. Storage stays unless asked for; versioned ConfigMaps and
-/// Secrets stay for pods that may still name them.
-async fn removals(
-    plan: &Plan<'_>,
+/// What the undone releases added. What stays is said.
+async fn doomed(
+    run: &Run<'_>,
+    options: &RollingRollback,
     locked: &Locked,
-    delete_storage: bool,
-    sink: &dyn crate::report::Sink,
+    plan: &Plan,
 ) -> Result<Vec<Doomed>, Failure> {
-    let kept: BTreeSet<&ObjectId> = plan
-        .good
-        .head
-        .inventory
-        .iter()
-        .map(|tracked| &tracked.id)
-        .collect();
-    let versioned: BTreeSet<(String, String)> = objects_of(plan.failed, locked)
-        .await?
-        .iter()
-        .filter(|object| object.annotation(versioning::ORIGINAL_NAME).is_some())
-        .map(|object| (object.kind().to_owned(), object.name().to_owned()))
-        .collect();
-    let release = Some(locked.records.release().hash());
-    let mut doomed = Vec::new();
-    for tracked in &plan.failed.head.inventory {
-        let id = &tracked.id;
-        if kept.contains(id) || versioned.contains(&(id.kind.clone(), id.name.clone())) {
-            continue;
-        }
-        if STORAGE.contains(&id.kind.as_str()) && !delete_storage {
-            sink.log(
-                Unit::Initialize,
-                Level::Warning,
-                &format!("{id} was added by the failed release and is kept"),
-            );
-            continue;
-        }
-        let (id, uid, release) = (id.clone(), tracked.uid.clone(), release.clone());
-        doomed.push(Doomed { id, uid, release });
+    let mut undone = Vec::new();
+    for number in &plan.undone {
+        let stored = numbered(locked, *number)?;
+        let versioned = versioned(run, locked, stored).await;
+        let head = &stored.head;
+        undone.push(Undone { head, versioned });
     }
-    Ok(doomed)
+    let good = &numbered(locked, plan.good)?.head;
+    let Removals {
+        doomed,
+        kept,
+        older,
+    } = removals(good, &undone, options.delete_storage);
+    for id in kept {
+        let text = format!(
+            "{id} was added since release number {} and is kept",
+            plan.good
+        );
+        run.warn(Unit::Initialize, text);
+    }
+    for id in older {
+        let text = format!("{id} was there before it was taken over, and is left as it is");
+        run.warn(Unit::Initialize, text);
+    }
+    let release = locked.records.release().hash();
+    let doom = |tracked: sortie_cluster::record::Tracked| Doomed {
+        id: tracked.id,
+        uid: tracked.uid,
+        release: Some(release.clone()),
+    };
+    Ok(doomed.into_iter().map(doom).collect())
+}
+
+/// ConfigMaps and Secrets of a release that have versioned names; all of them when its objects cannot be read.
+async fn versioned(run: &Run<'_>, locked: &Locked, stored: &Stored) -> BTreeSet<ObjectId> {
+    let namespace = &run.task.release.namespace;
+    match objects_of(stored, locked).await {
+        Ok(objects) => objects
+            .iter()
+            .filter(|object| object.annotation(versioning::ORIGINAL_NAME).is_some())
+            .map(|object| object.id().in_namespace(namespace))
+            .collect(),
+        Err(failure) => {
+            run.warn(Unit::Initialize, failure.message);
+            let ids = stored.head.inventory.iter().map(|tracked| &tracked.id);
+            ids.filter(|id| id.group.is_empty())
+                .filter(|id| id.kind == "ConfigMap" || id.kind == "Secret")
+                .cloned()
+                .collect()
+        }
+    }
 }

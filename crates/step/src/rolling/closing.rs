@@ -1,0 +1,69 @@
+//! The end of a step in its record. It is there before the result is told to anybody.
+
+use serde_json::{Value, json};
+use sortie_cluster::clock;
+use sortie_cluster::record::{Status, Stored};
+
+use super::RESULT;
+use super::earlier::ABORTED;
+use crate::locked::Locked;
+use crate::report::Unit;
+use crate::run::Run;
+use crate::task::Release;
+use crate::units::Ended;
+
+/// Close the record with the result.
+///
+/// # Errors
+/// A success that could not be recorded.
+pub(super) async fn close(
+    run: &Run<'_>,
+    locked: &Locked,
+    stored: &mut Stored,
+    result: &Result<(), Ended>,
+) -> Result<(), Ended> {
+    let head = &mut stored.head;
+    let now = clock::now();
+    match result {
+        Ok(()) => {
+            head.status = Status::Succeeded;
+            head.note(RESULT, "", "succeeded", now);
+        }
+        Err(Ended::Aborted) => {
+            head.status = Status::Failed;
+            ABORTED.clone_into(&mut head.message);
+            head.note(RESULT, "", ABORTED, now);
+        }
+        Err(Ended::Failed(failure)) => {
+            // Journals hold no secret, whatever an application has written to its log.
+            let failure = failure.clone().of_release(head.number).masked(run.sink);
+            head.status = Status::Failed;
+            head.message = format!("{}: {}", failure.code, failure.message);
+            let data = serde_json::to_value(failure).unwrap_or_default();
+            head.note_with(RESULT, "", "failed", data, now);
+        }
+    }
+    let number = head.number;
+    if let Err(failure) = locked.update(stored).await {
+        // A later holder owns the record now; its word counts, and ours must not hide what went wrong.
+        if result.is_ok() {
+            return Err(failure.into());
+        }
+        let text = format!("the record could not be closed: {}", failure.message);
+        run.warn(Unit::WrapUp, text);
+        return Ok(());
+    }
+    if result.is_ok() {
+        locked.tidy(run, Some(number)).await;
+    }
+    Ok(())
+}
+
+/// What later steps can refer to.
+pub(super) fn outputs(release: &Release, number: u64) -> Value {
+    json!({
+        "releaseName": release.name,
+        "releaseNumber": number,
+        "namespace": release.namespace,
+    })
+}

@@ -1,0 +1,263 @@
+//! Which release a rollback brings back, and what it undoes. Pure.
+
+use sortie_cluster::record::{Head, Status};
+
+use crate::failure::{Failure, FailureKind};
+use crate::task::{Target, Task};
+
+/// What a rollback does.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) enum Decision {
+    /// Nothing, and why.
+    Nothing(String),
+    /// Bring a release back.
+    Restore(Plan),
+    /// A holder of this task that was killed has done it; its result was lost on the way.
+    Done(u64),
+}
+
+/// What is brought back, and in whose place.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) struct Plan {
+    /// Number of the release that comes back.
+    pub(super) good: u64,
+    /// Numbers of the releases after it, the oldest first: what they added and `good` lacks is removed.
+    pub(super) undone: Vec<u64>,
+    /// Where the rollback is recorded.
+    pub(super) record: Place,
+}
+
+/// Where a rollback is recorded.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Place {
+    /// In the record of the release that is undone.
+    Undone(u64),
+    /// In a record of its own: somebody chose this content although the newest release may be good.
+    New,
+    /// In a record of its own that a killed holder of this task has opened.
+    Open(u64),
+}
+
+/// Decide by the heads of the release, the oldest first.
+///
+/// # Errors
+/// The wish cannot be met, or must not be: somebody else has deployed meanwhile.
+pub(super) fn decide(heads: &[&Head], target: Target, task: &Task) -> Result<Decision, Failure> {
+    let Some(newest) = heads.last() else {
+        return nothing("there is no release yet: nothing to roll back");
+    };
+    let number = newest.number;
+    match target {
+        Target::Number(wanted) => chosen(heads, wanted, task),
+        // Its own release is not the newest any more: undoing it would undo somebody else's.
+        Target::Below(failed) if failed < number => Err(Failure::new(
+            FailureKind::Unknown,
+            "SRT-T020",
+            format!("release number {failed} was followed by number {number} meanwhile"),
+            "look at the newer release; roll it back if it is wrong as well",
+        )),
+        Target::Below(failed) if failed > number => nothing(format!(
+            "release number {failed} was never begun: nothing to roll back"
+        )),
+        Target::Below(_) => below(heads, newest),
+        Target::LastGood if newest.is_good() => nothing(format!(
+            "the newest release, number {number}, is good: nothing to roll back"
+        )),
+        Target::LastGood => {
+            let (ours, theirs) = (&task.requested_by.execution, &newest.asked_by.execution);
+            if !ours.is_empty() && ours != theirs {
+                return nothing(format!(
+                    "this execution has begun no release; number {number}, which failed, is another's: nothing to roll back"
+                ));
+            }
+            below(heads, newest)
+        }
+    }
+}
+
+fn nothing(reason: impl Into<String>) -> Result<Decision, Failure> {
+    Ok(Decision::Nothing(reason.into()))
+}
+
+/// The last good release below the newest.
+fn below(heads: &[&Head], newest: &Head) -> Result<Decision, Failure> {
+    let older = |head: &&&Head| head.number < newest.number;
+    let Some(good) = heads.iter().rev().filter(older).find(|head| head.is_good()) else {
+        return nothing(format!(
+            "no release before number {} has succeeded: nothing is brought back, and nothing removed",
+            newest.number
+        ));
+    };
+    Ok(Decision::Restore(Plan {
+        good: good.number,
+        undone: after(heads, good.number, newest.number),
+        record: Place::Undone(newest.number),
+    }))
+}
+
+/// Exactly the wanted number.
+fn chosen(heads: &[&Head], wanted: u64, task: &Task) -> Result<Decision, Failure> {
+    let own = heads
+        .iter()
+        .rev()
+        .find(|head| head.asked_by.task == task.id);
+    if let Some(own) = own.filter(|own| own.is_good()) {
+        return Ok(Decision::Done(own.number));
+    }
+    if !heads
+        .iter()
+        .any(|head| head.number == wanted && head.is_good())
+    {
+        let good: Vec<String> = heads
+            .iter()
+            .filter(|head| head.is_good())
+            .map(|head| head.number.to_string())
+            .collect();
+        let hint = match good.as_slice() {
+            [] => "no release has succeeded yet".to_owned(),
+            good => format!("the kept numbers that succeeded are {}", good.join(", ")),
+        };
+        let text = format!("there is no good release number {wanted}");
+        return Err(Failure::new(
+            FailureKind::Configuration,
+            "SRT-T021",
+            text,
+            hint,
+        ));
+    }
+    let open = own.filter(|own| own.status == Status::InProgress);
+    let record = open.map_or(Place::New, |own| Place::Open(own.number));
+    let end = open.map_or(u64::MAX, |own| own.number - 1);
+    Ok(Decision::Restore(Plan {
+        good: wanted,
+        undone: after(heads, wanted, end),
+        record,
+    }))
+}
+
+/// The numbers after `good` up to `last`.
+fn after(heads: &[&Head], good: u64, last: u64) -> Vec<u64> {
+    heads
+        .iter()
+        .map(|head| head.number)
+        .filter(|number| *number > good && *number <= last)
+        .collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use std::time::Duration;
+
+    use jiff::Timestamp;
+    use sortie_cluster::record::Release;
+
+    use super::*;
+    use crate::task::{Action, Owner, RequestedBy, RollingRollback};
+
+    fn task(execution: &str) -> Task {
+        Task {
+            id: "me".into(),
+            epoch: 1,
+            release: crate::task::Release {
+                namespace: "shop".into(),
+                name: "web".into(),
+                owner: Owner::default(),
+            },
+            requested_by: RequestedBy {
+                execution: execution.into(),
+                ..RequestedBy::default()
+            },
+            timeout: Duration::from_secs(1),
+            action: Action::RollingRollback(RollingRollback::default()),
+        }
+    }
+
+    /// One head per letter: `p` in progress, `s` succeeded, `x` failed, `o` superseded; the last one's task at will.
+    fn heads(statuses: &str, last_task: &str) -> Vec<Head> {
+        let release = Release::new("shop", "web").unwrap();
+        let numbered = statuses.chars().zip(1..);
+        let mut heads: Vec<Head> = numbered
+            .map(|(letter, number)| {
+                let mut head = Head::new(&release, number, Timestamp::UNIX_EPOCH);
+                head.asked_by.execution = "run".into();
+                head.status = match letter {
+                    'p' => Status::InProgress,
+                    's' => Status::Succeeded,
+                    'o' => Status::Superseded,
+                    _ => Status::Failed,
+                };
+                head
+            })
+            .collect();
+        if let Some(last) = heads.last_mut() {
+            last.asked_by.task = last_task.into();
+        }
+        heads
+    }
+
+    /// `good<undone@place`, `nothing`, `done N`, or the code of the error.
+    fn decided(statuses: &str, last_task: &str, target: Target, execution: &str) -> String {
+        let heads = heads(statuses, last_task);
+        let heads: Vec<&Head> = heads.iter().collect();
+        match decide(&heads, target, &task(execution)) {
+            Ok(Decision::Nothing(_)) => "nothing".to_owned(),
+            Ok(Decision::Done(number)) => format!("done {number}"),
+            Ok(Decision::Restore(plan)) => {
+                format!("{}<{:?}@{:?}", plan.good, plan.undone, plan.record)
+            }
+            Err(failure) => failure.code,
+        }
+    }
+
+    #[test]
+    fn below_a_failed_number() {
+        for (statuses, failed, expected) in [
+            ("", 1, "nothing"),
+            ("x", 1, "nothing"),
+            ("xx", 2, "nothing"),
+            ("sx", 2, "1<[2]@Undone(2)"),
+            ("osx", 3, "2<[3]@Undone(3)"),
+            ("sxx", 3, "1<[2, 3]@Undone(3)"),
+            ("os", 2, "1<[2]@Undone(2)"),
+            ("sp", 2, "1<[2]@Undone(2)"),
+            ("sx", 3, "nothing"),
+            ("sxs", 2, "SRT-T020"),
+        ] {
+            let got = decided(statuses, "", Target::Below(failed), "run");
+            assert_eq!(got, expected, "{statuses:?} below {failed}");
+        }
+    }
+
+    #[test]
+    fn the_last_good_one() {
+        for (statuses, execution, expected) in [
+            ("", "", "nothing"),
+            ("os", "", "nothing"),
+            ("os", "run", "nothing"),
+            ("osx", "", "2<[3]@Undone(3)"),
+            ("osx", "run", "2<[3]@Undone(3)"),
+            ("osx", "another run", "nothing"),
+            ("x", "", "nothing"),
+        ] {
+            let got = decided(statuses, "", Target::LastGood, execution);
+            assert_eq!(got, expected, "{statuses:?} for {execution:?}");
+        }
+    }
+
+    #[test]
+    fn a_chosen_number() {
+        for (statuses, last_task, number, expected) in [
+            ("oos", "", 1, "1<[2, 3]@New"),
+            ("oos", "", 3, "3<[]@New"),
+            ("oosx", "", 3, "3<[4]@New"),
+            ("oosx", "", 4, "SRT-T021"),
+            ("s", "", 7, "SRT-T021"),
+            ("oosp", "me", 1, "1<[2, 3]@Open(4)"),
+            ("ooos", "me", 1, "done 4"),
+            ("oosx", "me", 1, "1<[2, 3, 4]@New"),
+        ] {
+            let got = decided(statuses, last_task, Target::Number(number), "");
+            assert_eq!(got, expected, "{statuses:?} to {number}");
+        }
+    }
+}

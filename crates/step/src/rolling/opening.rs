@@ -1,0 +1,210 @@
+//! The record of a deployment, opened before the first change or found open.
+
+use serde_json::{Value, json};
+use sortie_cluster::apply::{Change, Planned};
+use sortie_cluster::clock;
+use sortie_cluster::record::{Head, Status, Stored};
+use sortie_manifest::versioning::Versioned;
+use sortie_manifest::{Object, Origin, hash};
+
+use super::RESULT;
+use super::earlier::{Earlier, earlier};
+use crate::failure::{Failure, FailureKind};
+use crate::locked::{Locked, record_failure};
+use crate::plan::{Prepared, prepare};
+use crate::report::Unit;
+use crate::run::Run;
+use crate::task::RollingDeploy;
+use crate::try_out::try_out;
+use crate::units::Ended;
+
+/// A deployment that may begin to write.
+pub(super) enum Opened {
+    /// Its record is open.
+    Record(Box<Stored>, Vec<Planned>),
+    /// Another holder of the task has ended it meanwhile, with this number.
+    Done(u64),
+}
+
+/// What is to be deployed.
+pub(super) struct Rendered {
+    /// The objects, as rendered or as recorded.
+    pub(super) objects: Vec<Object>,
+    /// Names of the secrets in them.
+    pub(super) secrets: Vec<String>,
+}
+
+/// Try the set out and open the record; resumed, find the record that is open.
+pub(super) async fn open(
+    run: &Run<'_>,
+    options: &RollingDeploy,
+    locked: &Locked,
+    rendered: Rendered,
+) -> Result<Opened, Ended> {
+    close_interrupted(run, locked).await?;
+    run.bounds
+        .pending()
+        .set("the API server was still judging the objects");
+    match earlier(locked.history.heads(), run.task)? {
+        Earlier::Done(number) => Ok(Opened::Done(number)),
+        Earlier::Open(number) => reopen(run, options, locked, number).await,
+        Earlier::None => begin(run, options, locked, rendered).await,
+    }
+}
+
+async fn reopen(
+    run: &Run<'_>,
+    options: &RollingDeploy,
+    locked: &Locked,
+    number: u64,
+) -> Result<Opened, Ended> {
+    let stored = locked.history.number(number).cloned();
+    let mut stored = stored.ok_or_else(|| gone(number))?;
+    let objects = objects_of(&stored, locked).await?;
+    let planned = try_out(run, objects, options.adopt).await?;
+    run.units.enter(Unit::Prepare);
+    run.info(
+        Unit::Prepare,
+        format!("going on with release number {number}"),
+    );
+    stored.head.task_epoch = run.task.epoch;
+    locked.update(&mut stored).await?;
+    Ok(Opened::Record(Box::new(stored), planned))
+}
+
+async fn begin(
+    run: &Run<'_>,
+    options: &RollingDeploy,
+    locked: &Locked,
+    rendered: Rendered,
+) -> Result<Opened, Ended> {
+    let mut head = locked.next_head(run.task);
+    let Prepared { objects, versioned } = prepare(
+        rendered.objects,
+        &run.task.release,
+        options.versioning,
+        head.number,
+    );
+    let planned = try_out(run, objects, options.adopt).await?;
+    run.info(
+        Unit::Initialize,
+        format!("the API server accepts all {} objects", planned.len()),
+    );
+
+    run.units.enter(Unit::Prepare);
+    describe(run, &planned, &versioned, head.number);
+    for object in &planned {
+        head.track(object.target.id.clone(), None);
+    }
+    let objects: Vec<Object> = planned
+        .iter()
+        .map(|object| object.target.object.clone())
+        .collect();
+    head.manifest_hash = hash::manifest(&objects);
+    let present: Vec<_> = planned
+        .iter()
+        .filter(|object| {
+            object
+                .change()
+                .is_some_and(|change| change != Change::Created)
+        })
+        .map(|object| &object.target.id)
+        .collect();
+    let data = json!({"present": present, "secrets": rendered.secrets});
+    head.note_with("Prepare", "", "opened", data, clock::now());
+    let stored = record_objects(locked, head, &objects).await?;
+    Ok(Opened::Record(Box::new(stored), planned))
+}
+
+/// A release that an interrupted task left in progress has failed. Says whether there was one.
+pub(super) async fn close_interrupted(run: &Run<'_>, locked: &Locked) -> Result<bool, Failure> {
+    let mut any = false;
+    for stored in locked.history.records() {
+        let head = &stored.head;
+        if head.status != Status::InProgress || head.asked_by.task == run.task.id {
+            continue;
+        }
+        let mut stored = stored.clone();
+        let head = &mut stored.head;
+        head.status = Status::Failed;
+        head.message = "interrupted, and not taken up again".to_owned();
+        head.note(RESULT, "", "interrupted", clock::now());
+        let text = format!("release number {} was interrupted earlier", head.number);
+        locked.update(&mut stored).await?;
+        run.warn(Unit::Initialize, text);
+        any = true;
+    }
+    Ok(any)
+}
+
+/// Write a new head with its objects.
+pub(super) async fn record_objects(
+    locked: &Locked,
+    head: Head,
+    objects: &[Object],
+) -> Result<Stored, Failure> {
+    let values: Vec<Value> = objects
+        .iter()
+        .map(|object| Value::Object(object.value().clone()))
+        .collect();
+    let values: Vec<&Value> = values.iter().collect();
+    let stored = locked.records.create(head, &values, locked.guard()).await;
+    stored.map_err(|error| record_failure(&error))
+}
+
+/// The objects of a record.
+pub(super) async fn objects_of(stored: &Stored, locked: &Locked) -> Result<Vec<Object>, Failure> {
+    let values = locked.records.objects(&stored.head).await;
+    recorded(
+        &stored.head,
+        values.map_err(|error| record_failure(&error))?,
+    )
+}
+
+/// The objects of a record. Their place in messages is the record.
+pub(super) fn recorded(head: &Head, values: Vec<Value>) -> Result<Vec<Object>, Failure> {
+    let file: std::sync::Arc<str> =
+        format!("release {} number {}", head.release, head.number).into();
+    let objects = values.into_iter().zip(1..).map(|(value, document)| {
+        let origin = Origin {
+            file: file.clone(),
+            document,
+            line: 1,
+        };
+        Object::from_value(value, origin)
+    });
+    objects.collect::<Result<_, _>>().map_err(|error| {
+        let hint = "restore the record's Secrets from a backup, or deploy again";
+        let text = format!("{file} is damaged: {error}");
+        Failure::new(FailureKind::Unknown, "SRT-T013", text, hint)
+    })
+}
+
+pub(super) fn gone(number: u64) -> Failure {
+    let text = format!("the record of release number {number} is gone");
+    let hint = "somebody deleted its Secret; deploy again";
+    Failure::new(FailureKind::Unknown, "SRT-T013", text, hint)
+}
+
+fn describe(run: &Run<'_>, planned: &[Planned], versioned: &Versioned, number: u64) {
+    let unit = Unit::Prepare;
+    run.info(unit, format!("release number {number}"));
+    for object in planned {
+        let change = object.change().map_or("later", Change::name);
+        run.info(unit, format!("{}: {change}", object.target.id));
+    }
+    for rename in &versioned.renames {
+        let text = format!(
+            "{:?} {} is deployed as {}",
+            rename.kind, rename.from, rename.to
+        );
+        run.info(unit, text);
+    }
+    for mention in &versioned.mentions {
+        let text = format!(
+            "{}: {} names {:?} {}, which is deployed under a versioned name; add the annotation sortie.dev/skip-versioning to keep its name",
+            mention.object, mention.path, mention.kind, mention.name
+        );
+        run.warn(unit, text);
+    }
+}

@@ -1,0 +1,172 @@
+//! What a set of objects says about one of them, for its health. Pure, but for the look at a claim's class.
+
+use std::collections::BTreeSet;
+
+use serde_json::Value;
+use sortie_cluster::Cluster;
+use sortie_health::{Facts, VolumeBinding, selects};
+use sortie_manifest::workload::{self, Workload};
+use sortie_manifest::{Object, ObjectId};
+
+/// What the workloads of a set mount and what labels their pods have.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct Set {
+    /// (namespace, claim) of every claim that a running pod of the set mounts.
+    mounted: BTreeSet<(String, String)>,
+    /// (namespace, labels) of every pod template.
+    pods: Vec<(String, Value)>,
+}
+
+impl Set {
+    /// What is said by these objects, whose namespaces are filled in.
+    pub(crate) fn of<'a>(objects: impl Iterator<Item = &'a Object>) -> Self {
+        let mut set = Self::default();
+        for object in objects {
+            let Some(template) = workload::pod_template(object) else {
+                continue;
+            };
+            let namespace = object.namespace().unwrap_or_default().to_owned();
+            let labels = template.get("metadata").and_then(|meta| meta.get("labels"));
+            set.pods
+                .push((namespace.clone(), labels.cloned().unwrap_or_default()));
+            if !has_pods_now(object) {
+                continue;
+            }
+            let volumes = template.get("spec").and_then(|spec| spec.get("volumes"));
+            let claims = volumes
+                .and_then(Value::as_array)
+                .into_iter()
+                .flatten()
+                .filter_map(|volume| volume.pointer("/persistentVolumeClaim/claimName")?.as_str());
+            set.mounted
+                .extend(claims.map(|claim| (namespace.clone(), claim.to_owned())));
+        }
+        set
+    }
+
+    /// What it says about the object `id`, which the API server shows as `answer`.
+    pub(crate) fn about(&self, id: &ObjectId, answer: &Value) -> Facts {
+        let mut facts = Facts::default();
+        let namespace = id.namespace.as_deref().unwrap_or_default();
+        match (id.group.as_str(), id.kind.as_str()) {
+            ("", "PersistentVolumeClaim") => {
+                let key = (namespace.to_owned(), id.name.clone());
+                facts.claim_is_mounted = Some(self.mounted.contains(&key));
+            }
+            ("", "Service") => {
+                let selected = self
+                    .pods
+                    .iter()
+                    .filter(|(place, labels)| place == namespace && selects(answer, labels));
+                facts.pods_selected = Some(selected.count());
+            }
+            _ => {}
+        }
+        facts
+    }
+}
+
+/// Whether pods of the workload exist while it is healthy.
+fn has_pods_now(object: &Object) -> bool {
+    let number = |key: &str| object.value().get("spec")?.get(key)?.as_i64();
+    match Workload::of(object.group(), object.kind()) {
+        None | Some(Workload::CronJob) => false,
+        Some(_) => number("replicas") != Some(0),
+    }
+}
+
+/// When the class of a claim binds it. Not every account may read classes; then a claim that nothing mounts counts as
+/// bound by its first pod, because waiting for it could last for ever.
+pub(super) async fn volume_binding(
+    cluster: &Cluster,
+    claim: &Value,
+    mounted: Option<bool>,
+) -> Option<VolumeBinding> {
+    let unknown = (mounted == Some(false)).then_some(VolumeBinding::WaitForFirstConsumer);
+    let name = claim
+        .pointer("/spec/storageClassName")
+        .and_then(Value::as_str);
+    let Some(name) = name.filter(|name| !name.is_empty()) else {
+        return unknown;
+    };
+    let Ok(classes) = cluster
+        .resolve("storage.k8s.io", "v1", "StorageClass")
+        .await
+    else {
+        return unknown;
+    };
+    let Ok(Some(class)) = cluster.get(&classes, None, name).await else {
+        return unknown;
+    };
+    match class.get("volumeBindingMode").and_then(Value::as_str) {
+        Some("WaitForFirstConsumer") => Some(VolumeBinding::WaitForFirstConsumer),
+        _ => Some(VolumeBinding::Immediate),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+    use sortie_manifest::Origin;
+
+    use super::*;
+
+    fn object(value: Value) -> Object {
+        let origin = Origin {
+            file: "test".into(),
+            document: 1,
+            line: 1,
+        };
+        Object::from_value(value, origin).unwrap()
+    }
+
+    fn deployment(replicas: i64, claim: &str) -> Object {
+        object(json!({
+            "apiVersion": "apps/v1", "kind": "Deployment", "metadata": {"name": "web", "namespace": "shop"},
+            "spec": {"replicas": replicas, "template": {
+                "metadata": {"labels": {"app": "web"}},
+                "spec": {"volumes": [{"name": "data", "persistentVolumeClaim": {"claimName": claim}}]},
+            }},
+        }))
+    }
+
+    fn id(kind: &str, name: &str) -> ObjectId {
+        ObjectId {
+            group: String::new(),
+            kind: kind.into(),
+            namespace: Some("shop".into()),
+            name: name.into(),
+        }
+    }
+
+    #[test]
+    fn only_pods_that_run_mount_a_claim() {
+        let claim = id("PersistentVolumeClaim", "data");
+        for (replicas, name, mounted) in
+            [(1, "data", true), (0, "data", false), (1, "other", false)]
+        {
+            let set = Set::of([deployment(replicas, name)].iter());
+            let facts = set.about(&claim, &Value::Null);
+            assert_eq!(facts.claim_is_mounted, Some(mounted), "{replicas} {name}");
+        }
+        let other_namespace = ObjectId {
+            namespace: Some("elsewhere".into()),
+            ..claim
+        };
+        let set = Set::of([deployment(1, "data")].iter());
+        assert_eq!(
+            set.about(&other_namespace, &Value::Null).claim_is_mounted,
+            Some(false)
+        );
+    }
+
+    #[test]
+    fn a_service_is_told_how_many_workloads_it_selects() {
+        let set = Set::of([deployment(1, "data")].iter());
+        for (app, count) in [("web", 1), ("api", 0)] {
+            let service = json!({"spec": {"selector": {"app": app}}});
+            let facts = set.about(&id("Service", "web"), &service);
+            assert_eq!(facts.pods_selected, Some(count), "{app}");
+        }
+    }
+}

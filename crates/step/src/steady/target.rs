@@ -1,0 +1,198 @@
+//! One object that is waited for, and what has been said about it.
+
+use jiff::{SignedDuration, Timestamp};
+use serde_json::Value;
+use sortie_health::diagnosis::{Budgets, Cause, Change as Effect, Class, Observation, covers};
+use sortie_health::steady::{Steady, SteadyState};
+use sortie_health::{Facts, Status, Verdict, Written, assess_after};
+use sortie_manifest::ObjectId;
+
+use super::Awaited;
+use crate::report::{Change, Level, ObjectRow, Sink, Unit};
+
+/// How long trouble that every start brings with it lasts before it is worth a line.
+const USUAL: SignedDuration = SignedDuration::from_secs(5);
+
+/// One object that is waited for.
+pub(super) struct Target {
+    pub(super) id: ObjectId,
+    change: Change,
+    answer: Value,
+    facts: Facts,
+    state: SteadyState,
+    /// Until when a Service is waited for without an address of its load balancer.
+    address_until: Option<Timestamp>,
+    shown: Option<(Status, String)>,
+    /// Trouble and since when it lasts.
+    trouble: Option<(Class, Option<String>, Timestamp)>,
+    warned: Option<String>,
+    pub(super) reached: bool,
+}
+
+/// Whether the object is as it will stay, so that no watch is needed to know it: built-in kinds without pods that are
+/// healthy as soon as they exist.
+pub(super) fn is_done_at_once(awaited: &Awaited) -> Option<Verdict> {
+    let group = &awaited.id.group;
+    let built_in = !group.contains('.') || group.ends_with(".k8s.io");
+    if covers(&awaited.answer) || !built_in {
+        return None;
+    }
+    let written = Written::of(&awaited.answer);
+    let verdict = assess_after(&awaited.answer, &written, &awaited.facts);
+    (verdict.status == Status::Healthy).then_some(verdict)
+}
+
+impl Target {
+    pub(super) fn new(awaited: Awaited, address_until: Timestamp) -> Self {
+        let Awaited {
+            id,
+            answer,
+            change,
+            facts,
+            ..
+        } = awaited;
+        let effect = match change {
+            Change::Unchanged => Effect::Unchanged,
+            _ => Effect::Changed,
+        };
+        let is_balanced = id.kind == "Service"
+            && answer.pointer("/spec/type").and_then(Value::as_str) == Some("LoadBalancer");
+        Self {
+            state: SteadyState::new(&answer, effect, facts.clone(), Budgets::default()),
+            address_until: is_balanced.then_some(address_until),
+            id,
+            change,
+            answer,
+            facts,
+            shown: None,
+            trouble: None,
+            warned: None,
+            reached: false,
+        }
+    }
+
+    /// One look at the object and its surroundings.
+    pub(super) fn look(
+        &mut self,
+        observation: &Observation<'_>,
+        now: Timestamp,
+        sink: &dyn Sink,
+    ) -> Steady {
+        if self.address_until.is_some_and(|until| until <= now) {
+            self.go_on_without_address(observation, sink);
+        }
+        let steady = self.state.observe(observation, now);
+        self.reached = matches!(steady, Steady::Reached(_));
+        match &steady {
+            Steady::Reached(verdict) => {
+                self.trouble = None;
+                self.warned = None;
+                self.show(verdict.status, &verdict.message, sink);
+            }
+            Steady::Waiting { verdict, trouble } => {
+                self.show(verdict.status, &verdict.message, sink);
+                self.warn(trouble.as_ref(), now, sink);
+            }
+            Steady::Failed(cause) => self.show(Status::Degraded, &cause.one_line(&[]), sink),
+        }
+        steady
+    }
+
+    /// When to look again though nothing has changed.
+    pub(super) fn next_check(&self, now: Timestamp) -> Option<Timestamp> {
+        let usual = match &self.trouble {
+            Some((class, _, since)) if self.warned.is_none() && is_usual(*class) => {
+                Some(since.saturating_add(USUAL).unwrap_or(Timestamp::MAX))
+            }
+            _ => None,
+        };
+        let address = self.address_until.filter(|_| !self.reached);
+        [self.state.next_check(now), usual, address]
+            .into_iter()
+            .flatten()
+            .min()
+    }
+
+    /// What it lacks, for people.
+    pub(super) fn pending(&self) -> String {
+        match (&self.warned, &self.shown) {
+            (Some(line), _) => format!("{}: {line}", self.id),
+            (None, Some((health, message))) => {
+                format!("{}: {} ({message})", self.id, health.as_str())
+            }
+            (None, None) => self.id.to_string(),
+        }
+    }
+
+    fn go_on_without_address(&mut self, observation: &Observation<'_>, sink: &dyn Sink) {
+        self.address_until = None;
+        self.facts.load_balancer_address_wanted = false;
+        self.state = SteadyState::new(
+            &self.answer,
+            Effect::Unchanged,
+            self.facts.clone(),
+            Budgets::default(),
+        );
+        let written = Written::of(&self.answer);
+        let wanted = assess_after(observation.workload, &written, &Facts::default());
+        if wanted.status == Status::Progressing {
+            let text = format!("{}: {}; going on without it", self.id, wanted.message);
+            sink.log(Unit::WaitForSteadyState, Level::Warning, &text);
+        }
+    }
+
+    pub(super) fn show(&mut self, health: Status, message: &str, sink: &dyn Sink) {
+        let first = self.shown.is_none();
+        if self
+            .shown
+            .as_ref()
+            .is_some_and(|(h, m)| *h == health && m == message)
+        {
+            return;
+        }
+        let row = ObjectRow {
+            id: self.id.clone(),
+            change: self.change,
+            health,
+            message: message.to_owned(),
+        };
+        sink.object(Unit::WaitForSteadyState, row);
+        // A row is enough for what was healthy from the beginning.
+        if !(first && health == Status::Healthy && !covers(&self.answer)) {
+            let text = format!("{}: {} ({message})", self.id, health.as_str());
+            sink.log(Unit::WaitForSteadyState, Level::Info, &text);
+        }
+        self.shown = Some((health, message.to_owned()));
+    }
+
+    fn warn(&mut self, trouble: Option<&Cause>, now: Timestamp, sink: &dyn Sink) {
+        let Some(cause) = trouble else {
+            self.trouble = None;
+            return;
+        };
+        let since = match &self.trouble {
+            Some((class, pod, since)) if *class == cause.class && *pod == cause.pod => *since,
+            _ => now,
+        };
+        self.trouble = Some((cause.class, cause.pod.clone(), since));
+        if is_usual(cause.class) && now.duration_since(since) < USUAL {
+            return;
+        }
+        let line = cause.one_line(&[]);
+        if self.warned.as_ref() != Some(&line) {
+            sink.log(Unit::WaitForSteadyState, Level::Warning, &line);
+            self.warned = Some(line);
+        }
+    }
+}
+
+/// Trouble that a start may bring with it and that passes by itself.
+const fn is_usual(class: Class) -> bool {
+    matches!(
+        class,
+        Class::ReadinessFailing
+            | Class::LivenessFailing
+            | Class::Unschedulable
+            | Class::NotStarting
+    )
+}

@@ -1,0 +1,82 @@
+//! Letting the API server judge a set of objects. Nothing is written.
+
+use std::collections::HashSet;
+
+use sortie_cluster::Error;
+use sortie_cluster::apply::{Planned, Scope, Target};
+use sortie_manifest::Object;
+
+use crate::failure::{Failure, refused};
+use crate::report::Unit;
+use crate::run::Run;
+
+/// Judge every object of the set.
+///
+/// # Errors
+/// What is refused: all of it in the log, the first in the failure.
+pub(crate) async fn try_out(
+    run: &Run<'_>,
+    objects: Vec<Object>,
+    adopt: bool,
+) -> Result<Vec<Planned>, Failure> {
+    let cluster = &run.env.cluster;
+    let namespace = &run.task.release.namespace;
+    let targets = cluster.locate(objects, namespace).await;
+    let targets = targets.map_err(|errors| refused(run.sink, Unit::Initialize, &errors))?;
+    let planned = cluster.plan(targets, &scope(run, adopt)).await;
+    planned.map_err(|errors| refused(run.sink, Unit::Initialize, &errors))
+}
+
+/// As [`try_out`], for a rollback: what is refused is left out and comes back as errors.
+///
+/// # Errors
+/// The API server cannot be asked at all.
+pub(crate) async fn try_out_each(
+    run: &Run<'_>,
+    mut objects: Vec<Object>,
+) -> Result<(Vec<Planned>, Vec<Error>), Failure> {
+    let namespace = &run.task.release.namespace;
+    let cluster = &run.env.cluster;
+    let mut refusals = Vec::new();
+    let mut targets: Vec<Target> = loop {
+        let errors = match cluster.locate(objects.clone(), namespace).await {
+            Ok(targets) => break targets,
+            Err(errors) => errors,
+        };
+        let left = objects.len();
+        let bad = named(&errors);
+        objects.retain(|object| !bad.contains(&object.id().to_string()));
+        if objects.len() == left {
+            return Err(refused(run.sink, Unit::Rollback, &errors));
+        }
+        refusals.extend(errors);
+    };
+    loop {
+        let errors = match cluster.plan(targets.clone(), &scope(run, false)).await {
+            Ok(planned) => return Ok((planned, refusals)),
+            Err(errors) => errors,
+        };
+        let left = targets.len();
+        let bad = named(&errors);
+        targets.retain(|target| !bad.contains(&target.id.to_string()));
+        if targets.len() == left {
+            return Err(refused(run.sink, Unit::Rollback, &errors));
+        }
+        refusals.extend(errors);
+    }
+}
+
+/// The objects that errors are about.
+fn named(errors: &[Error]) -> HashSet<String> {
+    errors
+        .iter()
+        .map(|error| error.target().to_owned())
+        .collect()
+}
+
+fn scope(run: &Run<'_>, adopt: bool) -> Scope {
+    Scope {
+        release: run.release_id(),
+        adopt,
+    }
+}
