@@ -110,7 +110,6 @@ fn rolling_deploy(
     let action = RollingDeploy {
         manifests: sources(deploy.manifests)?,
         values: sources(deploy.values)?,
-        skip_dry_run: deploy.skip_dry_run,
         versioning,
         adopt: deploy.adopt,
         context,
@@ -200,7 +199,7 @@ fn failed(failure: Failure) -> v1::Failed {
     let outputs = release_number.map(|number| serde_json::json!({ "releaseNumber": number }));
     v1::Failed {
         failure_type: kind.into(),
-        code: code.to_owned(),
+        code,
         message,
         hint,
         outputs_json: outputs.map(|outputs| outputs.to_string()).unwrap_or_default(),

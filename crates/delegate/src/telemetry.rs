@@ -58,3 +58,19 @@ impl LogLevel {
 fn parse(filter: &str) -> Result<EnvFilter, Error> {
     EnvFilter::try_new(filter).map_err(|source| Error::Parse { filter: filter.to_owned(), source })
 }
+
+/// An error and each cause behind it, on one line.
+pub(crate) fn chain(error: &(dyn std::error::Error + 'static)) -> String {
+    let mut text = error.to_string();
+    let mut cause = error.source();
+    while let Some(inner) = cause {
+        let inner_text = inner.to_string();
+        // Some libraries repeat their source.
+        if !text.ends_with(&inner_text) {
+            text.push_str(": ");
+            text.push_str(&inner_text);
+        }
+        cause = inner.source();
+    }
+    text.replace(['\n', '\r'], " ")
+}
