@@ -101,6 +101,8 @@ pub(super) enum Refusal {
     NoCertificate,
     /// The certificate expired longer ago than can be renewed.
     ExpiredCertificate,
+    /// The certificate has ended; it can be renewed.
+    EndedCertificate,
     /// The proof of the old key is wrong or too old.
     BadProof,
     /// The delegate is revoked or deleted.
@@ -130,6 +132,7 @@ impl Refusal {
             Self::Protocol => "SRT-S220",
             Self::NotYourTask => "SRT-S221",
             Self::Unavailable => "SRT-S222",
+            Self::EndedCertificate => "SRT-S224",
         }
     }
 
@@ -146,6 +149,7 @@ impl Refusal {
             Self::ExpiredCertificate => {
                 "the certificate expired too long ago to be renewed; join again with a new token"
             }
+            Self::EndedCertificate => "the certificate has ended; renew it",
             Self::BadProof => "the proof of the old key is wrong or too old",
             Self::RevokedDelegate => "the delegate was revoked",
             Self::Protocol => "the stream does not follow the protocol",
@@ -163,6 +167,7 @@ impl Refusal {
             | Self::OtherScope
             | Self::NoCertificate
             | Self::ExpiredCertificate
+            | Self::EndedCertificate
             | Self::BadProof => Code::Unauthenticated,
             Self::RevokedDelegate | Self::NotYourTask => Code::PermissionDenied,
             Self::BadRequest | Self::BadName | Self::Protocol => Code::InvalidArgument,

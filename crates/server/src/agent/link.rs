@@ -61,7 +61,7 @@ impl LinkService {
             .and_then(|peer| peer.subject.clone())
             .ok_or(Refusal::NoCertificate)?;
         if subject.not_after <= clock::now() {
-            return Err(Refusal::ExpiredCertificate.into());
+            return Err(Refusal::EndedCertificate.into());
         }
         let core = &self.runtime.core;
         let revoked = core.registry.revocation(&subject.delegate.as_str().into());
@@ -178,7 +178,7 @@ async fn carry(
             () = caller.revoked.cancelled() => break Err(Refusal::RevokedDelegate.into()),
             () = core.cut.cancelled() => break Err(Status::unavailable("the server stops")),
             () = outgoing.closed() => break Ok(()),
-            () = &mut end => break Err(Refusal::ExpiredCertificate.into()),
+            () = &mut end => break Err(Refusal::EndedCertificate.into()),
             () = &mut go_away, if !is_told => {
                 is_told = true;
                 let _gone = session.send(Message::GoAway(GoAwayReason::Age, Some(stream)));

@@ -2,6 +2,7 @@
 //!
 //! Without a certificate only enrolment and renewal answer. No session tickets: every connection proves its key.
 
+use std::future::Future as _;
 use std::io;
 use std::pin::Pin;
 use std::sync::Arc;
@@ -13,7 +14,7 @@ use rustls::pki_types::PrivateKeyDer;
 use rustls::server::{NoServerSessionStorage, WebPkiClientVerifier};
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::net::{TcpListener, TcpStream};
-use tokio::sync::{Semaphore, mpsc};
+use tokio::sync::{OwnedSemaphorePermit, Semaphore, mpsc};
 use tokio::task::JoinSet;
 use tokio_rustls::TlsAcceptor;
 use tokio_rustls::server::TlsStream;
@@ -25,6 +26,12 @@ use super::authority::{Authority, Subject};
 
 /// Longest time for a handshake.
 const HANDSHAKE_TIMEOUT: Duration = Duration::from_secs(10);
+
+/// Connections without a client certificate at a time.
+const ANONYMOUS: usize = 256;
+
+/// How long each of them may last: time to join or to renew.
+const ANONYMOUS_LIFE: Duration = Duration::from_secs(60);
 
 /// Handshakes at a time; more connections wait in the kernel's queue.
 const HANDSHAKES: usize = 512;
@@ -83,6 +90,14 @@ pub(super) struct Peer {
 pub(super) struct Connection {
     stream: TlsStream<TcpStream>,
     peer: Peer,
+    /// Only of a connection without a certificate.
+    limit: Option<Limit>,
+}
+
+/// Ends a connection after a while, and counts it until then.
+struct Limit {
+    end: Pin<Box<tokio::time::Sleep>>,
+    _permit: OwnedSemaphorePermit,
 }
 
 impl Connected for Connection {
@@ -102,6 +117,7 @@ pub(super) async fn accept(
 ) {
     let acceptor = TlsAcceptor::from(config);
     let permits = Arc::new(Semaphore::new(HANDSHAKES));
+    let anonymous = Arc::new(Semaphore::new(ANONYMOUS));
     let mut handshakes = JoinSet::new();
     loop {
         while handshakes.try_join_next().is_some() {}
@@ -115,10 +131,13 @@ pub(super) async fn accept(
         match accepted {
             (Ok(permit), Ok((stream, address))) => {
                 let (acceptor, connections) = (acceptor.clone(), connections.clone());
+                let anonymous = Arc::clone(&anonymous);
                 handshakes.spawn(async move {
                     let _permit = permit;
-                    let shaken =
-                        tokio::time::timeout(HANDSHAKE_TIMEOUT, handshake(&acceptor, stream));
+                    let shaken = tokio::time::timeout(
+                        HANDSHAKE_TIMEOUT,
+                        handshake(&acceptor, stream, anonymous),
+                    );
                     match shaken.await {
                         Ok(Ok(connection)) => drop(connections.send(Ok(connection)).await),
                         Ok(Err(error)) => {
@@ -141,7 +160,11 @@ pub(super) async fn accept(
     handshakes.abort_all();
 }
 
-async fn handshake(acceptor: &TlsAcceptor, stream: TcpStream) -> io::Result<Connection> {
+async fn handshake(
+    acceptor: &TlsAcceptor,
+    stream: TcpStream,
+    anonymous: Arc<Semaphore>,
+) -> io::Result<Connection> {
     stream.set_nodelay(true)?;
     let stream = acceptor.accept(stream).await?;
     let leaf = stream
@@ -150,8 +173,25 @@ async fn handshake(acceptor: &TlsAcceptor, stream: TcpStream) -> io::Result<Conn
         .peer_certificates()
         .and_then(|chain| chain.first());
     let subject = leaf.and_then(|leaf| Subject::parse(leaf)).map(Arc::new);
+    let limit = match subject {
+        Some(_) => None,
+        None => {
+            let permit = anonymous
+                .try_acquire_owned()
+                .map_err(|_| io::Error::other("too many connections without a certificate"))?;
+            let end = Box::pin(tokio::time::sleep(ANONYMOUS_LIFE));
+            Some(Limit {
+                end,
+                _permit: permit,
+            })
+        }
+    };
     let peer = Peer { subject };
-    Ok(Connection { stream, peer })
+    Ok(Connection {
+        stream,
+        peer,
+        limit,
+    })
 }
 
 impl AsyncRead for Connection {
@@ -160,6 +200,11 @@ impl AsyncRead for Connection {
         context: &mut Context<'_>,
         buffer: &mut ReadBuf<'_>,
     ) -> Poll<io::Result<()>> {
+        if let Some(limit) = &mut self.limit
+            && limit.end.as_mut().poll(context).is_ready()
+        {
+            return Poll::Ready(Err(io::ErrorKind::TimedOut.into()));
+        }
         Pin::new(&mut self.stream).poll_read(context, buffer)
     }
 }

@@ -223,3 +223,46 @@ async fn a_task_too_large_for_a_message_is_not_queued() {
     assert!(control.agent.enqueue(request).await.is_err());
     control.stop().await;
 }
+
+/// Strangers may take all their places; delegates that have joined do not notice.
+#[tokio::test]
+async fn strangers_cannot_lock_delegates_out() {
+    let folder = tempfile::tempdir().unwrap();
+    let control = Control::start(folder.path(), options()).await;
+    let token = control.token(shop(), 1).await;
+    let identity = enrol(control.address(), &token).await;
+    let ca = identity.certificate.authorities[0].clone();
+    let mut strangers = Vec::new();
+    loop {
+        assert!(
+            strangers.len() < 400,
+            "the number of strangers is not limited"
+        );
+        let Ok(channel) = client::channel(control.address(), &ca, None).await else {
+            break;
+        };
+        let mut stranger = v1::enrolment_client::EnrolmentClient::new(channel);
+        if stranger.challenge(v1::ChallengeRequest {}).await.is_err() {
+            break;
+        }
+        strangers.push(stranger);
+    }
+    assert!(strangers.len() >= 200, "{}", strangers.len());
+    Setup::new(identity, control.address()).start_up().await;
+    drop(strangers);
+    let free_again = async {
+        loop {
+            let Ok(channel) = client::channel(control.address(), &ca, None).await else {
+                continue;
+            };
+            let mut stranger = v1::enrolment_client::EnrolmentClient::new(channel);
+            if stranger.challenge(v1::ChallengeRequest {}).await.is_ok() {
+                break;
+            }
+        }
+    };
+    tokio::time::timeout(super::control::PATIENCE, free_again)
+        .await
+        .unwrap();
+    control.stop().await;
+}
