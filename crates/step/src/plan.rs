@@ -42,3 +42,75 @@ pub(crate) fn prepare(
     order::sort(&mut objects);
     Prepared { objects, versioned }
 }
+
+#[cfg(test)]
+mod tests {
+    use sortie_manifest::Limits;
+
+    use super::*;
+    use crate::task::Owner;
+
+    const SET: &str = "
+apiVersion: apps/v1
+kind: Deployment
+metadata: {name: web}
+spec:
+  selector: {matchLabels: {app: web}}
+  template:
+    metadata: {labels: {app: web}}
+    spec:
+      containers: [{name: web, image: web, envFrom: [{configMapRef: {name: web}}]}]
+---
+apiVersion: v1
+kind: ConfigMap
+metadata: {name: web}
+data: {a: b}
+";
+
+    fn prepared(versioning: Versioning) -> Prepared {
+        let objects = sortie_manifest::parse("set.yaml", SET.as_bytes(), &Limits::default());
+        let release = Release {
+            namespace: "shop".into(),
+            name: "web".into(),
+            owner: Owner::default(),
+        };
+        prepare(objects.unwrap(), &release, versioning, 7)
+    }
+
+    #[test]
+    fn configuration_comes_first_and_its_users_follow_its_new_name() {
+        for (versioning, suffix) in [
+            (Versioning::ReleaseNumber, Some("-7")),
+            (Versioning::ContentHash, None),
+            (Versioning::Off, Some("")),
+        ] {
+            let Prepared { objects, versioned } = prepared(versioning);
+            let kinds: Vec<&str> = objects.iter().map(Object::kind).collect();
+            assert_eq!(kinds, ["ConfigMap", "Deployment"]);
+            let name = objects[0].name();
+            match suffix {
+                Some(suffix) => assert_eq!(name, format!("web{suffix}")),
+                None => assert_eq!(name.len(), "web-".len() + 10, "{name}"),
+            }
+            let pointer = "/template/spec/containers/0/envFrom/0/configMapRef/name";
+            let named = objects[1].value()["spec"].pointer(pointer).unwrap();
+            assert_eq!(named, name, "{versioning:?}");
+            let renames = usize::from(versioning != Versioning::Off);
+            assert_eq!(versioned.renames.len(), renames, "{versioning:?}");
+        }
+    }
+
+    #[test]
+    fn objects_and_pods_carry_the_release() {
+        for object in prepared(Versioning::Off).objects {
+            let id = labels::release_id("shop", "web");
+            let value = serde_json::Value::Object(object.value().clone());
+            let label = |pointer: &str| value.pointer(pointer).cloned();
+            assert_eq!(label("/metadata/labels/sortie.dev~1release").unwrap(), *id);
+            if object.kind() == "Deployment" {
+                let pods = label("/spec/template/metadata/labels/sortie.dev~1release");
+                assert_eq!(pods.unwrap(), *id);
+            }
+        }
+    }
+}

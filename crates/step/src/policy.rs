@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 
 use serde::Deserialize;
+use serde_json::Value;
 use sortie_manifest::Object;
 
 /// The delegate's policy. Empty lists allow whatever RBAC allows.
@@ -84,6 +85,9 @@ impl Policy {
         let limits = self.limits(project);
         for object in objects {
             self.check_namespace(project, object.namespace().unwrap_or(release_namespace))?;
+            if object.group().is_empty() && object.kind() == "Namespace" {
+                self.check_namespace(project, object.name())?;
+            }
             let Some(limits) = limits else { continue };
             if !limits.kinds.is_empty() && !limits.kinds.iter().any(|kind| kind == object.kind()) {
                 return Err(Forbidden {
@@ -109,18 +113,17 @@ fn check_images(object: &Object, registries: &[String]) -> Result<(), Forbidden>
     let Some(spec) = template.and_then(|template| template.get("spec")) else {
         return Ok(());
     };
-    let images = ["initContainers", "containers", "ephemeralContainers"]
-        .iter()
-        .filter_map(|list| spec.get(*list)?.as_array())
-        .flatten()
-        .filter_map(|container| container.get("image")?.as_str());
+    let images = |list: &str, pointer: &'static str| {
+        let entries = spec.get(list).and_then(Value::as_array);
+        let entries = entries.into_iter().flatten();
+        entries.filter_map(move |entry| entry.pointer(pointer)?.as_str())
+    };
+    let images = images("initContainers", "/image")
+        .chain(images("containers", "/image"))
+        .chain(images("ephemeralContainers", "/image"))
+        .chain(images("volumes", "/image/reference"));
     for image in images {
-        let inside = registries.iter().any(|prefix| {
-            image
-                .strip_prefix(prefix.trim_end_matches('/'))
-                .is_some_and(|rest| rest.starts_with(['/', ':', '@']))
-        });
-        if !inside {
+        if !registries.iter().any(|prefix| is_inside(image, prefix)) {
             return Err(Forbidden {
                 what: format!("image {image} of {} {}", object.kind(), object.name()),
                 allowed: listed("registries", registries),
@@ -130,10 +133,140 @@ fn check_images(object: &Object, registries: &[String]) -> Result<(), Forbidden>
     Ok(())
 }
 
+/// Whether an image lies under a prefix: a registry, a path in it, or a whole repository.
+fn is_inside(image: &str, prefix: &str) -> bool {
+    let prefix = prefix.trim_end_matches('/');
+    let Some(rest) = image.strip_prefix(prefix) else {
+        return false;
+    };
+    // After a bare registry a colon begins a port, which makes it another registry.
+    rest.starts_with('/') || (prefix.contains('/') && rest.starts_with([':', '@']))
+}
+
 fn listed(what: &str, list: &[String]) -> String {
     if list.is_empty() {
         format!("no {what}")
     } else {
         format!("{what}: {}", list.join(", "))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+    use sortie_manifest::Origin;
+
+    use super::*;
+
+    const SHOP: Project<'_> = Project {
+        organisation: "acme",
+        project: "shop",
+    };
+
+    fn policy(yaml: &Value) -> Policy {
+        serde_json::from_value(yaml.clone()).unwrap()
+    }
+
+    fn object(value: Value) -> Object {
+        let origin = Origin {
+            file: "test".into(),
+            document: 1,
+            line: 1,
+        };
+        Object::from_value(value, origin).unwrap()
+    }
+
+    fn pod(spec: &Value) -> Object {
+        object(
+            json!({"apiVersion": "v1", "kind": "Pod", "metadata": {"name": "web"}, "spec": spec}),
+        )
+    }
+
+    #[test]
+    fn without_a_policy_everything_is_left_to_rbac() {
+        let role = object(
+            json!({"apiVersion": "rbac.authorization.k8s.io/v1", "kind": "ClusterRole", "metadata": {"name": "r"}}),
+        );
+        let policy = Policy::default();
+        assert!(policy.check_namespace(SHOP, "any").is_ok());
+        assert!(policy.check_objects(SHOP, "any", &[role]).is_ok());
+    }
+
+    #[test]
+    fn a_project_narrows_the_shared_namespaces_and_never_widens_them() {
+        let policy = policy(&json!({
+            "namespaces": ["a", "b"],
+            "projects": {"acme/shop": {"namespaces": ["b", "c"]}, "*": {"namespaces": ["a"]}},
+        }));
+        let other = Project {
+            organisation: "acme",
+            project: "other",
+        };
+        for (project, namespace, allowed) in [
+            (SHOP, "a", false),
+            (SHOP, "b", true),
+            (SHOP, "c", false),
+            (other, "a", true),
+            (other, "b", false),
+        ] {
+            let checked = policy.check_namespace(project, namespace);
+            assert_eq!(
+                checked.is_ok(),
+                allowed,
+                "{project:?} {namespace}: {checked:?}"
+            );
+        }
+    }
+
+    #[test]
+    fn objects_in_or_of_other_namespaces_are_refused() {
+        let policy = policy(&json!({"namespaces": ["a"]}));
+        let away = json!({"apiVersion": "v1", "kind": "ConfigMap", "metadata": {"name": "x", "namespace": "b"}});
+        let other = json!({"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": "b"}});
+        let own = json!({"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": "a"}});
+        for (value, allowed) in [(away, false), (other, false), (own, true)] {
+            let checked = policy.check_objects(SHOP, "a", &[object(value.clone())]);
+            assert_eq!(checked.is_ok(), allowed, "{value}");
+        }
+    }
+
+    #[test]
+    fn kinds_outside_the_list_are_refused_by_name() {
+        let policy = policy(&json!({"projects": {"*": {"kinds": ["Deployment"]}}}));
+        let error = policy.check_objects(SHOP, "a", &[pod(&json!({}))]);
+        let text = error.unwrap_err().to_string();
+        assert!(
+            text.contains("kind Pod (web)") && text.contains("kinds: Deployment"),
+            "{text}"
+        );
+    }
+
+    #[test]
+    fn images_come_from_the_listed_registries_only() {
+        let policy = policy(
+            &json!({"projects": {"*": {"registries": ["reg.example.com", "other.io/team/", "other.io/one/app"]}}}),
+        );
+        let container = |image: &str| json!({"containers": [{"image": image}]});
+        for (spec, allowed) in [
+            (container("reg.example.com/any/app:1"), true),
+            (container("reg.example.com:5000/any/app:1"), false),
+            (container("reg.example.com.evil.io/app"), false),
+            (container("other.io/team/app"), true),
+            (container("other.io/teamwork/app"), false),
+            (container("other.io/one/app:1"), true),
+            (container("other.io/one/app@sha256:0"), true),
+            (container("other.io/one/application"), false),
+            (container("nginx"), false),
+            (json!({"initContainers": [{"image": "nginx"}]}), false),
+            (json!({"ephemeralContainers": [{"image": "nginx"}]}), false),
+            (
+                json!({"volumes": [{"name": "v", "image": {"reference": "nginx"}}]}),
+                false,
+            ),
+            (json!({"volumes": [{"name": "v", "emptyDir": {}}]}), true),
+        ] {
+            let checked = policy.check_objects(SHOP, "a", &[pod(&spec)]);
+            assert_eq!(checked.is_ok(), allowed, "{spec}");
+        }
     }
 }

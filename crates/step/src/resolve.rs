@@ -252,3 +252,138 @@ impl<'a> Resolving<'a> {
             .map_err(|missing| Error::NoSecret { name: missing.name })
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Arc;
+
+    use serde_json::json;
+
+    use super::*;
+    use crate::report::{Level, ObjectRow, Sink, Unit, UnitStatus};
+
+    #[derive(Debug)]
+    struct Deaf;
+
+    impl Sink for Deaf {
+        fn unit(&self, _: Unit, _: UnitStatus) {}
+        fn log(&self, _: Unit, _: Level, _: &str) {}
+        fn object(&self, _: Unit, _: ObjectRow) {}
+    }
+
+    /// Answers from a table, and keeps what it was asked.
+    #[derive(Debug, Default)]
+    struct Table {
+        answers: BTreeMap<&'static str, Resolution>,
+        asked: Mutex<Vec<String>>,
+        away: bool,
+    }
+
+    #[async_trait]
+    impl Resolver for Table {
+        async fn resolve(&self, names: &[String]) -> Result<Vec<Resolution>, Unanswered> {
+            if self.away {
+                let reason = "no session".to_owned();
+                return Err(Unanswered { reason });
+            }
+            self.asked.lock().unwrap().extend_from_slice(names);
+            let answer = |name: &String| self.answers.get(name.as_str()).cloned();
+            Ok(names
+                .iter()
+                .map(|name| answer(name).unwrap_or(Resolution::Undefined))
+                .collect())
+        }
+    }
+
+    fn table(answers: &[(&'static str, Resolution)]) -> Table {
+        Table {
+            answers: answers.iter().cloned().collect(),
+            ..Table::default()
+        }
+    }
+
+    const SECRET: &str = r#"secrets.getValue("account.token")"#;
+
+    fn secret(value: &str) -> Resolution {
+        Resolution::Secret(SecretString::from(value))
+    }
+
+    async fn resolved(table: &Table, text: &str) -> (Result<String, Error>, Masked) {
+        let masked = Masked::new(Arc::new(Deaf));
+        let context = json!({"env": {"name": "prod"}});
+        let result = Resolving::new(&context, table, &masked).text(text).await;
+        (result, masked)
+    }
+
+    #[tokio::test]
+    async fn the_snapshot_is_asked_first() {
+        let table = table(&[]);
+        let (text, _) = resolved(&table, "in <+env.name>").await;
+        assert_eq!(text.unwrap(), "in prod");
+        assert!(table.asked.lock().unwrap().is_empty());
+    }
+
+    #[tokio::test]
+    async fn what_the_snapshot_lacks_is_asked_for_once() {
+        let answer = Resolution::Value(json!("v1"));
+        let table = table(&[("pipeline.variables.tag", answer)]);
+        let text = "<+pipeline.variables.tag> <+pipeline.variables.tag>";
+        let (text, _) = resolved(&table, text).await;
+        assert_eq!(text.unwrap(), "v1 v1");
+        let asked = table.asked.lock().unwrap().clone();
+        assert_eq!(asked, ["pipeline.variables.tag"]);
+    }
+
+    #[tokio::test]
+    async fn secrets_are_filled_in_and_masked() {
+        let table = table(&[(SECRET, secret("hunter22"))]);
+        let (text, masked) = resolved(&table, &format!("p: <+{SECRET}>")).await;
+        assert_eq!(text.unwrap(), "p: hunter22");
+        assert!(!masked.mask("it is hunter22").contains("hunter22"));
+    }
+
+    #[tokio::test]
+    async fn each_refusal_has_its_code() {
+        let denied = Resolution::Denied("another project".to_owned());
+        for (answers, away, text, code) in [
+            (vec![], true, "<+a.b>", "SRT-T001"),
+            (vec![("a.b", denied.clone())], false, "<+a.b>", "SRT-T002"),
+            (
+                vec![(SECRET, denied)],
+                false,
+                r#"<+secrets.getValue("account.token")>"#,
+                "SRT-T002",
+            ),
+            (
+                vec![],
+                false,
+                r#"<+secrets.getValue("account.token")>"#,
+                "SRT-T003",
+            ),
+        ] {
+            let table = Table {
+                away,
+                ..table(&answers)
+            };
+            let error = resolved(&table, text).await.0.unwrap_err();
+            assert_eq!(error.code(), code, "{text}: {error}");
+        }
+    }
+
+    #[tokio::test]
+    async fn a_name_that_nobody_knows_is_an_error_that_names_it() {
+        let (text, _) = resolved(&table(&[]), "x <+serviceVariables.nope>").await;
+        let error = text.unwrap_err();
+        let text = crate::failure::chain(&error);
+        assert!(text.contains("serviceVariables.nope"), "{text}");
+        assert!(error.code().starts_with("SRT-X"), "{error:?}");
+    }
+
+    #[tokio::test]
+    async fn a_secret_is_never_taken_for_a_value() {
+        let table = table(&[("a.b", secret("hunter22"))]);
+        let (text, _) = resolved(&table, "<+a.b>").await;
+        assert!(!format!("{text:?}").contains("hunter22"), "{text:?}");
+        assert!(text.is_err());
+    }
+}
