@@ -8,12 +8,12 @@ use serde_json::Value;
 use sortie_testkit::environment::{repository, tool};
 
 /// The delegate's chart.
-pub const DELEGATE: &str = "sortie-delegate";
+pub(crate) const DELEGATE: &str = "sortie-delegate";
 /// The control plane's chart.
-pub const SERVER: &str = "sortie-server";
+pub(crate) const SERVER: &str = "sortie-server";
 
 /// Runs `program` of the built tools with `input` and returns what it printed, or what it said when it failed.
-pub fn run(program: &str, arguments: &[&str], input: &str) -> Result<String, String> {
+pub(crate) fn run(program: &str, arguments: &[&str], input: &str) -> Result<String, String> {
     let mut child = Command::new(tool(program).unwrap())
         .args(arguments)
         .current_dir(repository())
@@ -36,7 +36,7 @@ pub fn run(program: &str, arguments: &[&str], input: &str) -> Result<String, Str
 }
 
 /// The text that `chart` renders for the release `demo` in `namespace`.
-pub fn template(chart: &str, namespace: &str, values: &str) -> Result<String, String> {
+pub(crate) fn template(chart: &str, namespace: &str, values: &str) -> Result<String, String> {
     let chart = format!("helm/{chart}");
     run(
         "helm",
@@ -46,40 +46,45 @@ pub fn template(chart: &str, namespace: &str, values: &str) -> Result<String, St
 }
 
 /// The objects that `chart` renders.
-pub fn objects(chart: &str, namespace: &str, values: &str) -> Vec<Value> {
-    let text = template(chart, namespace, values).unwrap_or_else(|error| panic!("{values}: {error}"));
+pub(crate) fn objects(chart: &str, namespace: &str, values: &str) -> Vec<Value> {
+    let text =
+        template(chart, namespace, values).unwrap_or_else(|error| panic!("{values}: {error}"));
     parse(&text)
 }
 
 /// The documents of a YAML stream.
-pub fn parse(text: &str) -> Vec<Value> {
+pub(crate) fn parse(text: &str) -> Vec<Value> {
     let documents: Vec<Option<Value>> = serde_saphyr::from_multiple(text).unwrap();
     documents.into_iter().flatten().collect()
 }
 
 /// The only object of `kind`.
 #[track_caller]
-pub fn only<'a>(objects: &'a [Value], kind: &str) -> &'a Value {
+pub(crate) fn only<'a>(objects: &'a [Value], kind: &'a str) -> &'a Value {
     let found: Vec<_> = of_kind(objects, kind).collect();
     assert_eq!(found.len(), 1, "objects of kind {kind}");
     found[0]
 }
 
 /// The objects of `kind`.
-pub fn of_kind<'a>(objects: &'a [Value], kind: &'a str) -> impl Iterator<Item = &'a Value> {
+pub(crate) fn of_kind<'a>(objects: &'a [Value], kind: &'a str) -> impl Iterator<Item = &'a Value> {
     objects.iter().filter(move |object| object["kind"] == kind)
 }
 
 /// The one container of the one Deployment.
 #[track_caller]
-pub fn container(objects: &[Value]) -> &Value {
+pub(crate) fn container(objects: &[Value]) -> &Value {
     let containers = &only(objects, "Deployment")["spec"]["template"]["spec"]["containers"];
     assert_eq!(containers.as_array().unwrap().len(), 1);
     &containers[0]
 }
 
 /// kubectl with `input`.
-pub fn kubectl(kubeconfig: &Path, arguments: &[&str], input: &str) -> Result<String, String> {
+pub(crate) fn kubectl(
+    kubeconfig: &Path,
+    arguments: &[&str],
+    input: &str,
+) -> Result<String, String> {
     let kubeconfig = kubeconfig.display().to_string();
     let arguments = [&["--kubeconfig", &kubeconfig], arguments].concat();
     run("kubectl", &arguments, input)

@@ -27,7 +27,8 @@ fn policy(chart: &str, values: &str) -> Value {
 fn the_delegate_is_reached_by_nobody_and_reaches_the_listed_networks() {
     let spec = policy(DELEGATE, "");
     assert_eq!(spec["ingress"], json!([]));
-    let anywhere = json!({"to": [{"ipBlock": {"cidr": "0.0.0.0/0"}}, {"ipBlock": {"cidr": "::/0"}}]});
+    let anywhere =
+        json!({"to": [{"ipBlock": {"cidr": "0.0.0.0/0"}}, {"ipBlock": {"cidr": "::/0"}}]});
     assert_eq!(spec["egress"], json!([dns(), anywhere]));
 
     let spec = policy(
@@ -37,7 +38,8 @@ fn the_delegate_is_reached_by_nobody_and_reaches_the_listed_networks() {
     let from = json!([{"namespaceSelector": {"matchLabels": {"name": "monitoring"}}}]);
     let ports = json!([{"port": "admin", "protocol": "TCP"}]);
     assert_eq!(spec["ingress"], json!([{"from": from, "ports": ports}]));
-    let listed = json!({"to": [{"ipBlock": {"cidr": "10.0.0.0/8"}}, {"ipBlock": {"cidr": "192.0.2.7/32"}}]});
+    let listed =
+        json!({"to": [{"ipBlock": {"cidr": "10.0.0.0/8"}}, {"ipBlock": {"cidr": "192.0.2.7/32"}}]});
     assert_eq!(spec["egress"], json!([dns(), listed]));
 }
 

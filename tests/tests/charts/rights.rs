@@ -1,0 +1,312 @@
+//! Each preset gives what the steps need and nothing else: they run as the chart's account, and the API server's audit
+//! log tells which rules they used and which they missed.
+
+use std::collections::BTreeSet;
+use std::time::Duration;
+
+use serde_json::Value;
+use sortie_cluster::LogRequest;
+use sortie_cluster::watch::Selection;
+use sortie_step::FailureKind;
+use sortie_testkit::{Audited, Cluster, TestNamespace};
+
+use crate::account::Account;
+use crate::helm::kubectl;
+use crate::steps::{Steps, failed, succeeded};
+
+/// What the steps may ask and go on without, because no preset but `cluster` gives it: reading what is not of a namespace.
+const DISPENSABLE: &[(&str, &str, &str)] = &[
+    ("", "namespaces", "get"),
+    ("storage.k8s.io", "storageclasses", "get"),
+];
+
+/// (group, resource or resource/subresource, verb)
+type Right = (String, String, String);
+
+/// One object of every kind that the preset `namespaces` deploys; NAME, IMAGE and TEXT are filled in.
+const EVERY_KIND: &str = include_str!("every_kind.yaml");
+
+/// Everything that only the preset `cluster` deploys: a namespace, a kind of its own, roles beyond the account's.
+const CLUSTER_WIDE: &str = include_str!("cluster_wide.yaml");
+
+/// Ends at once with a line in its log.
+const BROKEN: &str = "
+---
+apiVersion: v1
+kind: Pod
+metadata: {name: broken}
+spec:
+  terminationGracePeriodSeconds: 1
+  containers: [{name: broken, image: IMAGE, imagePullPolicy: IfNotPresent, env: [{name: CRASH, value: '1'}], readinessProbe: {httpGet: {path: /ready, port: 8080}}}]
+";
+
+fn every_kind(name: &str, text: &str, image: &str) -> String {
+    EVERY_KIND
+        .replace("NAME", name)
+        .replace("TEXT", text)
+        .replace("IMAGE", image)
+}
+
+async fn namespaces() -> (Cluster, TestNamespace, TestNamespace) {
+    let cluster = Cluster::shared().await.unwrap();
+    let home = cluster.namespace("charts_home").await.unwrap();
+    let target = cluster.namespace("charts_target").await.unwrap();
+    (cluster, home, target)
+}
+
+/// Fails on a right that a request missed, and on one that no request used within a short time: a watch begins after
+/// its list has been answered.
+async fn judge(account: &Account, rules: &[Value]) {
+    let judged = tokio::time::timeout(Duration::from_secs(20), async {
+        loop {
+            let unused = unused(rules, &account.requests().await);
+            if unused.is_empty() {
+                return;
+            }
+            println!("not used yet: {unused:?}");
+        }
+    });
+    if judged.await.is_err() {
+        let unused = unused(rules, &account.requests().await);
+        panic!("no step uses {unused:#?}");
+    }
+}
+
+/// The rights that no request used. Panics on a request that missed one.
+fn unused(rules: &[Value], requests: &[Audited]) -> Vec<Right> {
+    let mut used: BTreeSet<Right> = BTreeSet::new();
+    let mut missing: BTreeSet<Right> = BTreeSet::new();
+    for request in requests {
+        let resource = match request.subresource.as_str() {
+            "" => request.resource.clone(),
+            subresource => format!("{}/{subresource}", request.resource),
+        };
+        let right = |verb: &str| (request.group.clone(), resource.clone(), verb.to_owned());
+        if request.code == 403 {
+            missing.insert(right(&request.verb));
+            continue;
+        }
+        // An apply that makes an object needs the right to create it, too.
+        if request.verb == "patch" && request.code == 201 {
+            used.insert(right("create"));
+        }
+        used.insert(right(&request.verb));
+    }
+    missing.retain(|(group, resource, verb)| !DISPENSABLE.contains(&(group, resource, verb)));
+    assert!(missing.is_empty(), "the role lacks {missing:#?}");
+
+    let words = |value: &Value| -> Vec<String> {
+        value
+            .as_array()
+            .unwrap()
+            .iter()
+            .map(|word| word.as_str().unwrap().to_owned())
+            .collect()
+    };
+    let mut unused = Vec::new();
+    for rule in rules {
+        for group in words(&rule["apiGroups"]) {
+            for resource in words(&rule["resources"]) {
+                for verb in words(&rule["verbs"]) {
+                    let matches = |(g, r, v): &Right| {
+                        (group == "*" || *g == group)
+                            && (resource == "*" || *r == resource)
+                            && *v == verb
+                    };
+                    if !used.iter().any(matches) {
+                        unused.push((group.clone(), resource.clone(), verb));
+                    }
+                }
+            }
+        }
+    }
+    unused
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_preset_namespaces_is_what_the_steps_need() {
+    let (cluster, home, target) = namespaces().await;
+    let (good, elsewhere) = (target.name(), home.name());
+    let image = cluster.image("sample-v1").await.unwrap();
+    let account = Account::create(elsewhere, &format!("rbac: {{namespaces: [{good}]}}")).await;
+    let steps = Steps::new(&account, good).await;
+
+    succeeded(&steps.deploy(&every_kind("web", "one", &image)).await);
+    // A release that changes and adds everything, and fails; its rollback removes what it added.
+    let second = every_kind("web", "two", &image) + "---\n" + &every_kind("more", "two", &image);
+    let failure = failed(
+        steps
+            .deploy(&(second + &BROKEN.replace("IMAGE", &image)))
+            .await,
+    );
+    assert!(failure.message.contains("broken"), "{failure:?}");
+    assert!(
+        steps.said("cannot open") || failure.message.contains("cannot open"),
+        "its last words: {failure:?}"
+    );
+    succeeded(&steps.rollback().await);
+    let left = kubectl(
+        cluster.kubeconfig(),
+        &[
+            "get",
+            "-n",
+            good,
+            "configmap,secret,service,deploy,sts,ds,job,cronjob,hpa,pdb,ingress,netpol,pvc,pod,sa,rs,rc",
+            "-o",
+            "name",
+            "--field-selector=metadata.name=more",
+        ],
+        "",
+    );
+    assert_eq!(
+        left.unwrap(),
+        "",
+        "the rollback removes what the failed release added"
+    );
+
+    // Two at a time, of which one waits for the other's lease; and collection of old records.
+    let note = |number: u32| {
+        format!(
+            "apiVersion: v1\nkind: ConfigMap\nmetadata: {{name: note}}\ndata: {{number: '{number}'}}\n"
+        )
+    };
+    let (first, second) = (note(1), note(2));
+    let (first, second) = tokio::join!(steps.deploy(&first), steps.deploy(&second));
+    succeeded(&first);
+    succeeded(&second);
+    assert!(steps.said("wait"), "one waits for the other");
+    succeeded(&steps.deploy(&note(3)).await);
+    judge(&account, &account.rules("-deploy", Some(good))).await;
+
+    // Elsewhere the policy refuses before the API server is asked, and the API server refuses without the policy.
+    let failure = failed(
+        Steps::new(&account, elsewhere)
+            .await
+            .deploy(&every_kind("web", "one", &image))
+            .await,
+    );
+    assert!(
+        failure
+            .message
+            .contains("not allowed by this delegate's policy"),
+        "{failure:?}"
+    );
+    let mut free = Steps::new(&account, elsewhere).await;
+    free.forget_policy();
+    let failure = failed(free.deploy(&every_kind("web", "one", &image)).await);
+    assert_eq!(failure.kind, FailureKind::Authorization, "{failure:?}");
+    assert!(failure.message.contains(elsewhere), "{failure:?}");
+    drop(account);
+    home.finish().await.unwrap();
+    target.finish().await.unwrap();
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_preset_cluster_deploys_namespaces_custom_resources_and_roles() {
+    let (cluster, home, target) = namespaces().await;
+    let image = cluster.image("sample-v1").await.unwrap();
+    let mut account = Account::create(home.name(), "rbac: {preset: cluster}").await;
+    let steps = Steps::new(&account, target.name()).await;
+
+    let note =
+        "apiVersion: v1\nkind: ConfigMap\nmetadata: {name: note}\ndata: {number: '1'}\n---\n";
+    succeeded(&steps.deploy(note).await);
+    let wide = CLUSTER_WIDE
+        .replace("OTHER", &format!("{}-more", target.name()))
+        .replace("UNIQUE", target.name());
+    account.remove_at_end(&wide);
+    succeeded(&steps.deploy(&(note.to_owned() + &wide)).await);
+    let failure = failed(
+        steps
+            .deploy(&(note.to_owned() + &wide + &BROKEN.replace("IMAGE", &image)))
+            .await,
+    );
+    assert!(failure.message.contains("broken"), "{failure:?}");
+    succeeded(&steps.rollback().await);
+    let rules: Vec<Value> = account.rules("-deploy", None);
+    judge(&account, &rules[..1]).await;
+
+    drop(account);
+    home.finish().await.unwrap();
+    target.finish().await.unwrap();
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_preset_view_reads_and_writes_nothing() {
+    let (_cluster, home, target) = namespaces().await;
+    let namespace = target.name();
+    let account = Account::create(
+        home.name(),
+        &format!("rbac: {{preset: view, namespaces: [{namespace}]}}"),
+    )
+    .await;
+    let steps = Steps::new(&account, namespace).await;
+    let kinds = [
+        ("", "v1", "ConfigMap"),
+        ("", "v1", "PersistentVolumeClaim"),
+        ("", "v1", "Pod"),
+        ("", "v1", "ReplicationController"),
+        ("", "v1", "ServiceAccount"),
+        ("", "v1", "Service"),
+        ("apps", "v1", "DaemonSet"),
+        ("apps", "v1", "Deployment"),
+        ("apps", "v1", "ReplicaSet"),
+        ("apps", "v1", "StatefulSet"),
+        ("batch", "v1", "CronJob"),
+        ("batch", "v1", "Job"),
+        ("autoscaling", "v2", "HorizontalPodAutoscaler"),
+        ("policy", "v1", "PodDisruptionBudget"),
+        ("networking.k8s.io", "v1", "Ingress"),
+        ("networking.k8s.io", "v1", "NetworkPolicy"),
+        ("coordination.k8s.io", "v1", "Lease"),
+    ];
+    let api = steps.cluster();
+    let mut watches = Vec::new();
+    for (group, version, kind) in kinds {
+        let resource = api.resolve(group, version, kind).await.unwrap();
+        assert!(
+            api.get(&resource, Some(namespace), "none")
+                .await
+                .unwrap()
+                .is_none(),
+            "{kind}"
+        );
+        watches.push(api.watch(Selection::of(resource, namespace)).await.unwrap());
+    }
+    let events = Selection::of(sortie_cluster::Resource::events(), namespace);
+    watches.push(api.watch(events).await.unwrap());
+    let logs = LogRequest {
+        namespace: namespace.to_owned(),
+        pod: "none".to_owned(),
+        container: None,
+        previous: false,
+        lines: 1,
+        bytes: 100,
+    };
+    drop(api.logs(&logs).await);
+    judge(&account, &account.rules("-view", Some(namespace))).await;
+    drop(watches);
+
+    let secrets = api.resolve("", "v1", "Secret").await.unwrap();
+    let refusal = api.get(&secrets, Some(namespace), "any").await.unwrap_err();
+    assert_eq!(refusal.code(), "SRT-C003", "{refusal}");
+    let note = "apiVersion: v1\nkind: ConfigMap\nmetadata: {name: note}\n";
+    let failure = failed(steps.deploy(note).await);
+    assert_eq!(failure.kind, FailureKind::Authorization, "{failure:?}");
+    let written = kubectl(
+        account.cluster().kubeconfig(),
+        &[
+            "get",
+            "-n",
+            namespace,
+            "configmap",
+            "note",
+            "--ignore-not-found",
+        ],
+        "",
+    );
+    assert_eq!(written.unwrap(), "");
+    drop(account);
+    home.finish().await.unwrap();
+    target.finish().await.unwrap();
+}
