@@ -321,3 +321,87 @@ async fn delegates_get_tokens() {
     assert_eq!(ended.code, 4, "{ended:?}");
     server.stop().await;
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn install_puts_the_token_into_the_cluster_and_only_its_name_into_the_command() {
+    let server = ControlPlane::start().await;
+    let cluster = sortie_testkit::Cluster::shared().await.unwrap();
+    let namespace = cluster.namespace("cli_install").await.unwrap();
+    let bin = sortie_testkit::environment::cache_dir()
+        .unwrap()
+        .join("bin");
+    let me = server
+        .person()
+        .await
+        .with("KUBECONFIG", cluster.kubeconfig().to_str().unwrap())
+        .with("PATH", bin.to_str().unwrap());
+    let install = |more: &[&'static str]| {
+        let mut words = vec!["delegate", "install", "demo", "-n", namespace.name()];
+        words.extend([
+            "--agent",
+            "https://sortie.example.com:8443",
+            "--target-namespace",
+            "shop",
+        ]);
+        words.extend(["--image", "registry:5000/sortie-delegate:1.2"]);
+        words.extend(more);
+        words.into_iter().map(str::to_owned).collect::<Vec<_>>()
+    };
+    let words = install(&[]);
+    let words: Vec<&str> = words.iter().map(String::as_str).collect();
+    let ended = me.sortie(&words).await.ok();
+    let shown = format!("{}{}", ended.stdout, ended.stderr);
+    assert!(!shown.contains("sortie-join."), "{shown}");
+    assert!(
+        ended
+            .stdout
+            .starts_with("helm upgrade --install demo helm/sortie-delegate"),
+        "{shown}"
+    );
+    for word in [
+        "server=https://sortie.example.com:8443",
+        "existingSecret=demo-join",
+        "'rbac.namespaces[0]=shop'",
+        "image.repository=registry:5000/sortie-delegate",
+        "image.tag=1.2",
+        "--wait",
+    ] {
+        assert!(ended.stdout.contains(word), "{word}: {shown}");
+    }
+    let access = sortie_cluster::Access::Kubeconfig {
+        path: Some(cluster.kubeconfig().to_owned()),
+        context: None,
+    };
+    let api = sortie_cluster::Cluster::connect(&access, sortie_cluster::Options::default())
+        .await
+        .unwrap();
+    let secrets = sortie_cluster::Resource::secrets();
+    let read = async || {
+        api.get(&secrets, Some(namespace.name()), "demo-join")
+            .await
+            .unwrap()
+            .unwrap()
+    };
+    let first = read().await["data"]["token"].as_str().unwrap().to_owned();
+    assert!(!first.is_empty());
+
+    // Once more, with helm and a chart that does not exist: a new token, and helm's failure is told.
+    let words = install(&["--run", "--chart", "no/such/chart"]);
+    let words: Vec<&str> = words.iter().map(String::as_str).collect();
+    let ended = me.sortie(&words).await;
+    assert_eq!(ended.code, 1, "{ended:?}");
+    assert!(ended.stderr.contains("SRT-Z010"), "{ended:?}");
+    assert_ne!(read().await["data"]["token"].as_str().unwrap(), first);
+
+    for wrong in [
+        ["install", "Demo", "--agent", "https://x"],
+        ["install", "demo", "--agent", "http://x"],
+    ] {
+        assert_eq!(
+            me.sortie(&[&["delegate"], &wrong[..]].concat()).await.code,
+            2
+        );
+    }
+    namespace.finish().await.unwrap();
+    server.stop().await;
+}

@@ -14,9 +14,7 @@ use sortie_server::config::{Args, Config};
 use sortie_server::delegates::{AdminError, DelegateAdmin, DelegateView, JoinToken, NewJoinToken};
 use sortie_server::engine::Engine;
 use sortie_server::tasks::{DispatchError, Dispatcher, TaskEvents as _, TaskOutcome, TaskRequest};
-use support::{Ended, PATIENCE, Person, hello};
-use tokio::io::{AsyncBufReadExt as _, BufReader, Lines};
-use tokio::process::{Child, ChildStdout};
+use support::{Following, PATIENCE, Person, hello};
 use tokio::sync::mpsc::{UnboundedReceiver, UnboundedSender, unbounded_channel};
 use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
@@ -119,57 +117,6 @@ impl ControlPlane {
             .await
             .unwrap();
         self.address
-    }
-}
-
-/// The program while it runs.
-struct Following {
-    child: Child,
-    lines: Lines<BufReader<ChildStdout>>,
-    seen: Vec<String>,
-}
-
-impl Following {
-    fn start(me: &Person, arguments: &[&str]) -> Self {
-        let mut child = me.command(arguments).spawn().unwrap();
-        drop(child.stdin.take());
-        let lines = BufReader::new(child.stdout.take().unwrap()).lines();
-        Self {
-            child,
-            lines,
-            seen: Vec::new(),
-        }
-    }
-
-    /// Reads on until a line holds this text.
-    async fn until(&mut self, text: &str) {
-        while !self.seen.last().is_some_and(|line| line.contains(text)) {
-            let line = tokio::time::timeout(PATIENCE, self.lines.next_line()).await;
-            let line = line.unwrap_or_else(|_| panic!("{text:?} in time; seen {:#?}", self.seen));
-            let line = line.unwrap();
-            self.seen
-                .push(line.unwrap_or_else(|| panic!("{text:?}; seen {:#?}", self.seen)));
-        }
-    }
-
-    async fn ended(mut self) -> (Ended, Vec<String>) {
-        while let Some(line) = tokio::time::timeout(PATIENCE, self.lines.next_line())
-            .await
-            .unwrap()
-            .unwrap()
-        {
-            self.seen.push(line);
-        }
-        let output = tokio::time::timeout(PATIENCE, self.child.wait_with_output())
-            .await
-            .unwrap()
-            .unwrap();
-        let ended = Ended {
-            code: output.status.code().unwrap_or(-1),
-            stdout: self.seen.join("\n"),
-            stderr: String::from_utf8(output.stderr).unwrap(),
-        };
-        (ended, self.seen)
     }
 }
 
@@ -341,8 +288,7 @@ async fn ctrl_c_leaves_the_execution_alone() {
     let mut following = Following::start(&me, &["run", "hello", "--follow"]);
     let task = server.task().await;
     following.until("running on demo").await;
-    let process = rustix::process::Pid::from_raw(following.child.id().unwrap().try_into().unwrap());
-    rustix::process::kill_process(process.unwrap(), rustix::process::Signal::INT).unwrap();
+    following.interrupt();
     let (ended, _) = following.ended().await;
     assert_eq!(ended.code, 130, "{ended:?}");
     assert!(ended.stderr.contains("the execution goes on"), "{ended:?}");

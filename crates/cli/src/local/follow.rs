@@ -11,7 +11,7 @@ use sortie_render::tools::Search;
 use sortie_step::policy::Policy;
 use sortie_step::report::Level;
 use sortie_step::task::{Action, Owner, Release, RequestedBy, Task};
-use sortie_step::{FailureKind, Nothing, Outcome, Renderer};
+use sortie_step::{FailureKind, Limits, Nothing, Outcome, Renderer};
 use tokio::sync::mpsc::UnboundedReceiver;
 use tokio_util::sync::CancellationToken;
 
@@ -98,7 +98,7 @@ pub(super) async fn run(job: Job, around: &Surroundings) -> Result<Value> {
             "{user}@{host} (sortie {verb}, process {})",
             std::process::id()
         ),
-        limits: sortie_step::Limits::default(),
+        limits: Limits::default(),
     };
     let mut view = View::open(verb, &release, around);
     let outcome = {

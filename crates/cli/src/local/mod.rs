@@ -13,7 +13,8 @@ use sortie_cluster::{Access, Cause, Cluster, ConnectError, Options};
 use crate::args::{ClusterArgs, ReleaseArgs};
 use crate::exit::{Exit, Explain, Result};
 
-/// Prepares a connection; the namespace is the given one, else that of the context.
+/// Connects; the namespace is the given one, else that of the context. A cluster that is away is told at once: later
+/// requests are patient.
 pub(crate) async fn connect(args: &ClusterArgs) -> Result<(Cluster, String)> {
     let ClusterArgs {
         kubeconfig,
@@ -25,6 +26,11 @@ pub(crate) async fn connect(args: &ClusterArgs) -> Result<(Cluster, String)> {
         context: kube_context.clone(),
     };
     let cluster = Cluster::connect(&access, Options::default()).await?;
+    if let Err(error) = cluster.reachable().await
+        && error.exit() == Exit::Unreachable
+    {
+        return Err(error.into());
+    }
     let namespace = namespace
         .clone()
         .unwrap_or_else(|| cluster.default_namespace().to_owned());

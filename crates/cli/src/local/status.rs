@@ -3,7 +3,7 @@
 use futures::{StreamExt as _, stream};
 use serde::Serialize;
 use sortie_cluster::Cluster;
-use sortie_cluster::record::{Head, Tracked};
+use sortie_cluster::record::{Head, Status, Tracked};
 use sortie_health::Verdict;
 
 use super::history::nothing;
@@ -27,16 +27,18 @@ struct Row {
     message: String,
 }
 
-/// Read every object of the newest release once. The exit says whether the newest release ended well and its objects are
-/// healthy.
+/// Read every object of what runs once. The exit says whether the newest release ended well, or was rolled back well,
+/// and its objects are healthy.
 pub(crate) async fn run(args: &ReleaseArgs, around: &Surroundings) -> Result {
     let (cluster, records) = records(args).await?;
     let history = records.history().await?;
     let Some(newest) = history.newest() else {
         return Err(nothing(records.release()));
     };
-    let head = &newest.head;
-    let looked: Vec<Result<Row>> = stream::iter(&head.inventory)
+    let newest = &newest.head;
+    let restored = restored(newest).and_then(|number| history.number(number));
+    let runs = restored.map_or(newest, |stored| &stored.head);
+    let looked: Vec<Result<Row>> = stream::iter(&runs.inventory)
         .map(|tracked| look(&cluster, tracked))
         .buffered(AT_ONCE)
         .collect()
@@ -44,18 +46,16 @@ pub(crate) async fn run(args: &ReleaseArgs, around: &Surroundings) -> Result {
     let rows = looked.into_iter().collect::<Result<Vec<Row>>>()?;
     match around.output {
         Output::Json => print::json(&serde_json::json!({
-            "release": head.release, "namespace": head.namespace, "number": head.number,
-            "status": head.status.name(), "message": head.message, "objects": rows,
+            "release": newest.release, "namespace": newest.namespace, "number": newest.number,
+            "status": newest.status.name(), "message": newest.message,
+            "running": runs.number, "objects": rows,
         })),
-        Output::Text => show(head, &rows),
+        Output::Text => show(newest, runs, &rows),
     }
     let well = rows
         .iter()
-        .all(|row| row.health == "Healthy" || row.health == "Suspended");
-    let ended_well = matches!(
-        head.status,
-        sortie_cluster::record::Status::Succeeded | sortie_cluster::record::Status::Superseded
-    );
+        .all(|row| matches!(row.health, "Healthy" | "Suspended"));
+    let ended_well = matches!(runs.status, Status::Succeeded | Status::Superseded);
     Ok(if well && ended_well {
         Exit::Done
     } else {
@@ -63,28 +63,59 @@ pub(crate) async fn run(args: &ReleaseArgs, around: &Surroundings) -> Result {
     })
 }
 
-fn show(head: &Head, rows: &[Row]) {
+/// The number that a rollback brought back after this one, as its journal says.
+fn restored(head: &Head) -> Option<u64> {
+    let last = head
+        .journal
+        .iter()
+        .rev()
+        .find(|entry| entry.unit == "Rollback")?;
+    last.what
+        .strip_prefix("rolled back to number ")?
+        .parse()
+        .ok()
+}
+
+fn show(newest: &Head, runs: &Head, rows: &[Row]) {
+    let Head {
+        release,
+        namespace,
+        number,
+        status,
+        message,
+        ..
+    } = newest;
     let mut first = format!(
-        "{} number {} in namespace {}: {}",
-        head.release,
-        head.number,
-        head.namespace,
-        head.status.name()
+        "{release} number {number} in namespace {namespace}: {}",
+        status.name()
     );
-    if !head.message.is_empty() {
-        first.push_str(&format!(" ({})", head.message));
+    if !message.is_empty() {
+        first.push_str(&format!(" ({message})"));
+    }
+    if runs.number != *number {
+        first.push_str(&format!(
+            "; rolled back to number {}, which runs now",
+            runs.number
+        ));
     }
     print::line(&harmless(&first));
     let cells: Vec<Vec<String>> = rows
         .iter()
         .map(|row| {
-            let namespace = row.namespace.clone().unwrap_or_default();
-            vec![
-                row.kind.clone(),
+            let Row {
+                kind,
                 namespace,
-                row.name.clone(),
-                row.health.to_owned(),
-                row.message.clone(),
+                name,
+                health,
+                message,
+            } = row;
+            let namespace = namespace.clone().unwrap_or_default();
+            vec![
+                kind.clone(),
+                namespace,
+                name.clone(),
+                (*health).to_owned(),
+                message.clone(),
             ]
         })
         .collect();

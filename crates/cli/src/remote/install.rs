@@ -45,7 +45,6 @@ pub(crate) async fn run(args: &DelegateInstall, around: &Surroundings) -> Result
         true => Some(find_helm(None, &Search::from_environment()).await?),
         false => None,
     };
-    cluster.reachable().await?;
     let label = format!("install of delegate {}", args.name);
     let token = delegates::make_token(&remote, args.level, &label, 1, LIFE).await?;
     let secret = format!("{}-join", args.name);

@@ -7,8 +7,8 @@ use std::time::Duration;
 
 use serde_json::Value;
 use tempfile::TempDir;
-use tokio::io::AsyncWriteExt as _;
-use tokio::process::Command;
+use tokio::io::{AsyncBufReadExt as _, AsyncWriteExt as _, BufReader, Lines};
+use tokio::process::{Child, ChildStdout, Command};
 
 /// Longest wait for anything in a test.
 pub const PATIENCE: Duration = Duration::from_secs(60);
@@ -105,6 +105,64 @@ impl Person {
             stdout: String::from_utf8(output.stdout).unwrap(),
             stderr: String::from_utf8(output.stderr).unwrap(),
         }
+    }
+}
+
+/// The program while it runs.
+pub struct Following {
+    child: Child,
+    lines: Lines<BufReader<ChildStdout>>,
+    seen: Vec<String>,
+}
+
+impl Following {
+    pub fn start(me: &Person, arguments: &[&str]) -> Self {
+        let mut child = me.command(arguments).spawn().unwrap();
+        drop(child.stdin.take());
+        let lines = BufReader::new(child.stdout.take().unwrap()).lines();
+        Self {
+            child,
+            lines,
+            seen: Vec::new(),
+        }
+    }
+
+    /// Ctrl-C.
+    pub fn interrupt(&self) {
+        let id = self.child.id().unwrap().try_into().unwrap();
+        let process = rustix::process::Pid::from_raw(id).unwrap();
+        rustix::process::kill_process(process, rustix::process::Signal::INT).unwrap();
+    }
+
+    /// Reads on until a line holds this text.
+    pub async fn until(&mut self, text: &str) {
+        while !self.seen.last().is_some_and(|line| line.contains(text)) {
+            let line = tokio::time::timeout(PATIENCE, self.lines.next_line()).await;
+            let line = line.unwrap_or_else(|_| panic!("{text:?} in time; seen {:#?}", self.seen));
+            let line = line.unwrap();
+            self.seen
+                .push(line.unwrap_or_else(|| panic!("{text:?}; seen {:#?}", self.seen)));
+        }
+    }
+
+    pub async fn ended(mut self) -> (Ended, Vec<String>) {
+        while let Some(line) = tokio::time::timeout(PATIENCE, self.lines.next_line())
+            .await
+            .unwrap()
+            .unwrap()
+        {
+            self.seen.push(line);
+        }
+        let output = tokio::time::timeout(PATIENCE, self.child.wait_with_output())
+            .await
+            .unwrap()
+            .unwrap();
+        let ended = Ended {
+            code: output.status.code().unwrap_or(-1),
+            stdout: self.seen.join("\n"),
+            stderr: String::from_utf8(output.stderr).unwrap(),
+        };
+        (ended, self.seen)
     }
 }
 

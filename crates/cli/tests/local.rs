@@ -1,0 +1,260 @@
+//! Deploying from here, on the real cluster that tests share.
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
+
+mod support;
+
+use serde_json::Value;
+use sortie_testkit::{Cluster, TestNamespace};
+use support::{Ended, Person};
+
+const APP: &str = r#"
+apiVersion: v1
+kind: ConfigMap
+metadata: {name: web}
+data:
+  greeting: {{ .Values.greeting | quote }}
+---
+apiVersion: apps/v1
+kind: Deployment
+metadata: {name: web}
+spec:
+  replicas: 1
+  selector:
+    matchLabels: {app: web}
+  template:
+    metadata:
+      labels: {app: web}
+    spec:
+      terminationGracePeriodSeconds: 1
+      containers:
+        - name: web
+          image: {{ .Values.image }}
+          imagePullPolicy: IfNotPresent
+          readinessProbe:
+            httpGet: {path: /ready, port: 8080}
+            periodSeconds: 1
+"#;
+
+struct World {
+    cluster: Cluster,
+    namespace: TestNamespace,
+    me: Person,
+}
+
+impl World {
+    async fn new(test: &str) -> Self {
+        let cluster = Cluster::shared().await.unwrap();
+        let namespace = cluster.namespace(test).await.unwrap();
+        let path = std::env::join_paths([sortie_testkit::environment::cache_dir()
+            .unwrap()
+            .join("bin")]);
+        let me = Person::new()
+            .with("KUBECONFIG", cluster.kubeconfig().to_str().unwrap())
+            .with("PATH", path.unwrap().to_str().unwrap());
+        me.file("k8s/app.yaml", APP);
+        Self {
+            cluster,
+            namespace,
+            me,
+        }
+    }
+
+    async fn values(&self, image: &str, greeting: &str) {
+        let image = self.cluster.image(image).await.unwrap();
+        self.me.file(
+            "values.yaml",
+            &format!("image: {image}\ngreeting: {greeting}\n"),
+        );
+    }
+
+    /// Runs a verb on the release of this test.
+    async fn on(&self, verb: &[&str]) -> Ended {
+        let release = ["-n", self.namespace.name(), "--release", "shop"];
+        self.me.sortie(&[verb, &release].concat()).await
+    }
+
+    async fn deploy(&self, more: &[&str]) -> Ended {
+        self.on(&[&["deploy", "k8s", "--values", "values.yaml"], more].concat())
+            .await
+    }
+
+    async fn numbers(&self) -> Vec<(u64, String)> {
+        let listed = self.on(&["history", "-o", "json"]).await.ok().json();
+        let row = |row: &Value| {
+            (
+                row["number"].as_u64().unwrap(),
+                row["status"].as_str().unwrap().to_owned(),
+            )
+        };
+        listed["items"]
+            .as_array()
+            .unwrap()
+            .iter()
+            .map(row)
+            .collect()
+    }
+}
+
+fn status(number: u64, text: &str) -> (u64, String) {
+    (number, text.to_owned())
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn versions_come_a_broken_one_is_explained_and_goes() {
+    let world = World::new("cli_versions").await;
+    assert_eq!(world.on(&["status"]).await.code, 4);
+    assert_eq!(world.on(&["history"]).await.code, 4);
+
+    world.values("sample-v1", "hello").await;
+    let ended = world.deploy(&["--dry-run"]).await.ok();
+    assert!(
+        ended.stdout.contains("WOULD BE") && ended.stdout.contains("created"),
+        "{ended:?}"
+    );
+    assert_eq!(
+        world.on(&["history"]).await.code,
+        4,
+        "a dry run leaves nothing behind"
+    );
+
+    let ended = world.deploy(&[]).await.ok();
+    assert!(
+        ended.stdout.contains("release shop number 1 runs"),
+        "{ended:?}"
+    );
+    assert!(
+        ended.stdout.contains("[deploy] Apply: succeeded"),
+        "{ended:?}"
+    );
+    let ended = world.on(&["status"]).await.ok();
+    assert!(ended.stdout.contains("shop number 1"), "{ended:?}");
+    assert!(ended.stdout.contains("Deployment"), "{ended:?}");
+
+    world.values("sample-v2", "good day").await;
+    let ended = world.deploy(&["-o", "json"]).await.ok();
+    let lines = ended.lines();
+    let last = lines.last().unwrap();
+    assert_eq!(
+        (&last["event"], &last["status"]),
+        (&"end".into(), &"SUCCEEDED".into())
+    );
+    assert_eq!(last["outputs"]["releaseNumber"], 2);
+    assert!(
+        lines.iter().any(|l| l["event"] == "object"
+            && l["kind"] == "Deployment"
+            && l["health"] == "Healthy")
+    );
+    assert_eq!(
+        world.numbers().await,
+        [status(2, "Succeeded"), status(1, "Superseded")]
+    );
+
+    world.values("sample-v3", "farewell").await;
+    let ended = world.deploy(&[]).await;
+    assert_eq!(ended.code, 1, "{ended:?}");
+    assert!(
+        ended
+            .stderr
+            .contains("error: deploy shop failed, release number 3:"),
+        "{ended:?}"
+    );
+    assert!(ended.stderr.contains("code: SRT-H"), "{ended:?}");
+    let failed = world.on(&["status", "-o", "json"]).await;
+    assert_eq!(failed.code, 1, "{failed:?}");
+    assert_eq!(failed.json()["status"], "Failed");
+
+    let ended = world.on(&["rollback"]).await.ok();
+    assert!(ended.stdout.contains("runs in namespace"), "{ended:?}");
+    let shown = world.on(&["status", "-o", "json"]).await.ok().json();
+    assert_eq!(
+        (&shown["number"], &shown["running"]),
+        (&3.into(), &2.into())
+    );
+
+    let ended = world.on(&["rollback", "--to", "1"]).await.ok();
+    assert!(ended.stdout.contains("runs in namespace"), "{ended:?}");
+    world.namespace.finish().await.unwrap();
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_the_cluster_refuses_is_told_by_exit_code_and_place() {
+    let world = World::new("cli_refusals").await;
+    world.me.file(
+        "bad/kind.yaml",
+        "apiVersion: apps/v1\nkind: Deploymnet\nmetadata: {name: web}\n",
+    );
+    let ended = world.on(&["deploy", "bad/kind.yaml"]).await;
+    assert_eq!(ended.code, 1, "{ended:?}");
+    assert!(ended.stderr.contains("bad/kind.yaml:1"), "{ended:?}");
+    assert!(
+        ended.stderr.contains("SRT-C004") && ended.stderr.contains("Deployment"),
+        "{ended:?}"
+    );
+
+    world.me.file("bad/yaml.yaml", "a: [1\n");
+    let ended = world.on(&["deploy", "bad/yaml.yaml"]).await;
+    assert_eq!(ended.code, 1, "{ended:?}");
+    assert!(ended.stderr.contains("SRT-M"), "{ended:?}");
+
+    let ended = world
+        .me
+        .sortie(&["status", "-n", "default", "--release", "No_Name"])
+        .await;
+    assert_eq!(ended.code, 2, "{ended:?}");
+
+    let kubeconfig = std::fs::read_to_string(world.cluster.kubeconfig()).unwrap();
+    let (before, after) = kubeconfig.split_once("https://").unwrap();
+    let end = after
+        .find(|c: char| !(c.is_ascii_alphanumeric() || ".:-".contains(c)))
+        .unwrap();
+    let elsewhere = format!("{before}https://127.0.0.1:1{}", &after[end..]);
+    world.me.file("nowhere", &elsewhere);
+    let ended = world
+        .me
+        .sortie(&[
+            "status",
+            "--release",
+            "shop",
+            "--kubeconfig",
+            "nowhere",
+            "-n",
+            "x",
+        ])
+        .await;
+    assert_eq!(ended.code, 3, "{ended:?}");
+    world.namespace.finish().await.unwrap();
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn ctrl_c_stops_at_a_safe_place_and_the_next_deployment_carries_on() {
+    let world = World::new("cli_interrupt").await;
+    world.values("sample-v1", "hello").await;
+    world.me.file(
+        "k8s/app.yaml",
+        &APP.replace("path: /ready", "path: /nothing"),
+    );
+    let release = ["-n", world.namespace.name(), "--release", "shop"];
+    let arguments = [
+        &["deploy", "k8s", "--values", "values.yaml"],
+        release.as_slice(),
+    ]
+    .concat();
+    let mut following = support::Following::start(&world.me, &arguments);
+    following.until("Wait for Steady State: running").await;
+    following.interrupt();
+    let (ended, _) = following.ended().await;
+    assert_eq!(ended.code, 130, "{ended:?}");
+    assert!(
+        ended.stderr.contains("stopping at the next safe place"),
+        "{ended:?}"
+    );
+    assert!(
+        ended.stderr.contains("stopped at a safe place"),
+        "{ended:?}"
+    );
+
+    world.me.file("k8s/app.yaml", APP);
+    world.deploy(&[]).await.ok();
+    assert_eq!(world.numbers().await[0].1, "Succeeded");
+    world.namespace.finish().await.unwrap();
+}
