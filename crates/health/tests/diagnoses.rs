@@ -1,5 +1,10 @@
 //! Fail-fast rules, played over time: what is seen when, and what is made of it.
-#![allow(clippy::unwrap_used, clippy::panic, clippy::needless_pass_by_value, missing_docs)]
+#![allow(
+    clippy::unwrap_used,
+    clippy::panic,
+    clippy::needless_pass_by_value,
+    missing_docs
+)]
 
 mod scene;
 
@@ -11,7 +16,9 @@ use sortie_health::diagnosis::{Budgets, Cause, Change, Class, Diagnosis, Diagnos
 /// Feeds the same scene at each of the `seconds` and returns the last diagnosis.
 fn after(scene: &Scene, seconds: &[i64]) -> Diagnosis {
     let mut diagnostician = Diagnostician::new(Budgets::default(), Change::Changed);
-    seconds.iter().fold(Diagnosis::Fine, |_, at| diagnostician.observe(&scene.observation(), scene::at(*at)))
+    seconds.iter().fold(Diagnosis::Fine, |_, at| {
+        diagnostician.observe(&scene.observation(), scene::at(*at))
+    })
 }
 
 #[track_caller]
@@ -25,7 +32,11 @@ fn fatal(diagnosis: Diagnosis) -> Cause {
 #[track_caller]
 fn deadline_after(diagnosis: Diagnosis, class: Class) -> i64 {
     match diagnosis {
-        Diagnosis::Pending { since, deadline, cause } => {
+        Diagnosis::Pending {
+            since,
+            deadline,
+            cause,
+        } => {
             assert_eq!(cause.class, class, "{cause}");
             deadline.duration_since(since).as_secs()
         }
@@ -44,29 +55,61 @@ fn warning(diagnosis: Diagnosis) -> Cause {
 #[test]
 fn images() {
     let pulling = |reason: &str, message: &str| {
-        Scene::deployment(3).with_pod(pod("web-new-1").status(container(waiting(reason, message), 0)))
+        Scene::deployment(3)
+            .with_pod(pod("web-new-1").status(container(waiting(reason, message), 0)))
     };
-    let unknown = pulling("ErrImagePull", "rpc error: code = NotFound desc = failed to resolve reference \"r/web:3\": r/web:3: not found");
+    let unknown = pulling(
+        "ErrImagePull",
+        "rpc error: code = NotFound desc = failed to resolve reference \"r/web:3\": r/web:3: not found",
+    );
     let cause = fatal(after(&unknown, &[0]));
-    assert_eq!((cause.class, cause.code()), (Class::ImageNotFound, "SRT-H002"));
+    assert_eq!(
+        (cause.class, cause.code()),
+        (Class::ImageNotFound, "SRT-H002")
+    );
     assert_eq!(cause.pod.as_deref(), Some("web-new-1"));
     assert_eq!(cause.logs, None);
-    assert!(cause.one_line(&[]).starts_with("pod web-new-1 container web: ErrImagePull: "), "{cause}");
+    assert!(
+        cause
+            .one_line(&[])
+            .starts_with("pod web-new-1 container web: ErrImagePull: "),
+        "{cause}"
+    );
 
-    let denied = pulling("ErrImagePull", "pull access denied, repository does not exist or may require authorization");
+    let denied = pulling(
+        "ErrImagePull",
+        "pull access denied, repository does not exist or may require authorization",
+    );
     assert_eq!(fatal(after(&denied, &[0])).class, Class::ImageDenied);
-    assert_eq!(fatal(after(&pulling("InvalidImageName", "couldn't parse"), &[0])).class, Class::ImageNameInvalid);
-    assert_eq!(fatal(after(&pulling("ErrImageNeverPull", "not present"), &[0])).class, Class::ImageNotFound);
+    assert_eq!(
+        fatal(after(&pulling("InvalidImageName", "couldn't parse"), &[0])).class,
+        Class::ImageNameInvalid
+    );
+    assert_eq!(
+        fatal(after(&pulling("ErrImageNeverPull", "not present"), &[0])).class,
+        Class::ImageNotFound
+    );
 
-    let slow = pulling("ImagePullBackOff", "Back-off pulling image \"r/web:3\": ErrImagePull: dial tcp: i/o timeout");
+    let slow = pulling(
+        "ImagePullBackOff",
+        "Back-off pulling image \"r/web:3\": ErrImagePull: dial tcp: i/o timeout",
+    );
     assert_eq!(deadline_after(after(&slow, &[0, 59]), Class::ImagePull), 60);
     assert_eq!(fatal(after(&slow, &[0, 60])).class, Class::ImagePull);
-    let nowhere = pulling("ErrImagePull", "dial tcp: lookup registry.invalid: no such host");
+    let nowhere = pulling(
+        "ErrImagePull",
+        "dial tcp: lookup registry.invalid: no such host",
+    );
     assert_eq!(deadline_after(after(&nowhere, &[0]), Class::ImagePull), 15);
 
     // A back-off that hides the reason: the event tells it.
-    let hidden = pulling("ImagePullBackOff", "Back-off pulling image \"r/web:3\"")
-        .with_event(event("web-new-1", "Failed", 5, "Failed to pull image \"r/web:3\": manifest unknown"));
+    let hidden =
+        pulling("ImagePullBackOff", "Back-off pulling image \"r/web:3\"").with_event(event(
+            "web-new-1",
+            "Failed",
+            5,
+            "Failed to pull image \"r/web:3\": manifest unknown",
+        ));
     assert_eq!(fatal(after(&hidden, &[0])).class, Class::ImageNotFound);
 }
 
@@ -85,12 +128,25 @@ fn old_pods_never_fail_a_rollout() {
     behind.workload["metadata"]["generation"] = json!(8);
     assert_eq!(after(&behind, &[0]), Diagnosis::Fine);
     let stateful = |revision: &str| {
-        Scene::stateful_set(3).with_pod(pod("web-2").owner("workload").revision(revision).status(broken()))
+        Scene::stateful_set(3).with_pod(
+            pod("web-2")
+                .owner("workload")
+                .revision(revision)
+                .status(broken()),
+        )
     };
     assert!(matches!(after(&stateful("new"), &[0]), Diagnosis::Fatal(_)));
-    assert_eq!(warning(after(&stateful("old"), &[0])).class, Class::OldPodStuck);
+    assert_eq!(
+        warning(after(&stateful("old"), &[0])).class,
+        Class::OldPodStuck
+    );
     let daemon = |generation: &str| {
-        Scene::daemon_set(2).with_pod(pod("web-x").owner("workload").label("pod-template-generation", generation).status(broken()))
+        Scene::daemon_set(2).with_pod(
+            pod("web-x")
+                .owner("workload")
+                .label("pod-template-generation", generation)
+                .status(broken()),
+        )
     };
     assert!(matches!(after(&daemon("4"), &[0]), Diagnosis::Fatal(_)));
     assert_eq!(after(&daemon("3"), &[0]), Diagnosis::Fine);
@@ -111,47 +167,77 @@ fn crash_loops() {
         status["lastState"] = terminated(1, "Error", ran);
         Scene::deployment(3).with_pod(pod("web-new-1").status(status))
     };
-    assert_eq!(deadline_after(after(&down(0, 1), &[0]), Class::CrashLoop), 300);
-    assert_eq!(deadline_after(after(&down(1, 45), &[0]), Class::CrashLoop), 300);
+    assert_eq!(
+        deadline_after(after(&down(0, 1), &[0]), Class::CrashLoop),
+        300
+    );
+    assert_eq!(
+        deadline_after(after(&down(1, 45), &[0]), Class::CrashLoop),
+        300
+    );
     let quick = fatal(after(&down(1, 2), &[0]));
     assert_eq!(quick.exit_code, Some(1));
     assert_eq!(quick.logs, Some(Logs::Previous));
     let slow = fatal(after(&down(2, 45), &[0]));
     assert_eq!(
-        slow.one_line(&["starting".to_owned(), String::new(), "cannot bind port".to_owned()]),
+        slow.one_line(&[
+            "starting".to_owned(),
+            String::new(),
+            "cannot bind port".to_owned()
+        ]),
         "pod web-new-1 container web: CrashLoopBackOff, exit code 1 three times; last log: \"starting | cannot bind port\""
     );
     // One crash, then fine.
     let mut diagnostician = Diagnostician::new(Budgets::default(), Change::Changed);
-    let crashed = Scene::deployment(3).with_pod(pod("web-new-1").status(container(terminated(1, "Error", 1), 0)));
-    assert!(matches!(diagnostician.observe(&crashed.observation(), scene::at(0)), Diagnosis::Pending { .. }));
+    let crashed = Scene::deployment(3)
+        .with_pod(pod("web-new-1").status(container(terminated(1, "Error", 1), 0)));
+    assert!(matches!(
+        diagnostician.observe(&crashed.observation(), scene::at(0)),
+        Diagnosis::Pending { .. }
+    ));
     let up = Scene::deployment(3).with_pod(pod("web-new-1").status(container(running(), 1)));
-    assert_eq!(diagnostician.observe(&up.observation(), scene::at(1)), Diagnosis::Fine);
+    assert_eq!(
+        diagnostician.observe(&up.observation(), scene::at(1)),
+        Diagnosis::Fine
+    );
 
     // A process that could not be started has a start time of zero and has not run for half a century.
     let mut unstartable = down(1, 0);
     unstartable.pods[0]["status"]["containerStatuses"][0]["lastState"] = json!({"terminated": {"exitCode": 128, "reason": "StartError",
         "startedAt": "1970-01-01T00:00:00Z", "finishedAt": "2026-01-01T00:00:00Z", "message": "exec: \"nope\": executable file not found"}});
-    assert!(fatal(after(&unstartable, &[0])).message.contains("executable file not found"));
+    assert!(
+        fatal(after(&unstartable, &[0]))
+            .message
+            .contains("executable file not found")
+    );
 
     let mut killed = down(2, 45);
-    killed.pods[0]["status"]["containerStatuses"][0]["lastState"] = terminated(137, "OOMKilled", 45);
+    killed.pods[0]["status"]["containerStatuses"][0]["lastState"] =
+        terminated(137, "OOMKilled", 45);
     assert!(fatal(after(&killed, &[0])).message.contains("memory"));
     let mut ended = down(2, 45);
     ended.pods[0]["status"]["containerStatuses"][0]["lastState"] = terminated(0, "Completed", 45);
-    assert!(fatal(after(&ended, &[0])).message.contains("expected to keep running"));
+    assert!(
+        fatal(after(&ended, &[0]))
+            .message
+            .contains("expected to keep running")
+    );
 }
 
 #[test]
 fn init_containers() {
     let init = |state: Value, restarts: i64| {
-        let mut scene = Scene::deployment(3).with_pod(pod("web-new-1").status(container(waiting("PodInitializing", ""), 0)));
+        let mut scene = Scene::deployment(3)
+            .with_pod(pod("web-new-1").status(container(waiting("PodInitializing", ""), 0)));
         let mut status = container(state, restarts);
         status["name"] = json!("migrate");
         scene.pods[0]["status"]["initContainerStatuses"] = json!([status]);
         scene
     };
-    assert_eq!(after(&init(terminated(0, "Completed", 1), 0), &[0]), Diagnosis::Fine);
+    assert_eq!(
+        after(&init(terminated(0, "Completed", 1), 0), &[0]),
+        Diagnosis::Fine
+    );
     assert_eq!(after(&init(running(), 0), &[0, 100]), Diagnosis::Fine);
     let cause = fatal(after(&init(waiting("CrashLoopBackOff", ""), 2), &[0]));
     assert_eq!(cause.container.as_deref(), Some("migrate"));
@@ -169,59 +255,133 @@ fn restarts_from_before_the_rollout_do_not_count() {
     ready["ready"] = json!(true);
     // Ready when first seen: its old restarts are history.
     let mut diagnostician = Diagnostician::new(Budgets::default(), Change::Changed);
-    assert_eq!(diagnostician.observe(&scene(ready).observation(), scene::at(0)), Diagnosis::Fine);
-    assert!(matches!(diagnostician.observe(&crash(8).observation(), scene::at(9)), Diagnosis::Pending { .. }));
-    assert!(matches!(diagnostician.observe(&crash(9).observation(), scene::at(99)), Diagnosis::Fatal(_)));
+    assert_eq!(
+        diagnostician.observe(&scene(ready).observation(), scene::at(0)),
+        Diagnosis::Fine
+    );
+    assert!(matches!(
+        diagnostician.observe(&crash(8).observation(), scene::at(9)),
+        Diagnosis::Pending { .. }
+    ));
+    assert!(matches!(
+        diagnostician.observe(&crash(9).observation(), scene::at(99)),
+        Diagnosis::Fatal(_)
+    ));
     // Nothing was changed and it crash-loops already: the next crashes decide.
     let mut diagnostician = Diagnostician::new(Budgets::default(), Change::Unchanged);
-    assert!(matches!(diagnostician.observe(&crash(40).observation(), scene::at(0)), Diagnosis::Pending { .. }));
-    assert!(matches!(diagnostician.observe(&crash(42).observation(), scene::at(50)), Diagnosis::Fatal(_)));
+    assert!(matches!(
+        diagnostician.observe(&crash(40).observation(), scene::at(0)),
+        Diagnosis::Pending { .. }
+    ));
+    assert!(matches!(
+        diagnostician.observe(&crash(42).observation(), scene::at(50)),
+        Diagnosis::Fatal(_)
+    ));
 }
 
 #[test]
 fn configuration() {
     let stuck = |reason: &str, message: &str| {
-        Scene::deployment(3).with_pod(pod("web-new-1").status(container(waiting(reason, message), 0)))
+        Scene::deployment(3)
+            .with_pod(pod("web-new-1").status(container(waiting(reason, message), 0)))
     };
     let config = "CreateContainerConfigError";
     for (message, class, seconds) in [
         ("configmap \"settings\" not found", Class::ConfigMissing, 10),
-        ("couldn't find key PORT in ConfigMap shop/settings", Class::ConfigMissing, 10),
-        ("failed to sync configmap cache: timed out waiting for the condition", Class::ContainerRefused, 30),
+        (
+            "couldn't find key PORT in ConfigMap shop/settings",
+            Class::ConfigMissing,
+            10,
+        ),
+        (
+            "failed to sync configmap cache: timed out waiting for the condition",
+            Class::ContainerRefused,
+            30,
+        ),
         ("something else", Class::ContainerRefused, 30),
     ] {
-        assert_eq!(deadline_after(after(&stuck(config, message), &[0]), class), seconds, "{message}");
-        assert_eq!(fatal(after(&stuck(config, message), &[0, seconds])).class, class);
+        assert_eq!(
+            deadline_after(after(&stuck(config, message), &[0]), class),
+            seconds,
+            "{message}"
+        );
+        assert_eq!(
+            fatal(after(&stuck(config, message), &[0, seconds])).class,
+            class
+        );
     }
-    let root = stuck(config, "container has runAsNonRoot and image will run as root");
+    let root = stuck(
+        config,
+        "container has runAsNonRoot and image will run as root",
+    );
     assert_eq!(fatal(after(&root, &[0])).class, Class::ContainerRefused);
-    assert_eq!(fatal(after(&stuck("RunContainerError", "no such device"), &[0])).class, Class::ContainerRefused);
+    assert_eq!(
+        fatal(after(&stuck("RunContainerError", "no such device"), &[0])).class,
+        Class::ContainerRefused
+    );
     let mut may_pass = stuck("RunContainerError", "cannot start");
-    may_pass.pods[0]["status"]["containerStatuses"][0]["lastState"] = terminated(128, "ContainerCannotRun", 0);
-    assert_eq!(deadline_after(after(&may_pass, &[0]), Class::ContainerRefused), 30);
+    may_pass.pods[0]["status"]["containerStatuses"][0]["lastState"] =
+        terminated(128, "ContainerCannotRun", 0);
+    assert_eq!(
+        deadline_after(after(&may_pass, &[0]), Class::ContainerRefused),
+        30
+    );
 
     let creating = stuck("ContainerCreating", "");
-    let missing = creating.clone().with_event(event("web-new-1", "FailedMount", 3, "MountVolume.SetUp failed for volume \"tls\" : secret \"web-tls\" not found"));
-    assert_eq!(deadline_after(after(&missing, &[0]), Class::ConfigMissing), 10);
-    let attach = creating.with_event(event("web-new-1", "FailedAttachVolume", 3, "Multi-Attach error for volume \"pv\""));
+    let missing = creating.clone().with_event(event(
+        "web-new-1",
+        "FailedMount",
+        3,
+        "MountVolume.SetUp failed for volume \"tls\" : secret \"web-tls\" not found",
+    ));
+    assert_eq!(
+        deadline_after(after(&missing, &[0]), Class::ConfigMissing),
+        10
+    );
+    let attach = creating.with_event(event(
+        "web-new-1",
+        "FailedAttachVolume",
+        3,
+        "Multi-Attach error for volume \"pv\"",
+    ));
     assert_eq!(warning(after(&attach, &[0, 200])).class, Class::NotStarting);
-    assert!(fatal(after(&attach, &[0, 300])).message.contains("Multi-Attach"), "no activity explains itself");
+    assert!(
+        fatal(after(&attach, &[0, 300]))
+            .message
+            .contains("Multi-Attach"),
+        "no activity explains itself"
+    );
 }
 
 #[test]
 fn scheduling() {
-    let unscheduled = |message: &str| {
-        Scene::deployment(3).with_pod(pod("web-new-1").unscheduled(message))
-    };
+    let unscheduled =
+        |message: &str| Scene::deployment(3).with_pod(pod("web-new-1").unscheduled(message));
     let full = unscheduled("0/3 nodes are available: 3 Insufficient cpu.");
     let cause = warning(after(&full, &[0, 60, 3600]));
     assert_eq!(cause.class, Class::Unschedulable);
     assert!(cause.one_line(&[]).contains("Insufficient cpu"));
-    let hopeless = unscheduled("0/3 nodes are available: 3 node(s) didn't match Pod's node affinity/selector.");
-    assert_eq!(deadline_after(after(&hopeless, &[0, 59]), Class::Unschedulable), 60);
-    assert_eq!(fatal(after(&hopeless, &[0, 60])).class, Class::Unschedulable);
-    let scaling = hopeless.with_event(event("web-new-1", "TriggeredScaleUp", 5, "pod triggered scale-up"));
-    assert_eq!(warning(after(&scaling, &[0, 100])).class, Class::Unschedulable);
+    let hopeless = unscheduled(
+        "0/3 nodes are available: 3 node(s) didn't match Pod's node affinity/selector.",
+    );
+    assert_eq!(
+        deadline_after(after(&hopeless, &[0, 59]), Class::Unschedulable),
+        60
+    );
+    assert_eq!(
+        fatal(after(&hopeless, &[0, 60])).class,
+        Class::Unschedulable
+    );
+    let scaling = hopeless.with_event(event(
+        "web-new-1",
+        "TriggeredScaleUp",
+        5,
+        "pod triggered scale-up",
+    ));
+    assert_eq!(
+        warning(after(&scaling, &[0, 100])).class,
+        Class::Unschedulable
+    );
 }
 
 #[test]
@@ -232,9 +392,17 @@ fn creation_refused() {
         scene.revisions[1]["status"]["conditions"] = json!([{"type": "ReplicaFailure", "status": "True", "reason": "FailedCreate", "message": message}]);
         scene
     };
-    assert_eq!(deadline_after(after(&refused(quota), &[0]), Class::Quota), 10);
+    assert_eq!(
+        deadline_after(after(&refused(quota), &[0]), Class::Quota),
+        10
+    );
     let cause = fatal(after(&refused(quota), &[0, 10]));
-    assert!(cause.one_line(&[]).starts_with("Deployment/web: FailedCreate: pods"), "{cause}");
+    assert!(
+        cause
+            .one_line(&[])
+            .starts_with("Deployment/web: FailedCreate: pods"),
+        "{cause}"
+    );
     // Old pods that may go first leave room.
     let old = |scene: Scene| scene.with_pod(pod("web-old-1").revision("old").ready());
     let mut takes_down = old(refused(quota));
@@ -243,11 +411,27 @@ fn creation_refused() {
     takes_down.workload["spec"]["strategy"] = json!({"rollingUpdate": {"maxUnavailable": "33%"}});
     assert_eq!(deadline_after(after(&takes_down, &[0]), Class::Quota), 10);
     for (message, class, seconds) in [
-        ("pods \"x\" is forbidden: violates PodSecurity \"restricted:latest\": runAsNonRoot != true", Class::PodRefused, 5),
-        ("Internal error occurred: failed calling webhook \"x\": connection refused", Class::PodRefused, 30),
-        ("pods \"x\" is forbidden: error looking up service account shop/web: serviceaccount \"web\" not found", Class::ConfigMissing, 10),
+        (
+            "pods \"x\" is forbidden: violates PodSecurity \"restricted:latest\": runAsNonRoot != true",
+            Class::PodRefused,
+            5,
+        ),
+        (
+            "Internal error occurred: failed calling webhook \"x\": connection refused",
+            Class::PodRefused,
+            30,
+        ),
+        (
+            "pods \"x\" is forbidden: error looking up service account shop/web: serviceaccount \"web\" not found",
+            Class::ConfigMissing,
+            10,
+        ),
     ] {
-        assert_eq!(deadline_after(after(&refused(message), &[0]), class), seconds, "{message}");
+        assert_eq!(
+            deadline_after(after(&refused(message), &[0]), class),
+            seconds,
+            "{message}"
+        );
     }
     // A StatefulSet has only events; a later success ends them.
     let events = Scene::stateful_set(3).with_event(event("workload", "FailedCreate", 5, quota));
@@ -259,27 +443,55 @@ fn creation_refused() {
 #[test]
 fn readiness() {
     let unready = |probe: Value| {
-        Scene::deployment(3).with_pod(pod("web-new-1").probe("readinessProbe", probe).status(container(running(), 0)))
+        Scene::deployment(3).with_pod(
+            pod("web-new-1")
+                .probe("readinessProbe", probe)
+                .status(container(running(), 0)),
+        )
     };
     let says = |message: &str| event("web-new-1", "Unhealthy", 5, message);
     let quick = json!({"periodSeconds": 1, "failureThreshold": 1});
-    let failing = unready(quick.clone()).with_event(says("Readiness probe failed: HTTP probe failed with statuscode: 503"));
+    let failing = unready(quick.clone()).with_event(says(
+        "Readiness probe failed: HTTP probe failed with statuscode: 503",
+    ));
     // Grace 1 + 2 − 1 + 0.5 s, and one failure more.
     let mut diagnostician = Diagnostician::new(Budgets::default(), Change::Changed);
-    assert!(matches!(diagnostician.observe(&failing.observation(), scene::at(0)), Diagnosis::Pending { .. }));
+    assert!(matches!(
+        diagnostician.observe(&failing.observation(), scene::at(0)),
+        Diagnosis::Pending { .. }
+    ));
     let next = diagnostician.next_check(scene::at(0)).unwrap();
-    assert_eq!(next.duration_since(scene::at(0)), SignedDuration::from_millis(3500));
+    assert_eq!(
+        next.duration_since(scene::at(0)),
+        SignedDuration::from_millis(3500)
+    );
     let cause = fatal(diagnostician.observe(&failing.observation(), next));
-    assert_eq!((cause.class, cause.logs), (Class::ReadinessFailing, Some(Logs::Current)));
+    assert_eq!(
+        (cause.class, cause.logs),
+        (Class::ReadinessFailing, Some(Logs::Current))
+    );
     assert!(cause.message.contains("503"));
     // Default probe: just inside and just outside the grace of 27 s and a period.
-    let default = unready(json!({})).with_event(says("Readiness probe failed: HTTP probe failed with statuscode: 500"));
-    assert!(matches!(after(&default, &[0, 36]), Diagnosis::Pending { .. }));
+    let default = unready(json!({})).with_event(says(
+        "Readiness probe failed: HTTP probe failed with statuscode: 500",
+    ));
+    assert!(matches!(
+        after(&default, &[0, 36]),
+        Diagnosis::Pending { .. }
+    ));
     assert!(matches!(after(&default, &[0, 37]), Diagnosis::Fatal(_)));
     // Does not listen yet, or nobody has said anything: a slow start.
-    let starting = unready(quick.clone()).with_event(says("Readiness probe failed: dial tcp 10.0.0.7:80: connect: connection refused"));
-    assert_eq!(deadline_after(after(&starting, &[0]), Class::ReadinessFailing), 120);
-    assert_eq!(deadline_after(after(&unready(quick), &[0]), Class::ReadinessFailing), 120);
+    let starting = unready(quick.clone()).with_event(says(
+        "Readiness probe failed: dial tcp 10.0.0.7:80: connect: connection refused",
+    ));
+    assert_eq!(
+        deadline_after(after(&starting, &[0]), Class::ReadinessFailing),
+        120
+    );
+    assert_eq!(
+        deadline_after(after(&unready(quick), &[0]), Class::ReadinessFailing),
+        120
+    );
     // A startup probe that has not succeeded yet holds readiness off.
     let mut slow = failing.clone();
     slow.pods[0]["spec"]["containers"][0]["startupProbe"] = json!({"failureThreshold": 30});
@@ -288,18 +500,33 @@ fn readiness() {
     slow.pods[0]["status"]["containerStatuses"][0]["started"] = json!(true);
     assert!(matches!(after(&slow, &[0]), Diagnosis::Pending { .. }));
     // One of three fails: three failures are let pass.
-    let one_of_three = failing.with_pod(pod("web-new-2").ready()).with_pod(pod("web-new-3").ready());
+    let one_of_three = failing
+        .with_pod(pod("web-new-2").ready())
+        .with_pod(pod("web-new-3").ready());
     let mut budgets = Diagnostician::new(Budgets::default(), Change::Changed);
     budgets.observe(&one_of_three.observation(), scene::at(0));
-    assert_eq!(budgets.next_check(scene::at(0)).unwrap().duration_since(scene::at(0)), SignedDuration::from_millis(5500));
+    assert_eq!(
+        budgets
+            .next_check(scene::at(0))
+            .unwrap()
+            .duration_since(scene::at(0)),
+        SignedDuration::from_millis(5500)
+    );
 }
 
 #[test]
 fn liveness() {
     let mut status = container(waiting("CrashLoopBackOff", ""), 2);
     status["lastState"] = terminated(137, "Error", 30);
-    let probe = event("web-new-1", "Unhealthy", 5, "Liveness probe failed: HTTP probe failed with statuscode: 500");
-    let scene = Scene::deployment(3).with_pod(pod("web-new-1").status(status)).with_event(probe);
+    let probe = event(
+        "web-new-1",
+        "Unhealthy",
+        5,
+        "Liveness probe failed: HTTP probe failed with statuscode: 500",
+    );
+    let scene = Scene::deployment(3)
+        .with_pod(pod("web-new-1").status(status))
+        .with_event(probe);
     let cause = fatal(after(&scene, &[0]));
     assert_eq!(cause.class, Class::LivenessFailing);
     assert!(cause.message.contains("Liveness probe failed"), "{cause}");
@@ -307,9 +534,14 @@ fn liveness() {
 
 #[test]
 fn the_deployments_own_deadline() {
-    let mut scene = Scene::deployment(3).with_pod(pod("web-new-1").unscheduled("0/3 nodes are available: 3 Insufficient cpu."));
-    scene.workload["status"]["conditions"] = json!([{"type": "Progressing", "status": "False", "reason": "ProgressDeadlineExceeded"}]);
-    assert_eq!(deadline_after(after(&scene, &[0]), Class::DeadlineExceeded), 2);
+    let mut scene = Scene::deployment(3)
+        .with_pod(pod("web-new-1").unscheduled("0/3 nodes are available: 3 Insufficient cpu."));
+    scene.workload["status"]["conditions"] =
+        json!([{"type": "Progressing", "status": "False", "reason": "ProgressDeadlineExceeded"}]);
+    assert_eq!(
+        deadline_after(after(&scene, &[0]), Class::DeadlineExceeded),
+        2
+    );
     let cause = fatal(after(&scene, &[0, 2]));
     assert_eq!(
         cause.one_line(&[]),
@@ -322,15 +554,35 @@ fn the_deployments_own_deadline() {
 fn jobs_and_bare_pods() {
     let failed = pod("web-new-1").owner("workload").failed(3);
     let mut job = Scene::job().with_pod(failed);
-    assert_eq!(after(&job, &[0]), Diagnosis::Fine, "its own back-off limit decides");
+    assert_eq!(
+        after(&job, &[0]),
+        Diagnosis::Fine,
+        "its own back-off limit decides"
+    );
     job.workload["status"]["conditions"] = json!([{"type": "Failed", "status": "True", "reason": "BackoffLimitExceeded", "message": "Job has reached the specified backoff limit"}]);
     let cause = fatal(after(&job, &[0]));
-    assert_eq!((cause.class, cause.exit_code, cause.logs), (Class::JobFailed, Some(3), Some(Logs::Current)));
-    assert!(cause.one_line(&[]).starts_with("Job/web: BackoffLimitExceeded: Job has reached"), "{cause}");
-    let looping = Scene::job().with_pod(pod("web-new-1").owner("workload").status(container(waiting("CrashLoopBackOff", ""), 5)));
+    assert_eq!(
+        (cause.class, cause.exit_code, cause.logs),
+        (Class::JobFailed, Some(3), Some(Logs::Current))
+    );
+    assert!(
+        cause
+            .one_line(&[])
+            .starts_with("Job/web: BackoffLimitExceeded: Job has reached"),
+        "{cause}"
+    );
+    let looping = Scene::job().with_pod(
+        pod("web-new-1")
+            .owner("workload")
+            .status(container(waiting("CrashLoopBackOff", ""), 5)),
+    );
     assert_eq!(warning(after(&looping, &[0])).class, Class::CrashLoop);
     // A Job that runs for hours is busy, not stuck.
-    let busy = Scene::job().with_pod(pod("web-new-1").owner("workload").status(container(running(), 0)));
+    let busy = Scene::job().with_pod(
+        pod("web-new-1")
+            .owner("workload")
+            .status(container(running(), 0)),
+    );
     assert_eq!(after(&busy, &[0, 36_000]), Diagnosis::Fine);
     let bare = Scene::of(pod("web").failed(4).build());
     assert_eq!(fatal(after(&bare, &[0])).exit_code, Some(4));
@@ -348,16 +600,31 @@ fn no_activity() {
     let mut moved = still.clone();
     moved.workload["status"]["updatedReplicas"] = json!(2);
     diagnostician.observe(&moved.observation(), scene::at(200));
-    assert_eq!(diagnostician.observe(&moved.observation(), scene::at(400)), Diagnosis::Fine);
-    assert!(matches!(diagnostician.observe(&moved.observation(), scene::at(500)), Diagnosis::Fatal(_)));
+    assert_eq!(
+        diagnostician.observe(&moved.observation(), scene::at(400)),
+        Diagnosis::Fine
+    );
+    assert!(matches!(
+        diagnostician.observe(&moved.observation(), scene::at(500)),
+        Diagnosis::Fatal(_)
+    ));
     // A large image, a long startup probe, pods that may take long to go: patience.
     let pulling = Scene::deployment(3)
         .with_pod(pod("web-new-1").status(container(waiting("ContainerCreating", ""), 0)))
-        .with_event(event("web-new-1", "Pulling", 1, "Pulling image \"r/web:3\""));
+        .with_event(event(
+            "web-new-1",
+            "Pulling",
+            1,
+            "Pulling image \"r/web:3\"",
+        ));
     assert_eq!(after(&pulling, &[0, 3000]), Diagnosis::Fine);
     let mut status = container(running(), 0);
     status["started"] = json!(false);
-    let starting = Scene::deployment(3).with_pod(pod("web-new-1").probe("startupProbe", json!({"failureThreshold": 60})).status(status));
+    let starting = Scene::deployment(3).with_pod(
+        pod("web-new-1")
+            .probe("startupProbe", json!({"failureThreshold": 60}))
+            .status(status),
+    );
     assert_eq!(after(&starting, &[0, 600]), Diagnosis::Fine);
     assert!(matches!(after(&starting, &[0, 700]), Diagnosis::Fatal(_)));
     let mut leaving = Scene::deployment(3).with_pod(pod("web-old-1").revision("old").leaving());
@@ -369,9 +636,15 @@ fn no_activity() {
 fn all_ready_pods_are_fine_whatever_events_say() {
     let mut scene = Scene::deployment(1)
         .with_pod(pod("web-new-1").ready())
-        .with_event(event("web-new-1", "Unhealthy", 1, "Readiness probe failed: 503"))
+        .with_event(event(
+            "web-new-1",
+            "Unhealthy",
+            1,
+            "Readiness probe failed: 503",
+        ))
         .with_event(event("set-new", "FailedCreate", 1, "exceeded quota"));
-    scene.workload["status"]["conditions"] = json!([{"type": "Progressing", "status": "False", "reason": "ProgressDeadlineExceeded"}]);
+    scene.workload["status"]["conditions"] =
+        json!([{"type": "Progressing", "status": "False", "reason": "ProgressDeadlineExceeded"}]);
     assert_eq!(after(&scene, &[0, 1000]), Diagnosis::Fine);
 }
 
@@ -399,7 +672,25 @@ fn an_event_of_one_container_says_nothing_about_another() {
                 "note": "Readiness probe failed: HTTP probe failed with statuscode: 503",
                 "eventTime": scene::at(5).to_string(), field: {"uid": "web-new-1", "fieldPath": path}}))
     };
-    assert_eq!(deadline_after(after(&scene("spec.containers{web}", "regarding"), &[0]), Class::ReadinessFailing), 3);
-    assert_eq!(deadline_after(after(&scene("spec.containers{web}", "involvedObject"), &[0]), Class::ReadinessFailing), 3);
-    assert_eq!(deadline_after(after(&scene("spec.containers{proxy}", "regarding"), &[0]), Class::ReadinessFailing), 120);
+    assert_eq!(
+        deadline_after(
+            after(&scene("spec.containers{web}", "regarding"), &[0]),
+            Class::ReadinessFailing
+        ),
+        3
+    );
+    assert_eq!(
+        deadline_after(
+            after(&scene("spec.containers{web}", "involvedObject"), &[0]),
+            Class::ReadinessFailing
+        ),
+        3
+    );
+    assert_eq!(
+        deadline_after(
+            after(&scene("spec.containers{proxy}", "regarding"), &[0]),
+            Class::ReadinessFailing
+        ),
+        120
+    );
 }

@@ -13,17 +13,69 @@ use sortie_health::{Facts, Status, assess};
 
 /// Field names that rules look at, so that random objects reach deep into them.
 const FIELDS: [&str; 44] = [
-    "metadata", "name", "uid", "generation", "observedGeneration", "labels", "annotations", "ownerReferences",
-    "deletionTimestamp", "spec", "replicas", "updateStrategy", "rollingUpdate", "partition", "type", "status", "phase",
-    "conditions", "reason", "message", "containerStatuses", "initContainerStatuses", "containers", "readinessProbe",
-    "startupProbe", "periodSeconds", "failureThreshold", "state", "lastState", "waiting", "running", "terminated",
-    "exitCode", "startedAt", "finishedAt", "restartCount", "readyReplicas", "availableReplicas", "updatedReplicas",
-    "completions", "desiredNumberScheduled", "minReadySeconds", "maxUnavailable", "involvedObject",
+    "metadata",
+    "name",
+    "uid",
+    "generation",
+    "observedGeneration",
+    "labels",
+    "annotations",
+    "ownerReferences",
+    "deletionTimestamp",
+    "spec",
+    "replicas",
+    "updateStrategy",
+    "rollingUpdate",
+    "partition",
+    "type",
+    "status",
+    "phase",
+    "conditions",
+    "reason",
+    "message",
+    "containerStatuses",
+    "initContainerStatuses",
+    "containers",
+    "readinessProbe",
+    "startupProbe",
+    "periodSeconds",
+    "failureThreshold",
+    "state",
+    "lastState",
+    "waiting",
+    "running",
+    "terminated",
+    "exitCode",
+    "startedAt",
+    "finishedAt",
+    "restartCount",
+    "readyReplicas",
+    "availableReplicas",
+    "updatedReplicas",
+    "completions",
+    "desiredNumberScheduled",
+    "minReadySeconds",
+    "maxUnavailable",
+    "involvedObject",
 ];
 
 const WORDS: [&str; 16] = [
-    "True", "False", "Running", "Pending", "Failed", "Ready", "Progressing", "ReplicaFailure", "CrashLoopBackOff",
-    "ErrImagePull", "ProgressDeadlineExceeded", "2026-01-01T12:00:00Z", "workload", "web", "50%", "\u{202e}\u{0}",
+    "True",
+    "False",
+    "Running",
+    "Pending",
+    "Failed",
+    "Ready",
+    "Progressing",
+    "ReplicaFailure",
+    "CrashLoopBackOff",
+    "ErrImagePull",
+    "ProgressDeadlineExceeded",
+    "2026-01-01T12:00:00Z",
+    "workload",
+    "web",
+    "50%",
+    "\u{202e}\u{0}",
 ];
 
 fn scalar() -> impl Strategy<Value = Value> {
@@ -43,7 +95,12 @@ fn anything() -> impl Strategy<Value = Value> {
         prop_oneof![
             vec(inner.clone(), 0..4).prop_map(Value::from),
             vec((prop::sample::select(&FIELDS[..]), inner), 0..8).prop_map(|fields| {
-                Value::Object(fields.into_iter().map(|(key, value)| (key.to_owned(), value)).collect())
+                Value::Object(
+                    fields
+                        .into_iter()
+                        .map(|(key, value)| (key.to_owned(), value))
+                        .collect(),
+                )
             }),
         ]
     })
@@ -86,19 +143,31 @@ fn overlay(target: &mut Value, noise: &Value) {
     }
 }
 
-const TROUBLES: [&str; 5] = ["CrashLoopBackOff", "ErrImagePull", "CreateContainerConfigError", "ContainerCreating", "RunContainerError"];
+const TROUBLES: [&str; 5] = [
+    "CrashLoopBackOff",
+    "ErrImagePull",
+    "CreateContainerConfigError",
+    "ContainerCreating",
+    "RunContainerError",
+];
 
 fn container_state() -> impl Strategy<Value = Value> {
-    (prop::sample::select(&TROUBLES[..]), 0i64..5, 0i64..300, 0usize..3).prop_map(|(reason, restarts, ran, state)| {
-        let state = match state {
-            0 => waiting(reason, "not found"),
-            1 => running(),
-            _ => terminated(ran % 3, "Error", ran),
-        };
-        let mut status = container(state, restarts);
-        status["lastState"] = terminated(1, "Error", ran);
-        status
-    })
+    (
+        prop::sample::select(&TROUBLES[..]),
+        0i64..5,
+        0i64..300,
+        0usize..3,
+    )
+        .prop_map(|(reason, restarts, ran, state)| {
+            let state = match state {
+                0 => waiting(reason, "not found"),
+                1 => running(),
+                _ => terminated(ran % 3, "Error", ran),
+            };
+            let mut status = container(state, restarts);
+            status["lastState"] = terminated(1, "Error", ran);
+            status
+        })
 }
 
 proptest! {
@@ -225,8 +294,15 @@ fn every_class_has_a_code_a_hint_and_a_page() {
     for class in Class::ALL {
         assert!(codes.insert(class.code()), "{} twice", class.code());
         assert!(!class.hint().is_empty());
-        let page = format!("{}/../../docs/errors/{}.md", env!("CARGO_MANIFEST_DIR"), class.code());
+        let page = format!(
+            "{}/../../docs/errors/{}.md",
+            env!("CARGO_MANIFEST_DIR"),
+            class.code()
+        );
         let text = std::fs::read_to_string(&page).unwrap_or_default();
-        assert!(text.starts_with(&format!("# {}", class.code())), "no page {page}");
+        assert!(
+            text.starts_with(&format!("# {}", class.code())),
+            "no page {page}"
+        );
     }
 }

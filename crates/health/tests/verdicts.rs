@@ -18,7 +18,11 @@ fn object(api_version: &str, kind: &str, spec: Value, status: Value) -> Value {
 fn check(object: &Value, status: Status, says: &str) {
     let verdict = assess(object);
     assert_eq!(verdict.status, status, "{}: {object}", verdict.message);
-    assert!(verdict.message.contains(says), "{:?} lacks {says:?}", verdict.message);
+    assert!(
+        verdict.message.contains(says),
+        "{:?} lacks {says:?}",
+        verdict.message
+    );
 }
 
 fn deployment(spec: Value, status: Value) -> Value {
@@ -36,15 +40,54 @@ fn deployments() {
         deployment(json!({"replicas": 3}), status)
     };
     check(&with(json!({})), Healthy, "3 of 3 replicas are available");
-    check(&with(json!({"observedGeneration": 1})), Progressing, "generation 2, seen 1");
-    check(&with(json!({"updatedReplicas": 1, "replicas": 4})), Progressing, "1 of 3 replicas are updated");
-    check(&with(json!({"replicas": 4})), Progressing, "1 old replica is still running");
-    check(&with(json!({"readyReplicas": 1, "availableReplicas": 1})), Progressing, "1 of 3 updated replicas are ready");
-    check(&with(json!({"availableReplicas": 2})), Progressing, "2 of 3 updated replicas are available");
-    check(&deployment(json!({"replicas": 3}), json!({})), Progressing, "not reported");
-    check(&deployment(json!({"replicas": 3, "paused": true}), full.clone()), Suspended, "paused");
-    check(&deployment(json!({"replicas": 0}), json!({"observedGeneration": 2})), Healthy, "scaled to zero");
-    check(&deployment(json!({"replicas": 0}), json!({"observedGeneration": 2, "replicas": 1})), Progressing, "1 replica is left");
+    check(
+        &with(json!({"observedGeneration": 1})),
+        Progressing,
+        "generation 2, seen 1",
+    );
+    check(
+        &with(json!({"updatedReplicas": 1, "replicas": 4})),
+        Progressing,
+        "1 of 3 replicas are updated",
+    );
+    check(
+        &with(json!({"replicas": 4})),
+        Progressing,
+        "1 old replica is still running",
+    );
+    check(
+        &with(json!({"readyReplicas": 1, "availableReplicas": 1})),
+        Progressing,
+        "1 of 3 updated replicas are ready",
+    );
+    check(
+        &with(json!({"availableReplicas": 2})),
+        Progressing,
+        "2 of 3 updated replicas are available",
+    );
+    check(
+        &deployment(json!({"replicas": 3}), json!({})),
+        Progressing,
+        "not reported",
+    );
+    check(
+        &deployment(json!({"replicas": 3, "paused": true}), full.clone()),
+        Suspended,
+        "paused",
+    );
+    check(
+        &deployment(json!({"replicas": 0}), json!({"observedGeneration": 2})),
+        Healthy,
+        "scaled to zero",
+    );
+    check(
+        &deployment(
+            json!({"replicas": 0}),
+            json!({"observedGeneration": 2, "replicas": 1}),
+        ),
+        Progressing,
+        "1 replica is left",
+    );
     // One replica is the default, and maxUnavailable lowers no bar.
     check(
         &deployment(
@@ -56,17 +99,37 @@ fn deployments() {
     );
     let deadline = json!([{"type": "Progressing", "status": "False", "reason": "ProgressDeadlineExceeded",
         "message": "ReplicaSet \"web-1\" has timed out progressing."}]);
-    check(&with(json!({"availableReplicas": 2, "conditions": deadline})), Degraded, "timed out");
+    check(
+        &with(json!({"availableReplicas": 2, "conditions": deadline})),
+        Degraded,
+        "timed out",
+    );
     let refused = json!([{"type": "ReplicaFailure", "status": "True", "reason": "FailedCreate", "message": "exceeded quota: tiny"}]);
-    check(&with(json!({"updatedReplicas": 1, "conditions": refused})), Progressing, "exceeded quota: tiny");
+    check(
+        &with(json!({"updatedReplicas": 1, "conditions": refused})),
+        Progressing,
+        "exceeded quota: tiny",
+    );
 }
 
 #[test]
 fn replica_sets() {
     let set = |status: Value| object("apps/v1", "ReplicaSet", json!({"replicas": 2}), status);
-    check(&set(json!({"observedGeneration": 2, "replicas": 2, "availableReplicas": 2})), Healthy, "2 of 2");
-    check(&set(json!({"observedGeneration": 2, "replicas": 2, "availableReplicas": 1})), Progressing, "1 of 2");
-    check(&set(json!({"observedGeneration": 2, "replicas": 3, "availableReplicas": 2})), Progressing, "3 replicas exist");
+    check(
+        &set(json!({"observedGeneration": 2, "replicas": 2, "availableReplicas": 2})),
+        Healthy,
+        "2 of 2",
+    );
+    check(
+        &set(json!({"observedGeneration": 2, "replicas": 2, "availableReplicas": 1})),
+        Progressing,
+        "1 of 2",
+    );
+    check(
+        &set(json!({"observedGeneration": 2, "replicas": 3, "availableReplicas": 2})),
+        Progressing,
+        "3 replicas exist",
+    );
     check(
         &set(json!({"observedGeneration": 2, "conditions": [
             {"type": "ReplicaFailure", "status": "True", "reason": "FailedCreate", "message": "forbidden"}]})),
@@ -83,28 +146,108 @@ fn stateful_sets() {
         for (key, value) in status.as_object().unwrap() {
             full[key] = value.clone();
         }
-        object("apps/v1", "StatefulSet", json!({"replicas": 3, "updateStrategy": strategy}), full)
+        object(
+            "apps/v1",
+            "StatefulSet",
+            json!({"replicas": 3, "updateStrategy": strategy}),
+            full,
+        )
     };
     let rolling = json!({"type": "RollingUpdate", "rollingUpdate": {"partition": 0}});
     let partition = |at: i64| json!({"type": "RollingUpdate", "rollingUpdate": {"partition": at}});
-    check(&set(rolling.clone(), json!({})), Healthy, "3 of 3 pods are ready");
-    check(&set(rolling.clone(), json!({"observedGeneration": 1})), Progressing, "seen 1");
-    check(&set(rolling.clone(), json!({"updatedReplicas": 1})), Progressing, "1 of 3 pods are updated");
-    check(&set(rolling.clone(), json!({"readyReplicas": 2})), Progressing, "2 of 3 pods are ready");
-    check(&set(rolling.clone(), json!({"availableReplicas": 2})), Progressing, "2 of 3 pods are available");
-    check(&set(rolling.clone(), json!({"replicas": 4})), Progressing, "4 pods exist");
-    check(&set(rolling, json!({"currentRevision": "web-a"})), Progressing, "web-b is not yet");
-    check(&set(partition(2), json!({"updatedReplicas": 1, "currentRevision": "web-a"})), Healthy, "partition 2");
-    check(&set(partition(2), json!({"updatedReplicas": 0, "currentRevision": "web-a"})), Progressing, "0 of 1 pod is updated");
-    check(&set(partition(2), json!({"updatedReplicas": 1, "readyReplicas": 2})), Progressing, "2 of 3 pods are ready");
-    check(&set(partition(9), json!({"updatedReplicas": 0, "currentRevision": "web-a"})), Healthy, "partition 9");
-    check(&set(json!({"type": "OnDelete"}), json!({"updatedReplicas": 0, "currentRevision": "web-a"})), Healthy, "OnDelete");
-    check(&set(json!({"type": "OnDelete"}), json!({"readyReplicas": 0})), Progressing, "0 of 3");
+    check(
+        &set(rolling.clone(), json!({})),
+        Healthy,
+        "3 of 3 pods are ready",
+    );
+    check(
+        &set(rolling.clone(), json!({"observedGeneration": 1})),
+        Progressing,
+        "seen 1",
+    );
+    check(
+        &set(rolling.clone(), json!({"updatedReplicas": 1})),
+        Progressing,
+        "1 of 3 pods are updated",
+    );
+    check(
+        &set(rolling.clone(), json!({"readyReplicas": 2})),
+        Progressing,
+        "2 of 3 pods are ready",
+    );
+    check(
+        &set(rolling.clone(), json!({"availableReplicas": 2})),
+        Progressing,
+        "2 of 3 pods are available",
+    );
+    check(
+        &set(rolling.clone(), json!({"replicas": 4})),
+        Progressing,
+        "4 pods exist",
+    );
+    check(
+        &set(rolling, json!({"currentRevision": "web-a"})),
+        Progressing,
+        "web-b is not yet",
+    );
+    check(
+        &set(
+            partition(2),
+            json!({"updatedReplicas": 1, "currentRevision": "web-a"}),
+        ),
+        Healthy,
+        "partition 2",
+    );
+    check(
+        &set(
+            partition(2),
+            json!({"updatedReplicas": 0, "currentRevision": "web-a"}),
+        ),
+        Progressing,
+        "0 of 1 pod is updated",
+    );
+    check(
+        &set(
+            partition(2),
+            json!({"updatedReplicas": 1, "readyReplicas": 2}),
+        ),
+        Progressing,
+        "2 of 3 pods are ready",
+    );
+    check(
+        &set(
+            partition(9),
+            json!({"updatedReplicas": 0, "currentRevision": "web-a"}),
+        ),
+        Healthy,
+        "partition 9",
+    );
+    check(
+        &set(
+            json!({"type": "OnDelete"}),
+            json!({"updatedReplicas": 0, "currentRevision": "web-a"}),
+        ),
+        Healthy,
+        "OnDelete",
+    );
+    check(
+        &set(json!({"type": "OnDelete"}), json!({"readyReplicas": 0})),
+        Progressing,
+        "0 of 3",
+    );
     // Ordinals that begin at 5: partition 6 lets pods 6 and 7 take the new revision.
-    let mut shifted = set(partition(6), json!({"updatedReplicas": 1, "currentRevision": "web-a"}));
+    let mut shifted = set(
+        partition(6),
+        json!({"updatedReplicas": 1, "currentRevision": "web-a"}),
+    );
     shifted["spec"]["ordinals"] = json!({"start": 5});
     check(&shifted, Progressing, "1 of 2 pods are updated");
-    let zero = object("apps/v1", "StatefulSet", json!({"replicas": 0}), json!({"observedGeneration": 2, "replicas": 0}));
+    let zero = object(
+        "apps/v1",
+        "StatefulSet",
+        json!({"replicas": 0}),
+        json!({"observedGeneration": 2, "replicas": 0}),
+    );
     check(&zero, Healthy, "scaled to zero");
 }
 
@@ -116,17 +259,61 @@ fn daemon_sets() {
         for (key, value) in status.as_object().unwrap() {
             full[key] = value.clone();
         }
-        object("apps/v1", "DaemonSet", json!({"updateStrategy": {"type": strategy}}), full)
+        object(
+            "apps/v1",
+            "DaemonSet",
+            json!({"updateStrategy": {"type": strategy}}),
+            full,
+        )
     };
-    check(&set("RollingUpdate", json!({})), Healthy, "2 of 2 pods are available");
-    check(&set("RollingUpdate", json!({"currentNumberScheduled": 1})), Progressing, "created");
-    check(&set("RollingUpdate", json!({"updatedNumberScheduled": 1})), Progressing, "1 of 2 pods are updated");
-    check(&set("RollingUpdate", json!({"numberReady": 1})), Progressing, "ready");
-    check(&set("RollingUpdate", json!({"numberAvailable": 1})), Progressing, "available");
-    check(&set("OnDelete", json!({"updatedNumberScheduled": 0})), Healthy, "OnDelete");
-    check(&set("OnDelete", json!({"numberReady": 1})), Progressing, "ready");
-    check(&set("RollingUpdate", json!({"desiredNumberScheduled": 0, "currentNumberScheduled": 0})), Healthy, "no node wants a pod");
-    check(&object("apps/v1", "DaemonSet", json!({}), json!({})), Progressing, "not reported");
+    check(
+        &set("RollingUpdate", json!({})),
+        Healthy,
+        "2 of 2 pods are available",
+    );
+    check(
+        &set("RollingUpdate", json!({"currentNumberScheduled": 1})),
+        Progressing,
+        "created",
+    );
+    check(
+        &set("RollingUpdate", json!({"updatedNumberScheduled": 1})),
+        Progressing,
+        "1 of 2 pods are updated",
+    );
+    check(
+        &set("RollingUpdate", json!({"numberReady": 1})),
+        Progressing,
+        "ready",
+    );
+    check(
+        &set("RollingUpdate", json!({"numberAvailable": 1})),
+        Progressing,
+        "available",
+    );
+    check(
+        &set("OnDelete", json!({"updatedNumberScheduled": 0})),
+        Healthy,
+        "OnDelete",
+    );
+    check(
+        &set("OnDelete", json!({"numberReady": 1})),
+        Progressing,
+        "ready",
+    );
+    check(
+        &set(
+            "RollingUpdate",
+            json!({"desiredNumberScheduled": 0, "currentNumberScheduled": 0}),
+        ),
+        Healthy,
+        "no node wants a pod",
+    );
+    check(
+        &object("apps/v1", "DaemonSet", json!({}), json!({})),
+        Progressing,
+        "not reported",
+    );
 }
 
 #[test]
@@ -134,14 +321,63 @@ fn jobs() {
     let job = |spec: Value, status: Value| object("batch/v1", "Job", spec, status);
     let condition = |kind: &str, reason: &str| json!([{"type": kind, "status": "True", "reason": reason, "message": "m"}]);
     check(&job(json!({}), json!({})), Progressing, "not started");
-    check(&job(json!({"completions": 3}), json!({"startTime": "2026-01-01T00:00:00Z", "active": 1, "succeeded": 1, "failed": 2})), Progressing, "1 of 3 done, 1 running, 2 failed");
-    check(&job(json!({}), json!({"succeeded": 1, "conditions": condition("Complete", "")})), Healthy, "complete");
-    check(&job(json!({}), json!({"conditions": condition("SuccessCriteriaMet", "")})), Progressing, "ending");
-    check(&job(json!({}), json!({"conditions": condition("Failed", "BackoffLimitExceeded")})), Degraded, "BackoffLimitExceeded: m");
-    check(&job(json!({}), json!({"conditions": condition("FailureTarget", "PodFailurePolicy")})), Degraded, "PodFailurePolicy: m");
-    check(&job(json!({"suspend": true}), json!({"conditions": condition("Suspended", "JobSuspended")})), Suspended, "suspended");
+    check(
+        &job(
+            json!({"completions": 3}),
+            json!({"startTime": "2026-01-01T00:00:00Z", "active": 1, "succeeded": 1, "failed": 2}),
+        ),
+        Progressing,
+        "1 of 3 done, 1 running, 2 failed",
+    );
+    check(
+        &job(
+            json!({}),
+            json!({"succeeded": 1, "conditions": condition("Complete", "")}),
+        ),
+        Healthy,
+        "complete",
+    );
+    check(
+        &job(
+            json!({}),
+            json!({"conditions": condition("SuccessCriteriaMet", "")}),
+        ),
+        Progressing,
+        "ending",
+    );
+    check(
+        &job(
+            json!({}),
+            json!({"conditions": condition("Failed", "BackoffLimitExceeded")}),
+        ),
+        Degraded,
+        "BackoffLimitExceeded: m",
+    );
+    check(
+        &job(
+            json!({}),
+            json!({"conditions": condition("FailureTarget", "PodFailurePolicy")}),
+        ),
+        Degraded,
+        "PodFailurePolicy: m",
+    );
+    check(
+        &job(
+            json!({"suspend": true}),
+            json!({"conditions": condition("Suspended", "JobSuspended")}),
+        ),
+        Suspended,
+        "suspended",
+    );
     let not_failed = json!([{"type": "Failed", "status": "False"}]);
-    check(&job(json!({}), json!({"startTime": "2026-01-01T00:00:00Z", "conditions": not_failed})), Progressing, "0 of 1");
+    check(
+        &job(
+            json!({}),
+            json!({"startTime": "2026-01-01T00:00:00Z", "conditions": not_failed}),
+        ),
+        Progressing,
+        "0 of 1",
+    );
 }
 
 #[test]
@@ -149,143 +385,493 @@ fn cron_jobs() {
     let cron = |spec: Value, status: Value| object("batch/v1", "CronJob", spec, status);
     let (earlier, later) = ("2026-01-01T00:00:00Z", "2026-01-01T01:00:00Z");
     check(&cron(json!({}), json!({})), Healthy, "not run yet");
-    check(&cron(json!({"suspend": true}), json!({})), Suspended, "suspended");
-    check(&cron(json!({}), json!({"lastScheduleTime": later, "lastSuccessfulTime": earlier})), Degraded, "did not succeed");
-    check(&cron(json!({}), json!({"lastScheduleTime": later, "lastSuccessfulTime": earlier, "active": [{}]})), Healthy, "1 running");
-    check(&cron(json!({}), json!({"lastScheduleTime": earlier, "lastSuccessfulTime": later})), Healthy, "succeeded");
-    check(&cron(json!({}), json!({"lastScheduleTime": earlier})), Healthy, "none has succeeded yet");
+    check(
+        &cron(json!({"suspend": true}), json!({})),
+        Suspended,
+        "suspended",
+    );
+    check(
+        &cron(
+            json!({}),
+            json!({"lastScheduleTime": later, "lastSuccessfulTime": earlier}),
+        ),
+        Degraded,
+        "did not succeed",
+    );
+    check(
+        &cron(
+            json!({}),
+            json!({"lastScheduleTime": later, "lastSuccessfulTime": earlier, "active": [{}]}),
+        ),
+        Healthy,
+        "1 running",
+    );
+    check(
+        &cron(
+            json!({}),
+            json!({"lastScheduleTime": earlier, "lastSuccessfulTime": later}),
+        ),
+        Healthy,
+        "succeeded",
+    );
+    check(
+        &cron(json!({}), json!({"lastScheduleTime": earlier})),
+        Healthy,
+        "none has succeeded yet",
+    );
 }
 
 #[test]
 fn pods() {
-    let pod = |policy: &str, status: Value| object("v1", "Pod", json!({"restartPolicy": policy}), status);
+    let pod =
+        |policy: &str, status: Value| object("v1", "Pod", json!({"restartPolicy": policy}), status);
     let ready = json!([{"type": "Ready", "status": "True"}]);
     let unready = json!([{"type": "Ready", "status": "False", "reason": "ContainersNotReady", "message": "containers with unready status: [web]"}]);
     let waiting = |reason: &str| json!([{"name": "web", "ready": false, "restartCount": 1, "state": {"waiting": {"reason": reason, "message": "back-off 10s"}}}]);
-    check(&pod("Always", json!({"phase": "Running", "conditions": ready})), Healthy, "ready");
-    check(&pod("Always", json!({"phase": "Running", "conditions": unready})), Progressing, "unready status");
-    check(&pod("Never", json!({"phase": "Running", "conditions": ready})), Progressing, "not completed");
-    check(&pod("Never", json!({"phase": "Succeeded"})), Healthy, "completed");
-    check(&pod("Never", json!({"phase": "Failed", "reason": "Evicted", "message": "low on memory"})), Degraded, "Evicted: low on memory");
     check(
-        &pod("Never", json!({"phase": "Failed", "containerStatuses": [{"name": "web", "state": {"terminated": {"exitCode": 3, "reason": "Error"}}}]})),
+        &pod("Always", json!({"phase": "Running", "conditions": ready})),
+        Healthy,
+        "ready",
+    );
+    check(
+        &pod("Always", json!({"phase": "Running", "conditions": unready})),
+        Progressing,
+        "unready status",
+    );
+    check(
+        &pod("Never", json!({"phase": "Running", "conditions": ready})),
+        Progressing,
+        "not completed",
+    );
+    check(
+        &pod("Never", json!({"phase": "Succeeded"})),
+        Healthy,
+        "completed",
+    );
+    check(
+        &pod(
+            "Never",
+            json!({"phase": "Failed", "reason": "Evicted", "message": "low on memory"}),
+        ),
+        Degraded,
+        "Evicted: low on memory",
+    );
+    check(
+        &pod(
+            "Never",
+            json!({"phase": "Failed", "containerStatuses": [{"name": "web", "state": {"terminated": {"exitCode": 3, "reason": "Error"}}}]}),
+        ),
         Degraded,
         "container web: Error, exit code 3",
     );
-    check(&pod("Always", json!({"phase": "Running", "containerStatuses": waiting("CrashLoopBackOff")})), Degraded, "CrashLoopBackOff: back-off");
-    check(&pod("Always", json!({"phase": "Pending", "initContainerStatuses": waiting("ImagePullBackOff")})), Degraded, "ImagePullBackOff");
-    check(&pod("Always", json!({"phase": "Pending", "containerStatuses": waiting("ContainerCreating")})), Progressing, "ContainerCreating");
     check(
-        &pod("Always", json!({"phase": "Running", "conditions": unready, "containerStatuses": [
-            {"name": "web", "ready": false, "restartCount": 2, "state": {"running": {}}, "lastState": {"terminated": {"exitCode": 1}}}]})),
+        &pod(
+            "Always",
+            json!({"phase": "Running", "containerStatuses": waiting("CrashLoopBackOff")}),
+        ),
+        Degraded,
+        "CrashLoopBackOff: back-off",
+    );
+    check(
+        &pod(
+            "Always",
+            json!({"phase": "Pending", "initContainerStatuses": waiting("ImagePullBackOff")}),
+        ),
+        Degraded,
+        "ImagePullBackOff",
+    );
+    check(
+        &pod(
+            "Always",
+            json!({"phase": "Pending", "containerStatuses": waiting("ContainerCreating")}),
+        ),
+        Progressing,
+        "ContainerCreating",
+    );
+    check(
+        &pod(
+            "Always",
+            json!({"phase": "Running", "conditions": unready, "containerStatuses": [
+            {"name": "web", "ready": false, "restartCount": 2, "state": {"running": {}}, "lastState": {"terminated": {"exitCode": 1}}}]}),
+        ),
         Degraded,
         "restarted twice",
     );
     check(
-        &pod("Always", json!({"phase": "Pending", "conditions": [{"type": "PodScheduled", "status": "False", "reason": "Unschedulable", "message": "0/1 nodes"}]})),
+        &pod(
+            "Always",
+            json!({"phase": "Pending", "conditions": [{"type": "PodScheduled", "status": "False", "reason": "Unschedulable", "message": "0/1 nodes"}]}),
+        ),
         Progressing,
         "Unschedulable: 0/1 nodes",
     );
-    check(&pod("Always", json!({"phase": "Unknown"})), Unknown, "does not report");
+    check(
+        &pod("Always", json!({"phase": "Unknown"})),
+        Unknown,
+        "does not report",
+    );
 }
 
 #[test]
 fn services_and_ingresses() {
     let service = |spec: Value, status: Value| object("v1", "Service", spec, status);
-    let balancer = json!({"type": "LoadBalancer", "clusterIP": "10.0.0.1", "selector": {"app": "web"}});
-    check(&service(json!({"type": "ClusterIP", "clusterIP": "10.0.0.1"}), json!({})), Healthy, "10.0.0.1");
-    check(&service(json!({"clusterIP": "None"}), json!({})), Healthy, "headless");
-    check(&service(json!({}), json!({})), Progressing, "no cluster address");
-    check(&service(json!({"type": "ExternalName", "externalName": "db.example"}), json!({})), Healthy, "db.example");
-    check(&service(balancer.clone(), json!({"loadBalancer": {}})), Progressing, "load balancer");
-    check(&service(balancer.clone(), json!({"loadBalancer": {"ingress": [{"hostname": "lb.example"}]}})), Healthy, "lb.example");
-    let not_wanted = Facts { load_balancer_address_wanted: false, pods_selected: Some(0), ..Facts::default() };
+    let balancer =
+        json!({"type": "LoadBalancer", "clusterIP": "10.0.0.1", "selector": {"app": "web"}});
+    check(
+        &service(
+            json!({"type": "ClusterIP", "clusterIP": "10.0.0.1"}),
+            json!({}),
+        ),
+        Healthy,
+        "10.0.0.1",
+    );
+    check(
+        &service(json!({"clusterIP": "None"}), json!({})),
+        Healthy,
+        "headless",
+    );
+    check(
+        &service(json!({}), json!({})),
+        Progressing,
+        "no cluster address",
+    );
+    check(
+        &service(
+            json!({"type": "ExternalName", "externalName": "db.example"}),
+            json!({}),
+        ),
+        Healthy,
+        "db.example",
+    );
+    check(
+        &service(balancer.clone(), json!({"loadBalancer": {}})),
+        Progressing,
+        "load balancer",
+    );
+    check(
+        &service(
+            balancer.clone(),
+            json!({"loadBalancer": {"ingress": [{"hostname": "lb.example"}]}}),
+        ),
+        Healthy,
+        "lb.example",
+    );
+    let not_wanted = Facts {
+        load_balancer_address_wanted: false,
+        pods_selected: Some(0),
+        ..Facts::default()
+    };
     let verdict = assess_with(&service(balancer.clone(), json!({})), &not_wanted);
     assert_eq!(verdict.status, Healthy);
-    assert!(verdict.message.contains("matches no pod"), "{}", verdict.message);
-    assert!(selects(&service(balancer.clone(), json!({})), &json!({"app": "web", "color": "blue"})));
-    assert!(!selects(&service(balancer, json!({})), &json!({"app": "api"})));
-    assert!(!selects(&service(json!({}), json!({})), &json!({"app": "api"})));
+    assert!(
+        verdict.message.contains("matches no pod"),
+        "{}",
+        verdict.message
+    );
+    assert!(selects(
+        &service(balancer.clone(), json!({})),
+        &json!({"app": "web", "color": "blue"})
+    ));
+    assert!(!selects(
+        &service(balancer, json!({})),
+        &json!({"app": "api"})
+    ));
+    assert!(!selects(
+        &service(json!({}), json!({})),
+        &json!({"app": "api"})
+    ));
 
-    let ingress = object("networking.k8s.io/v1", "Ingress", json!({}), json!({"loadBalancer": {}}));
+    let ingress = object(
+        "networking.k8s.io/v1",
+        "Ingress",
+        json!({}),
+        json!({"loadBalancer": {}}),
+    );
     check(&ingress, Healthy, "no address");
-    let wanted = Facts { ingress_address_wanted: true, ..Facts::default() };
+    let wanted = Facts {
+        ingress_address_wanted: true,
+        ..Facts::default()
+    };
     assert_eq!(assess_with(&ingress, &wanted).status, Progressing);
-    let with_address = object("networking.k8s.io/v1", "Ingress", json!({}), json!({"loadBalancer": {"ingress": [{"ip": "192.0.2.1"}]}}));
+    let with_address = object(
+        "networking.k8s.io/v1",
+        "Ingress",
+        json!({}),
+        json!({"loadBalancer": {"ingress": [{"ip": "192.0.2.1"}]}}),
+    );
     assert_eq!(assess_with(&with_address, &wanted).status, Healthy);
 }
 
 #[test]
 fn claims_and_namespaces() {
-    let claim = |status: Value| object("v1", "PersistentVolumeClaim", json!({"volumeName": "pv-1"}), status);
+    let claim = |status: Value| {
+        object(
+            "v1",
+            "PersistentVolumeClaim",
+            json!({"volumeName": "pv-1"}),
+            status,
+        )
+    };
     check(&claim(json!({"phase": "Bound"})), Healthy, "bound to pv-1");
     check(&claim(json!({"phase": "Lost"})), Degraded, "lost");
-    check(&claim(json!({"phase": "Pending"})), Progressing, "if its class says so");
-    check(&claim(json!({"phase": "Bound", "conditions": [{"type": "Resizing", "status": "True"}]})), Progressing, "resized");
+    check(
+        &claim(json!({"phase": "Pending"})),
+        Progressing,
+        "if its class says so",
+    );
+    check(
+        &claim(json!({"phase": "Bound", "conditions": [{"type": "Resizing", "status": "True"}]})),
+        Progressing,
+        "resized",
+    );
     let first_consumer = |mounted| Facts {
         volume_binding: Some(VolumeBinding::WaitForFirstConsumer),
         claim_is_mounted: mounted,
         ..Facts::default()
     };
-    for (mounted, status) in [(Some(false), Healthy), (Some(true), Progressing), (None, Progressing)] {
-        assert_eq!(assess_with(&claim(json!({"phase": "Pending"})), &first_consumer(mounted)).status, status);
+    for (mounted, status) in [
+        (Some(false), Healthy),
+        (Some(true), Progressing),
+        (None, Progressing),
+    ] {
+        assert_eq!(
+            assess_with(
+                &claim(json!({"phase": "Pending"})),
+                &first_consumer(mounted)
+            )
+            .status,
+            status
+        );
     }
-    check(&object("v1", "Namespace", json!({}), json!({"phase": "Active"})), Healthy, "active");
-    check(&object("v1", "Namespace", json!({}), json!({"phase": "Terminating"})), Progressing, "deleted");
-    check(&object("v1", "PersistentVolume", json!({}), json!({"phase": "Failed", "message": "gone"})), Degraded, "gone");
+    check(
+        &object("v1", "Namespace", json!({}), json!({"phase": "Active"})),
+        Healthy,
+        "active",
+    );
+    check(
+        &object(
+            "v1",
+            "Namespace",
+            json!({}),
+            json!({"phase": "Terminating"}),
+        ),
+        Progressing,
+        "deleted",
+    );
+    check(
+        &object(
+            "v1",
+            "PersistentVolume",
+            json!({}),
+            json!({"phase": "Failed", "message": "gone"}),
+        ),
+        Degraded,
+        "gone",
+    );
 }
 
 #[test]
 fn extensions() {
-    let definition = |conditions: Value| object("apiextensions.k8s.io/v1", "CustomResourceDefinition", json!({}), json!({"conditions": conditions}));
-    check(&definition(json!([{"type": "NamesAccepted", "status": "True"}, {"type": "Established", "status": "True"}])), Healthy, "established");
-    check(&definition(json!([{"type": "NamesAccepted", "status": "False", "reason": "ListKindConflict", "message": "in use"}])), Degraded, "in use");
-    check(&definition(json!([{"type": "Established", "status": "False", "reason": "Installing"}])), Progressing, "not established");
-    check(&definition(json!([{"type": "Established", "status": "True"}, {"type": "NonStructuralSchema", "status": "True", "reason": "Violations"}])), Degraded, "Violations");
-    check(&definition(json!([{"type": "Established", "status": "True"}, {"type": "Terminating", "status": "True"}])), Progressing, "deleted");
+    let definition = |conditions: Value| {
+        object(
+            "apiextensions.k8s.io/v1",
+            "CustomResourceDefinition",
+            json!({}),
+            json!({"conditions": conditions}),
+        )
+    };
+    check(
+        &definition(
+            json!([{"type": "NamesAccepted", "status": "True"}, {"type": "Established", "status": "True"}]),
+        ),
+        Healthy,
+        "established",
+    );
+    check(
+        &definition(
+            json!([{"type": "NamesAccepted", "status": "False", "reason": "ListKindConflict", "message": "in use"}]),
+        ),
+        Degraded,
+        "in use",
+    );
+    check(
+        &definition(json!([{"type": "Established", "status": "False", "reason": "Installing"}])),
+        Progressing,
+        "not established",
+    );
+    check(
+        &definition(
+            json!([{"type": "Established", "status": "True"}, {"type": "NonStructuralSchema", "status": "True", "reason": "Violations"}]),
+        ),
+        Degraded,
+        "Violations",
+    );
+    check(
+        &definition(
+            json!([{"type": "Established", "status": "True"}, {"type": "Terminating", "status": "True"}]),
+        ),
+        Progressing,
+        "deleted",
+    );
     check(&definition(json!([])), Progressing, "not established");
-    let service = |status: &str| object("apiregistration.k8s.io/v1", "APIService", json!({}), json!({"conditions": [{"type": "Available", "status": status, "reason": "MissingEndpoints"}]}));
+    let service = |status: &str| {
+        object(
+            "apiregistration.k8s.io/v1",
+            "APIService",
+            json!({}),
+            json!({"conditions": [{"type": "Available", "status": status, "reason": "MissingEndpoints"}]}),
+        )
+    };
     check(&service("True"), Healthy, "available");
     check(&service("False"), Progressing, "MissingEndpoints");
 }
 
 #[test]
 fn autoscalers_and_budgets() {
-    let scaler = |conditions: Value| object("autoscaling/v2", "HorizontalPodAutoscaler", json!({}), json!({"currentReplicas": 2, "desiredReplicas": 3, "conditions": conditions}));
-    check(&scaler(json!([{"type": "AbleToScale", "status": "True"}])), Healthy, "2 replicas, 3 wanted");
-    check(&scaler(json!([{"type": "AbleToScale", "status": "True"}, {"type": "ScalingLimited", "status": "True", "reason": "TooManyReplicas"}])), Healthy, "TooManyReplicas");
-    check(&scaler(json!([{"type": "AbleToScale", "status": "False", "reason": "FailedGetScale"}])), Degraded, "FailedGetScale");
-    check(&scaler(json!([{"type": "AbleToScale", "status": "True"}, {"type": "ScalingActive", "status": "False", "reason": "FailedGetResourceMetric"}])), Degraded, "FailedGetResourceMetric");
-    check(&scaler(json!([{"type": "AbleToScale", "status": "True"}, {"type": "ScalingActive", "status": "False", "reason": "ScalingDisabled"}])), Healthy, "off");
+    let scaler = |conditions: Value| {
+        object(
+            "autoscaling/v2",
+            "HorizontalPodAutoscaler",
+            json!({}),
+            json!({"currentReplicas": 2, "desiredReplicas": 3, "conditions": conditions}),
+        )
+    };
+    check(
+        &scaler(json!([{"type": "AbleToScale", "status": "True"}])),
+        Healthy,
+        "2 replicas, 3 wanted",
+    );
+    check(
+        &scaler(
+            json!([{"type": "AbleToScale", "status": "True"}, {"type": "ScalingLimited", "status": "True", "reason": "TooManyReplicas"}]),
+        ),
+        Healthy,
+        "TooManyReplicas",
+    );
+    check(
+        &scaler(json!([{"type": "AbleToScale", "status": "False", "reason": "FailedGetScale"}])),
+        Degraded,
+        "FailedGetScale",
+    );
+    check(
+        &scaler(
+            json!([{"type": "AbleToScale", "status": "True"}, {"type": "ScalingActive", "status": "False", "reason": "FailedGetResourceMetric"}]),
+        ),
+        Degraded,
+        "FailedGetResourceMetric",
+    );
+    check(
+        &scaler(
+            json!([{"type": "AbleToScale", "status": "True"}, {"type": "ScalingActive", "status": "False", "reason": "ScalingDisabled"}]),
+        ),
+        Healthy,
+        "off",
+    );
     check(&scaler(json!([])), Progressing, "not looked");
     let budget = |status: Value| object("policy/v1", "PodDisruptionBudget", json!({}), status);
-    check(&budget(json!({"observedGeneration": 2, "disruptionsAllowed": 1, "currentHealthy": 3, "desiredHealthy": 2})), Healthy, "1 disruption allowed (3 pods healthy, 2 needed)");
+    check(
+        &budget(
+            json!({"observedGeneration": 2, "disruptionsAllowed": 1, "currentHealthy": 3, "desiredHealthy": 2}),
+        ),
+        Healthy,
+        "1 disruption allowed (3 pods healthy, 2 needed)",
+    );
     check(&budget(json!({})), Progressing, "not reported");
     let condition = |reason: &str| json!({"observedGeneration": 2, "conditions": [{"type": "DisruptionAllowed", "status": "False", "reason": reason, "message": "m"}]});
     check(&budget(condition("SyncFailed")), Degraded, "SyncFailed");
-    check(&budget(condition("InsufficientPods")), Healthy, "0 disruptions allowed");
+    check(
+        &budget(condition("InsufficientPods")),
+        Healthy,
+        "0 disruptions allowed",
+    );
 }
 
 #[test]
 fn kinds_without_a_rule() {
     let custom = |status: Value| object("example.com/v1", "Widget", json!({}), status);
     let conditions = |list: Value| custom(json!({"conditions": list}));
-    check(&conditions(json!([{"type": "Ready", "status": "True"}])), Healthy, "ready");
-    check(&conditions(json!([{"type": "Ready", "status": "False", "reason": "Pulling", "message": "wait"}])), Progressing, "not ready: Pulling: wait");
-    check(&conditions(json!([{"type": "Ready", "status": "Unknown"}])), Progressing, "condition Ready is Unknown");
-    check(&conditions(json!([{"type": "Synced", "status": "True"}, {"type": "Ready", "status": "False"}])), Progressing, "not ready");
-    check(&conditions(json!([{"type": "Stalled", "status": "True", "reason": "BadSpec"}, {"type": "Ready", "status": "True"}])), Degraded, "BadSpec");
-    check(&conditions(json!([{"type": "Reconciling", "status": "True", "message": "half way"}, {"type": "Ready", "status": "True"}])), Progressing, "half way");
-    check(&conditions(json!([{"type": "Failed", "status": "True", "reason": "Broken"}])), Degraded, "Broken");
-    check(&conditions(json!([{"type": "Ready", "status": "True", "observedGeneration": 1}])), Progressing, "earlier generation");
-    check(&conditions(json!([{"type": "Curious", "status": "False"}])), Healthy, "says nothing");
-    check(&custom(json!({"observedGeneration": 1, "conditions": [{"type": "Ready", "status": "True"}]})), Progressing, "seen 1");
+    check(
+        &conditions(json!([{"type": "Ready", "status": "True"}])),
+        Healthy,
+        "ready",
+    );
+    check(
+        &conditions(
+            json!([{"type": "Ready", "status": "False", "reason": "Pulling", "message": "wait"}]),
+        ),
+        Progressing,
+        "not ready: Pulling: wait",
+    );
+    check(
+        &conditions(json!([{"type": "Ready", "status": "Unknown"}])),
+        Progressing,
+        "condition Ready is Unknown",
+    );
+    check(
+        &conditions(
+            json!([{"type": "Synced", "status": "True"}, {"type": "Ready", "status": "False"}]),
+        ),
+        Progressing,
+        "not ready",
+    );
+    check(
+        &conditions(
+            json!([{"type": "Stalled", "status": "True", "reason": "BadSpec"}, {"type": "Ready", "status": "True"}]),
+        ),
+        Degraded,
+        "BadSpec",
+    );
+    check(
+        &conditions(
+            json!([{"type": "Reconciling", "status": "True", "message": "half way"}, {"type": "Ready", "status": "True"}]),
+        ),
+        Progressing,
+        "half way",
+    );
+    check(
+        &conditions(json!([{"type": "Failed", "status": "True", "reason": "Broken"}])),
+        Degraded,
+        "Broken",
+    );
+    check(
+        &conditions(json!([{"type": "Ready", "status": "True", "observedGeneration": 1}])),
+        Progressing,
+        "earlier generation",
+    );
+    check(
+        &conditions(json!([{"type": "Curious", "status": "False"}])),
+        Healthy,
+        "says nothing",
+    );
+    check(
+        &custom(
+            json!({"observedGeneration": 1, "conditions": [{"type": "Ready", "status": "True"}]}),
+        ),
+        Progressing,
+        "seen 1",
+    );
     check(&custom(json!({"phase": "Succeeded"})), Healthy, "Succeeded");
-    check(&custom(json!({"state": "ERROR", "message": "no disk"})), Degraded, "ERROR: no disk");
-    check(&custom(json!({"phase": "Provisioning"})), Progressing, "Provisioning");
-    check(&json!({"apiVersion": "v1", "kind": "ConfigMap", "metadata": {"name": "c"}, "data": {}}), Healthy, "exists");
+    check(
+        &custom(json!({"state": "ERROR", "message": "no disk"})),
+        Degraded,
+        "ERROR: no disk",
+    );
+    check(
+        &custom(json!({"phase": "Provisioning"})),
+        Progressing,
+        "Provisioning",
+    );
+    check(
+        &json!({"apiVersion": "v1", "kind": "ConfigMap", "metadata": {"name": "c"}, "data": {}}),
+        Healthy,
+        "exists",
+    );
     // Same kind name, other group: not our rule.
-    check(&object("serving.example.com/v1", "Service", json!({}), json!({})), Healthy, "exists");
+    check(
+        &object("serving.example.com/v1", "Service", json!({}), json!({})),
+        Healthy,
+        "exists",
+    );
 }
 
 #[test]
@@ -295,7 +881,14 @@ fn the_ladder_before_every_rule() {
     check(&json!({"metadata": {}}), Unknown, "no kind");
     let going = json!({"apiVersion": "v1", "kind": "ConfigMap", "metadata": {"name": "c", "deletionTimestamp": "2026-01-01T00:00:00Z", "finalizers": ["example.com/hold"]}});
     check(&going, Progressing, "waiting for example.com/hold");
-    let hostile = object("example.com/v1", "Widget", json!({}), json!({"phase": "Failed", "message": format!("a\n\u{1b}[2J{}", "x".repeat(5000))}));
+    let hostile = object(
+        "example.com/v1",
+        "Widget",
+        json!({}),
+        json!({"phase": "Failed", "message": format!("a\n\u{1b}[2J{}", "x".repeat(5000))}),
+    );
     let verdict = assess(&hostile);
-    assert!(verdict.message.chars().count() <= 600 && !verdict.message.chars().any(char::is_control));
+    assert!(
+        verdict.message.chars().count() <= 600 && !verdict.message.chars().any(char::is_control)
+    );
 }

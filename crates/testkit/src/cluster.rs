@@ -18,8 +18,8 @@ use self::{
 };
 use crate::{environment, images};
 
-pub use self::audit::Audited;
 pub(crate) use self::api::{connect, kubectl_apply, readyz};
+pub use self::audit::Audited;
 pub(crate) use crate::wait::wait_for;
 
 mod api;

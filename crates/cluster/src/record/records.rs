@@ -368,16 +368,22 @@ impl Records {
     }
 
     async fn write_parts(&self, parts: &[Part], guard: &Guard) -> Result<(), RecordError> {
-        let writes = parts.iter().map(|part| async move {
-            let secret = encoding::encode_part(&self.release, part);
-            let place = (Method::POST, self.path(None));
-            match self.put(place, Point::PartCreate, secret, guard).await {
-                // Named by its content: whoever wrote it wrote the same.
-                Err(error) if matches!(error.cause(), Cause::AlreadyExists) => Ok(()),
-                written => written.map(drop).map_err(cluster),
-            }
-        });
+        // Collected first: a closure kept in the future would make it not Send for its callers.
+        let writes: Vec<_> = parts
+            .iter()
+            .map(|part| self.write_part(part, guard))
+            .collect();
         stream::iter(writes).buffer_unordered(4).try_collect().await
+    }
+
+    async fn write_part(&self, part: &Part, guard: &Guard) -> Result<(), RecordError> {
+        let secret = encoding::encode_part(&self.release, part);
+        let place = (Method::POST, self.path(None));
+        match self.put(place, Point::PartCreate, secret, guard).await {
+            // Named by its content: whoever wrote it wrote the same.
+            Err(error) if matches!(error.cause(), Cause::AlreadyExists) => Ok(()),
+            written => written.map(drop).map_err(cluster),
+        }
     }
 
     async fn put(

@@ -8,7 +8,9 @@ use sortie_health::diagnosis::Observation;
 /// `seconds` after the beginning of the scene.
 pub(crate) fn at(seconds: i64) -> Timestamp {
     let begin: Timestamp = "2026-01-01T12:00:00Z".parse().unwrap();
-    begin.checked_add(SignedDuration::from_secs(seconds)).unwrap()
+    begin
+        .checked_add(SignedDuration::from_secs(seconds))
+        .unwrap()
 }
 
 #[derive(Clone, Debug)]
@@ -21,7 +23,12 @@ pub(crate) struct Scene {
 
 impl Scene {
     pub(crate) fn of(workload: Value) -> Self {
-        Self { workload, revisions: Vec::new(), pods: Vec::new(), events: Vec::new() }
+        Self {
+            workload,
+            revisions: Vec::new(),
+            pods: Vec::new(),
+            events: Vec::new(),
+        }
     }
 
     /// A Deployment in the middle of a rollout, with its new and its old ReplicaSet.
@@ -35,7 +42,8 @@ impl Scene {
                 "spec": {"replicas": replicas}, "status": {}})
         };
         let mut scene = Self::of(workload("apps/v1", "Deployment", replicas));
-        scene.workload["metadata"]["annotations"] = json!({"deployment.kubernetes.io/revision": "5"});
+        scene.workload["metadata"]["annotations"] =
+            json!({"deployment.kubernetes.io/revision": "5"});
         scene.revisions = vec![set("old", "4"), set("new", "5")];
         scene
     }
@@ -49,7 +57,8 @@ impl Scene {
 
     pub(crate) fn daemon_set(nodes: i64) -> Self {
         let mut scene = Self::of(workload("apps/v1", "DaemonSet", nodes));
-        scene.workload["metadata"]["annotations"] = json!({"deprecated.daemonset.template.generation": "4"});
+        scene.workload["metadata"]["annotations"] =
+            json!({"deprecated.daemonset.template.generation": "4"});
         scene.workload["status"]["desiredNumberScheduled"] = json!(nodes);
         scene
     }
