@@ -4,7 +4,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use axum::Router;
-use axum::extract::State;
+use axum::extract::{DefaultBodyLimit, State};
 use axum::http::{StatusCode, header};
 use axum::response::IntoResponse;
 use axum::routing::{get, put};
@@ -14,6 +14,7 @@ use tokio::net::TcpListener;
 use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
 
+use crate::link::Standing;
 use crate::telemetry::LogLevel;
 
 /// How long the API server may take to answer a readiness check.
@@ -22,14 +23,14 @@ const REACHABLE_WITHIN: Duration = Duration::from_secs(2);
 /// What the admin port shows and changes.
 #[derive(Debug)]
 pub struct Admin {
-    /// Whether a session with the control plane is established.
-    pub session: watch::Receiver<bool>,
+    /// How the link to the control plane stands.
+    pub standing: watch::Receiver<Standing>,
     /// The cluster it works on.
     pub cluster: Cluster,
     /// All metrics.
     pub registry: Registry,
-    /// The log's level.
-    pub log_level: LogLevel,
+    /// The log's level, where it is this program's.
+    pub log_level: Option<LogLevel>,
 }
 
 /// Serve until `stop`.
@@ -42,18 +43,25 @@ pub async fn serve(listener: TcpListener, admin: Admin, stop: CancellationToken)
         .route("/ready", get(ready))
         .route("/metrics", get(metrics))
         .route("/log-level", put(log_level))
+        .layer(DefaultBodyLimit::max(1024))
         .with_state(Arc::new(admin));
     axum::serve(listener, router).with_graceful_shutdown(stop.cancelled_owned()).await
 }
 
 /// Ready: session established and API server reachable.
-async fn ready(State(admin): State<Arc<Admin>>) -> (StatusCode, &'static str) {
-    if !*admin.session.borrow() {
-        return (StatusCode::SERVICE_UNAVAILABLE, "no session with the control plane");
+async fn ready(State(admin): State<Arc<Admin>>) -> (StatusCode, String) {
+    let standing = admin.standing.borrow().clone();
+    if !standing.is_up {
+        let why = standing.trouble.map(|(code, reason)| format!(": {code}: {reason}"));
+        let text = format!("no session with the control plane{}\n", why.unwrap_or_default());
+        return (StatusCode::SERVICE_UNAVAILABLE, text);
     }
     match tokio::time::timeout(REACHABLE_WITHIN, admin.cluster.reachable()).await {
-        Ok(Ok(())) => (StatusCode::OK, "ok"),
-        _ => (StatusCode::SERVICE_UNAVAILABLE, "the Kubernetes API server does not answer"),
+        Ok(Ok(())) => (StatusCode::OK, "ok\n".to_owned()),
+        _ => {
+            let text = "the Kubernetes API server does not answer\n".to_owned();
+            (StatusCode::SERVICE_UNAVAILABLE, text)
+        }
     }
 }
 
@@ -71,11 +79,16 @@ async fn metrics(State(admin): State<Arc<Admin>>) -> impl IntoResponse {
 }
 
 async fn log_level(State(admin): State<Arc<Admin>>, filter: String) -> (StatusCode, String) {
-    match admin.log_level.set(filter.trim()) {
+    let Some(log_level) = &admin.log_level else {
+        return (StatusCode::NOT_FOUND, "the log belongs to another program\n".to_owned());
+    };
+    match log_level.set(filter.trim()) {
         Ok(()) => {
             tracing::info!(filter = filter.trim(), "log level changed");
             (StatusCode::OK, "ok\n".to_owned())
         }
-        Err(error) => (StatusCode::BAD_REQUEST, format!("{error}\n")),
+        Err(error) => {
+            (StatusCode::BAD_REQUEST, format!("{}: {}\n", error.code(), crate::telemetry::chain(&error)))
+        }
     }
 }

@@ -1,7 +1,9 @@
 //! Settings of the delegate: file, then environment, then flags; later ones win.
 
+use std::fmt;
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
+use std::time::Duration;
 
 use clap::{Parser, ValueEnum};
 use serde::Deserialize;
@@ -41,8 +43,17 @@ pub struct Args {
     /// Identity of this instance
     #[arg(long, env = "POD_UID", hide = true)]
     pod_uid: Option<String>,
-    /// Proxy for the connection to the control plane
-    #[arg(long, env = "HTTPS_PROXY", hide = true)]
+    /// Kubeconfig of the cluster to work on, outside of a pod
+    #[arg(long, env = "SORTIE_DELEGATE_KUBECONFIG", value_name = "FILE")]
+    kubeconfig: Option<PathBuf>,
+    /// How long running tasks may go on after SIGTERM, in seconds
+    #[arg(long, env = "SORTIE_DELEGATE_DRAIN_SECONDS", value_name = "SECONDS")]
+    drain_seconds: Option<u64>,
+    /// Proxy for Git over http://
+    #[arg(long, env = "HTTP_PROXY", hide = true, hide_env_values = true)]
+    http_proxy: Option<String>,
+    /// Proxy for the connection to the control plane and for Git
+    #[arg(long, env = "HTTPS_PROXY", hide = true, hide_env_values = true)]
     https_proxy: Option<String>,
     /// Hosts that are reached without the proxy
     #[arg(long, env = "NO_PROXY", hide = true)]
@@ -64,6 +75,8 @@ struct FileConfig {
     admin_address: Option<SocketAddr>,
     scratch_dir: Option<PathBuf>,
     extra_ca_file: Option<PathBuf>,
+    kubeconfig: Option<PathBuf>,
+    drain_seconds: Option<u64>,
     log: LogFile,
     policy: Policy,
 }
@@ -94,7 +107,7 @@ pub enum LogFormat {
 }
 
 /// The settings in force.
-#[derive(Clone, Debug)]
+#[derive(Clone)]
 pub struct Config {
     /// Agent address of the control plane.
     pub server: String,
@@ -126,7 +139,13 @@ pub struct Config {
     pub log_level: String,
     /// What the cluster's owner allows.
     pub policy: Policy,
-    /// Proxy for the connection to the control plane.
+    /// Kubeconfig of the cluster; `None`: the cluster around the pod.
+    pub kubeconfig: Option<PathBuf>,
+    /// How long running tasks may go on after the delegate is told to stop. Default 50 s, within the pod's grace period.
+    pub drain: Duration,
+    /// Proxy for Git over `http://`.
+    pub http_proxy: Option<String>,
+    /// Proxy for the connection to the control plane and for Git.
     pub https_proxy: Option<String>,
     /// Hosts that are reached without the proxy.
     pub no_proxy: Option<String>,
@@ -167,6 +186,74 @@ pub enum Error {
     },
 }
 
+impl Error {
+    /// Stable code with a page in the error reference.
+    #[must_use]
+    pub const fn code(&self) -> &'static str {
+        match self {
+            Self::Read { .. } => "SRT-D001",
+            Self::Parse { .. } => "SRT-D002",
+            Self::Missing { .. } => "SRT-D003",
+        }
+    }
+}
+
+/// The settings in force, one a line. Proxies are named without what stands in their addresses: that may be a password.
+impl fmt::Display for Config {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self {
+            server,
+            name,
+            tags,
+            capacity,
+            namespace,
+            identity_secret,
+            join_token_file,
+            pod_name,
+            instance,
+            admin_address,
+            scratch_dir,
+            extra_ca_file,
+            log_format,
+            log_level,
+            policy,
+            kubeconfig,
+            drain,
+            http_proxy,
+            https_proxy,
+            no_proxy,
+        } = self;
+        let path = |path: &Option<PathBuf>| {
+            path.as_ref().map_or_else(|| "none".to_owned(), |path| path.display().to_string())
+        };
+        let set = |setting: &Option<String>| if setting.is_some() { "set" } else { "none" };
+        writeln!(f, "server: {server}")?;
+        writeln!(f, "name: {name}")?;
+        writeln!(f, "tags: {}", tags.join(", "))?;
+        writeln!(f, "capacity: {capacity}")?;
+        writeln!(f, "identity Secret: {namespace}/{identity_secret}")?;
+        writeln!(f, "join token file: {}", path(join_token_file))?;
+        writeln!(f, "pod: {pod_name}")?;
+        writeln!(f, "instance: {}", instance.as_deref().unwrap_or("made up at start"))?;
+        writeln!(f, "admin address: {admin_address}")?;
+        writeln!(f, "scratch folder: {}", scratch_dir.display())?;
+        writeln!(f, "extra CA file: {}", path(extra_ca_file))?;
+        writeln!(f, "log: {log_level} ({log_format:?})")?;
+        writeln!(f, "kubeconfig: {}", path(kubeconfig))?;
+        writeln!(f, "drain: {} s", drain.as_secs())?;
+        writeln!(f, "HTTP proxy: {}", set(http_proxy))?;
+        writeln!(f, "HTTPS proxy: {}", set(https_proxy))?;
+        writeln!(f, "no proxy for: {}", no_proxy.as_deref().unwrap_or("none"))?;
+        write!(f, "policy: {policy:?}")
+    }
+}
+
+impl fmt::Debug for Config {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        fmt::Display::fmt(self, f)
+    }
+}
+
 impl Args {
     /// Read the file that the arguments name and put everything together.
     ///
@@ -184,6 +271,9 @@ impl Args {
             namespace,
             pod_name,
             pod_uid,
+            kubeconfig,
+            drain_seconds,
+            http_proxy,
             https_proxy,
             no_proxy,
             print_config: _,
@@ -198,6 +288,8 @@ impl Args {
             admin_address: file_admin_address,
             scratch_dir,
             extra_ca_file,
+            kubeconfig: file_kubeconfig,
+            drain_seconds: file_drain_seconds,
             log,
             policy,
         } = file;
@@ -234,11 +326,21 @@ impl Args {
             log_format: log_format.or(log.format).unwrap_or_default(),
             log_level: log_level.or(log.level).unwrap_or_else(|| "info".to_owned()),
             policy,
-            https_proxy: https_proxy.filter(|proxy| !proxy.is_empty()),
-            no_proxy,
+            kubeconfig: kubeconfig.or(file_kubeconfig),
+            drain: Duration::from_secs(drain_seconds.or(file_drain_seconds).unwrap_or(50)),
+            http_proxy: http_proxy.or_else(|| lowercase("http_proxy")).filter(|proxy| !proxy.is_empty()),
+            https_proxy: https_proxy
+                .or_else(|| lowercase("https_proxy"))
+                .filter(|proxy| !proxy.is_empty()),
+            no_proxy: no_proxy.or_else(|| lowercase("no_proxy")),
             name,
         })
     }
+}
+
+/// The other spelling of a proxy variable.
+fn lowercase(name: &str) -> Option<String> {
+    std::env::var_os(name)?.into_string().ok()
 }
 
 fn read(path: &Path) -> Result<FileConfig, Error> {

@@ -70,13 +70,10 @@ pub fn task(task: v1::Task, blobs: &Blobs) -> Result<Task, Malformed> {
             serde_json::from_slice(bytes).map_err(|_| Malformed::Context)?
         }
     };
+    let timeout = timeout(&task);
     let (release, action) = match task.step.ok_or(Malformed::UnknownStep)? {
         v1::task::Step::KubernetesRollingDeploy(deploy) => rolling_deploy(deploy, blobs, context)?,
         v1::task::Step::KubernetesRollingRollback(rollback) => rolling_rollback(rollback)?,
-    };
-    let timeout = match task.timeout_ms {
-        0 => DEFAULT_TIMEOUT,
-        ms => Duration::from_millis(ms),
     };
     let requested_by = task.requested_by.unwrap_or_default();
     Ok(Task {
@@ -92,6 +89,27 @@ pub fn task(task: v1::Task, blobs: &Blobs) -> Result<Task, Malformed> {
         timeout,
         action,
     })
+}
+
+/// Whether [`task`] has a chance, told before any blob is there.
+///
+/// # Errors
+/// The step is unknown, or its release is not named.
+pub fn check(task: &v1::Task) -> Result<(), Malformed> {
+    let named = match task.step.as_ref().ok_or(Malformed::UnknownStep)? {
+        v1::task::Step::KubernetesRollingDeploy(deploy) => &deploy.release,
+        v1::task::Step::KubernetesRollingRollback(rollback) => &rollback.release,
+    };
+    release(named.clone()).map(drop)
+}
+
+/// How long the task may take, from its start.
+#[must_use]
+pub const fn timeout(task: &v1::Task) -> Duration {
+    match task.timeout_ms {
+        0 => DEFAULT_TIMEOUT,
+        ms => Duration::from_millis(ms),
+    }
 }
 
 fn rolling_deploy(

@@ -29,6 +29,14 @@ pub enum Error {
     Reload(#[source] reload::Error),
 }
 
+impl Error {
+    /// Stable code with a page in the error reference.
+    #[must_use]
+    pub const fn code(&self) -> &'static str {
+        "SRT-D004"
+    }
+}
+
 /// Install the log for the whole process; to be called once, first thing.
 ///
 /// # Errors
@@ -60,7 +68,8 @@ fn parse(filter: &str) -> Result<EnvFilter, Error> {
 }
 
 /// An error and each cause behind it, on one line.
-pub(crate) fn chain(error: &(dyn std::error::Error + 'static)) -> String {
+#[must_use]
+pub fn chain(error: &(dyn std::error::Error + 'static)) -> String {
     let mut text = error.to_string();
     let mut cause = error.source();
     while let Some(inner) = cause {
@@ -73,4 +82,12 @@ pub(crate) fn chain(error: &(dyn std::error::Error + 'static)) -> String {
         cause = inner.source();
     }
     text.replace(['\n', '\r'], " ")
+}
+
+/// Log where a panic happens, without its message: that may hold anything.
+pub fn log_panics() {
+    std::panic::set_hook(Box::new(|panic| {
+        let place = panic.location().map(ToString::to_string).unwrap_or_default();
+        tracing::error!(place, "panic: this is a defect, please report it");
+    }));
 }

@@ -82,10 +82,12 @@ impl Blobs {
         loop {
             let channel = match present.wait_for(Option::is_some).await {
                 Ok(channel) => channel.clone(),
-                // The link is gone, and with it whoever waits for this task.
-                Err(_) => std::future::pending().await,
+                Err(_) => None,
             };
-            let Some(channel) = channel else { continue };
+            let Some(channel) = channel else {
+                // The link is gone, and with it whoever waits for this task.
+                return std::future::pending().await;
+            };
             match self.read(channel, task, blob).await {
                 Ok(result) => return result,
                 Err(status) => {
