@@ -29,14 +29,13 @@ const RENEWAL_PREFIX: &[u8] = b"sortie-renew-v1\0";
 /// The enrolment service.
 pub(super) struct Enrolment {
     core: Core,
-    nonces: hmac::Key,
+    nonces: Nonces,
     verifier: std::sync::Arc<dyn rustls::server::danger::ClientCertVerifier>,
 }
 
 impl Enrolment {
     pub(super) fn new(core: Core) -> Result<Self, Error> {
-        let nonces = hmac::Key::generate(hmac::HMAC_SHA256, &SystemRandom::new())
-            .map_err(|_| Error::Random)?;
+        let nonces = Nonces::new()?;
         let verifier = listener::client_verifier(&core.authority)?;
         Ok(Self {
             core,
@@ -70,33 +69,6 @@ impl Enrolment {
         })
     }
 
-    /// A nonce proves by itself that this process made it, and when: nothing is kept.
-    fn nonce(&self, now: Timestamp) -> Result<Vec<u8>, Status> {
-        let mut nonce = now.as_millisecond().to_be_bytes().to_vec();
-        let mut random = [0; 16];
-        SystemRandom::new()
-            .fill(&mut random)
-            .map_err(|_| Status::from(Refusal::Unavailable))?;
-        nonce.extend_from_slice(&random);
-        let tag = hmac::sign(&self.nonces, &nonce);
-        nonce.extend_from_slice(tag.as_ref());
-        Ok(nonce)
-    }
-
-    fn is_fresh(&self, nonce: &[u8], now: Timestamp) -> bool {
-        let Some((body, tag)) = nonce.split_at_checked(24) else {
-            return false;
-        };
-        if hmac::verify(&self.nonces, body, tag).is_err() {
-            return false;
-        }
-        let Some(millis) = body.first_chunk::<8>() else {
-            return false;
-        };
-        let age = now.as_millisecond() - i64::from_be_bytes(*millis);
-        (0..=i64::try_from(NONCE_LIFE.as_millis()).unwrap_or(0)).contains(&age)
-    }
-
     /// Who asks for a renewal: the certificate must be of this authority, the request signed by its key.
     fn renewing(&self, request: &v1::RenewRequest, now: Timestamp) -> Result<Subject, Refusal> {
         let leaf = request.chain.first().ok_or(Refusal::NoCertificate)?;
@@ -118,7 +90,7 @@ impl Enrolment {
         if now > last {
             return Err(Refusal::ExpiredCertificate);
         }
-        if !self.is_fresh(&request.nonce, now) {
+        if !self.nonces.is_fresh(&request.nonce, now) {
             return Err(Refusal::BadProof);
         }
         let signed = [RENEWAL_PREFIX, &request.csr, &request.nonce].concat();
@@ -193,7 +165,10 @@ impl v1::enrolment_server::Enrolment for Enrolment {
         &self,
         _: Request<v1::ChallengeRequest>,
     ) -> Result<Response<v1::ChallengeResponse>, Status> {
-        let nonce = self.nonce(clock::now())?;
+        let nonce = self
+            .nonces
+            .make(clock::now())
+            .map_err(|error| unavailable("make a nonce", &error))?;
         Ok(Response::new(v1::ChallengeResponse { nonce }))
     }
 
@@ -213,6 +188,43 @@ impl v1::enrolment_server::Enrolment for Enrolment {
     }
 }
 
+/// Nonces prove by themselves that this process made them, and when: nothing is kept.
+struct Nonces(hmac::Key);
+
+impl Nonces {
+    fn new() -> Result<Self, Error> {
+        hmac::Key::generate(hmac::HMAC_SHA256, &SystemRandom::new())
+            .map(Self)
+            .map_err(|_| Error::Random)
+    }
+
+    fn make(&self, now: Timestamp) -> Result<Vec<u8>, Error> {
+        let mut nonce = now.as_millisecond().to_be_bytes().to_vec();
+        let mut random = [0; 16];
+        SystemRandom::new()
+            .fill(&mut random)
+            .map_err(|_| Error::Random)?;
+        nonce.extend_from_slice(&random);
+        let tag = hmac::sign(&self.0, &nonce);
+        nonce.extend_from_slice(tag.as_ref());
+        Ok(nonce)
+    }
+
+    fn is_fresh(&self, nonce: &[u8], now: Timestamp) -> bool {
+        let Some((body, tag)) = nonce.split_at_checked(24) else {
+            return false;
+        };
+        if hmac::verify(&self.0, body, tag).is_err() {
+            return false;
+        }
+        let Some(millis) = body.first_chunk::<8>() else {
+            return false;
+        };
+        let age = now.as_millisecond() - i64::from_be_bytes(*millis);
+        (0..=i64::try_from(NONCE_LIFE.as_millis()).unwrap_or(0)).contains(&age)
+    }
+}
+
 fn is_dns_label(name: &str) -> bool {
     let inner = |byte: u8| byte.is_ascii_lowercase() || byte.is_ascii_digit() || byte == b'-';
     (1..=63).contains(&name.len())
@@ -223,6 +235,27 @@ fn is_dns_label(name: &str) -> bool {
 
 #[cfg(test)]
 mod tests {
+    use super::*;
+
+    #[test]
+    fn a_nonce_is_fresh_for_a_minute_and_only_here() {
+        let (ours, theirs) = (Nonces::new().unwrap(), Nonces::new().unwrap());
+        let made = Timestamp::from_second(1_800_000_000).unwrap();
+        let at = |second| {
+            made.checked_add(jiff::SignedDuration::from_secs(second))
+                .unwrap()
+        };
+        let nonce = ours.make(made).unwrap();
+        assert_ne!(nonce, ours.make(made).unwrap());
+        for (second, want) in [(0, true), (60, true), (61, false), (-1, false)] {
+            assert_eq!(ours.is_fresh(&nonce, at(second)), want, "{second}");
+        }
+        assert!(!theirs.is_fresh(&nonce, made));
+        for length in [0, 8, 24, nonce.len() - 1] {
+            assert!(!ours.is_fresh(&nonce[..length], made), "{length}");
+        }
+    }
+
     #[test]
     fn names_are_dns_labels() {
         for (name, want) in [
@@ -236,7 +269,7 @@ mod tests {
             (&"a".repeat(63), true),
             (&"a".repeat(64), false),
         ] {
-            assert_eq!(super::is_dns_label(name), want, "{name}");
+            assert_eq!(is_dns_label(name), want, "{name}");
         }
     }
 }

@@ -216,12 +216,27 @@ pub(crate) async fn renew(
     old: &Identity,
     change: impl FnOnce(&mut v1::RenewRequest),
 ) -> Result<Identity, Status> {
+    let nonce = nonce(address, authority).await?;
+    renew_with(address, authority, old, nonce, change).await
+}
+
+pub(crate) async fn nonce(address: SocketAddr, authority: &[u8]) -> Result<Vec<u8>, Status> {
     let mut client = enrolment(address, authority).await;
-    let nonce = client
+    Ok(client
         .challenge(v1::ChallengeRequest {})
         .await?
         .into_inner()
-        .nonce;
+        .nonce)
+}
+
+/// Renews with this nonce.
+pub(crate) async fn renew_with(
+    address: SocketAddr,
+    authority: &[u8],
+    old: &Identity,
+    nonce: Vec<u8>,
+    change: impl FnOnce(&mut v1::RenewRequest),
+) -> Result<Identity, Status> {
     let key = new_key();
     let csr = signing_request(&key);
     let signed = [b"sortie-renew-v1\0".as_slice(), &csr, &nonce].concat();
@@ -238,7 +253,11 @@ pub(crate) async fn renew(
         signature,
     };
     change(&mut request);
-    let answer = client.renew(request).await?.into_inner();
+    let answer = enrolment(address, authority)
+        .await
+        .renew(request)
+        .await?
+        .into_inner();
     Ok(Identity {
         key,
         certificate: answer.certificate.unwrap(),

@@ -160,13 +160,19 @@ async fn bad_streams_end_and_nothing_else_does() {
         };
         assert_eq!(status.code(), want, "{name}: {status}");
     }
-    // A result for a task that nobody gave it is acknowledged and dropped.
+    // State and result of a task that nobody gave it are dropped; the result is acknowledged.
     let mut link = client::link(control.address(), &identity).await.unwrap();
     let stranger = v1::TaskRef {
         task_id: "made-up".to_owned(),
         epoch: 1,
     };
-    let messages = tokio_stream::iter([ok(), result(stranger)])
+    let progress = v1::Progress {
+        task: Some(stranger.clone()),
+        revision: 1,
+        units: Vec::new(),
+    };
+    let messages = [ok(), Message::Progress(progress), result(stranger)];
+    let messages = tokio_stream::iter(messages)
         .map(|message| v1::DelegateMessage {
             message: Some(message),
         })
@@ -178,6 +184,7 @@ async fn bad_streams_end_and_nothing_else_does() {
             break;
         }
     }
+    assert_eq!(control.recorder.all(), [], "the engine hears nothing of it");
     control.agent.enqueue(task("t1")).await.unwrap();
     assert_eq!(
         good.started().await.id.as_str(),
