@@ -1,5 +1,6 @@
 //! The product as a user runs it: real programs, real cluster, real files. The tests are in `tests/`.
 
+pub mod bench;
 mod examples;
 mod process;
 mod product;

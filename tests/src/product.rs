@@ -217,9 +217,7 @@ impl Product {
     /// It does not get a session.
     pub async fn start_delegate(&mut self) -> Result<()> {
         let mut delegate = self.spawn_delegate("a")?;
-        delegate
-            .line(START, is_connected)
-            .await?;
+        delegate.line(START, is_connected).await?;
         self.delegate = Some(delegate);
         Ok(())
     }
