@@ -2,8 +2,10 @@
 
 use std::path::PathBuf;
 
+#[expect(clippy::disallowed_methods, reason = "cargo speaks to build scripts by environment")]
 fn main() -> Result<(), Box<dyn std::error::Error>> {
-    let root = PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("../../proto");
+    // Read while running, not while compiling: one target folder may serve several checkouts.
+    let root = PathBuf::from(std::env::var("CARGO_MANIFEST_DIR")?).join("../../proto");
     let files = ["enrol", "session", "task", "log", "blob"]
         .map(|name| root.join("sortie/v1").join(format!("{name}.proto")));
     for file in &files {
