@@ -4,12 +4,15 @@
     clippy::unwrap_used,
     clippy::expect_used,
     clippy::panic,
-    reason = "tests fail by panicking"
+    clippy::print_stdout,
+    clippy::print_stderr,
+    reason = "tests fail by panicking and print what they saw"
 )]
 
 mod account;
 mod admission;
 mod helm;
+mod install;
 mod network;
 mod programs;
 mod rendering;

@@ -54,64 +54,64 @@ async fn namespaces() -> (Cluster, TestNamespace, TestNamespace) {
     (cluster, home, target)
 }
 
-/// Fails on a right that a request missed, and on one that no request used within a short time: a watch begins after
-/// its list has been answered.
+/// [`judge_user`] for an account of this test.
 async fn judge(account: &Account, rules: &[Value]) {
+    judge_user(account.cluster(), &account.user(), rules).await;
+}
+
+/// Fails on a right that a request of `user` missed, and on one that no request used within a short time: a watch
+/// begins after its list has been answered.
+pub(crate) async fn judge_user(cluster: &Cluster, user: &str, rules: &[Value]) {
+    let look = async || unused(rules, &cluster.audit(user).await.unwrap());
     let judged = tokio::time::timeout(Duration::from_secs(20), async {
-        loop {
-            let unused = unused(rules, &account.requests().await);
-            if unused.is_empty() {
-                return;
-            }
-            println!("not used yet: {unused:?}");
-        }
+        while !look().await.is_empty() {}
     });
     if judged.await.is_err() {
-        let unused = unused(rules, &account.requests().await);
-        panic!("no step uses {unused:#?}");
+        panic!("nothing uses {:#?}", look().await);
     }
 }
 
 /// The rights that no request used. Panics on a request that missed one.
 fn unused(rules: &[Value], requests: &[Audited]) -> Vec<Right> {
-    let mut used: BTreeSet<Right> = BTreeSet::new();
-    let mut missing: BTreeSet<Right> = BTreeSet::new();
+    let mut used: BTreeSet<(Right, &str)> = BTreeSet::new();
+    let mut missing: BTreeSet<(Right, &str)> = BTreeSet::new();
     for request in requests {
         let resource = match request.subresource.as_str() {
             "" => request.resource.clone(),
             subresource => format!("{}/{subresource}", request.resource),
         };
         let right = |verb: &str| (request.group.clone(), resource.clone(), verb.to_owned());
+        let name = request.name.as_str();
         if request.code == 403 {
-            missing.insert(right(&request.verb));
+            missing.insert((right(&request.verb), name));
             continue;
         }
         // An apply that makes an object needs the right to create it, too.
         if request.verb == "patch" && request.code == 201 {
-            used.insert(right("create"));
+            used.insert((right("create"), name));
         }
-        used.insert(right(&request.verb));
+        used.insert((right(&request.verb), name));
     }
-    missing.retain(|(group, resource, verb)| !DISPENSABLE.contains(&(group, resource, verb)));
+    missing.retain(|((group, resource, verb), _)| !DISPENSABLE.contains(&(group, resource, verb)));
     assert!(missing.is_empty(), "the role lacks {missing:#?}");
 
     let words = |value: &Value| -> Vec<String> {
-        value
-            .as_array()
-            .unwrap()
-            .iter()
+        let words = value.as_array().into_iter().flatten();
+        words
             .map(|word| word.as_str().unwrap().to_owned())
             .collect()
     };
     let mut unused = Vec::new();
     for rule in rules {
+        let names = words(&rule["resourceNames"]);
         for group in words(&rule["apiGroups"]) {
             for resource in words(&rule["resources"]) {
                 for verb in words(&rule["verbs"]) {
-                    let matches = |(g, r, v): &Right| {
+                    let matches = |((g, r, v), name): &(Right, &str)| {
                         (group == "*" || *g == group)
                             && (resource == "*" || *r == resource)
                             && *v == verb
+                            && (names.is_empty() || names.iter().any(|known| known == name))
                     };
                     if !used.iter().any(matches) {
                         unused.push((group.clone(), resource.clone(), verb));
