@@ -5,6 +5,7 @@ pub mod args;
 pub mod client;
 mod clock;
 mod completion;
+mod dev;
 pub mod duration;
 pub mod environment;
 pub mod exit;
@@ -59,6 +60,7 @@ pub async fn run(cli: Cli, environment: Environment) -> Result {
         Verb::Watch(args) => remote::watch::run(&args, &around).await,
         Verb::Logs(args) => remote::logs::run(&args, &around).await,
         Verb::Abort(args) => remote::executions::abort(&args, &around).await,
+        Verb::Dev(args) => dev::run(&args, &around).await,
         Verb::Completion { shell } => Ok(completion::run(shell)),
         Verb::Delegate(Delegate::Token(DelegateToken::Create(args))) => {
             remote::delegates::create_token(&args, &around).await

@@ -3,7 +3,7 @@
 use std::process::ExitCode;
 
 use clap::Parser as _;
-use sortie_cli::args::Cli;
+use sortie_cli::args::{Cli, Verb};
 use sortie_cli::environment::Environment;
 use sortie_cli::exit::{Exit, Failure};
 use sortie_cli::print;
@@ -25,7 +25,8 @@ fn main() -> ExitCode {
     // Fails only when a provider is there already, which is as good.
     drop(rustls::crypto::aws_lc_rs::default_provider().install_default());
     let environment = Environment::read();
-    trace(cli.global.verbose, &environment);
+    let quiet = !matches!(cli.verb, Verb::Dev(_));
+    trace(cli.global.verbose, quiet, &environment);
     let (output, no_color) = (cli.global.output, environment.no_color);
     let runtime = tokio::runtime::Builder::new_multi_thread()
         .worker_threads(2)
@@ -49,11 +50,12 @@ fn main() -> ExitCode {
     }
 }
 
-/// Log lines to stderr: none unless asked for.
-fn trace(verbose: u8, environment: &Environment) {
+/// Log lines to stderr: none unless asked for, or where the program is a server.
+fn trace(verbose: u8, quiet: bool, environment: &Environment) {
     let filter = match (&environment.log, verbose) {
         (Some(filter), 0) => filter.as_str(),
-        (_, 0) => "error,kube_client=off",
+        (_, 0) if quiet => "error,kube_client=off",
+        (_, 0) => "warn,sortie_server=info,sortie_delegate=info",
         (_, 1) => {
             "warn,sortie=info,sortie_cli=info,sortie_step=info,sortie_cluster=info,sortie_render=info"
         }

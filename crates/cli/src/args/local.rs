@@ -89,3 +89,22 @@ pub struct Rollback {
     #[arg(long, default_value = "10m", value_name = "DURATION", value_parser = duration::parse)]
     pub timeout: Duration,
 }
+
+#[derive(Debug, Args)]
+pub struct Dev {
+    /// Kubeconfig file; default: $KUBECONFIG, ~/.kube/config
+    #[arg(long, value_name = "FILE")]
+    pub kubeconfig: Option<PathBuf>,
+    /// Context of the kubeconfig
+    #[arg(long, value_name = "NAME")]
+    pub kube_context: Option<String>,
+    /// Name of the delegate, for connectors to select it by
+    #[arg(long, default_value = "demo")]
+    pub name: String,
+    /// Where the control plane keeps its data; default: a folder that is removed at the end
+    #[arg(long, value_name = "DIR")]
+    pub data_dir: Option<PathBuf>,
+    /// Address of the control plane
+    #[arg(long, default_value = "127.0.0.1:8080", value_name = "ADDR")]
+    pub listen: std::net::SocketAddr,
+}

@@ -11,7 +11,7 @@ mod remote;
 use clap::{Args, Parser, Subcommand, ValueEnum};
 
 pub use delegate::{Delegate, DelegateInstall, DelegateRevoke, DelegateToken, DelegateTokenCreate};
-pub use local::{ClusterArgs, Deploy, ReleaseArgs, Rollback, Strategy, Validate};
+pub use local::{ClusterArgs, Deploy, Dev, ReleaseArgs, Rollback, Strategy, Validate};
 pub use remote::{Abort, Apply, Delete, Get, Level, Login, Logs, Run, ScopeArgs, Watch};
 
 /// Deploys applications to Kubernetes, by a control plane or straight from here.
@@ -124,6 +124,11 @@ pub enum Verb {
     /// Delegates: tokens, installation, revocation
     #[command(subcommand)]
     Delegate(Delegate),
+    /// Control plane and delegate in one process against the current kubeconfig: the way to try everything
+    #[command(
+        after_help = "Examples:\n  sortie dev\n  sortie dev --data-dir ~/.local/share/sortie-dev --listen 127.0.0.1:9000"
+    )]
+    Dev(Dev),
     /// Print a completion script for a shell
     #[command(after_help = "Example:\n  source <(sortie completion bash)")]
     Completion {

@@ -48,7 +48,7 @@ pub(crate) async fn create_token(args: &DelegateTokenCreate, around: &Surroundin
 }
 
 /// Asks the control plane for a join token.
-pub(super) async fn make_token(
+pub(crate) async fn make_token(
     remote: &Remote,
     level: Level,
     label: &str,

@@ -56,7 +56,16 @@ impl Explain for NotLoggedIn {
 impl Remote {
     /// The control plane of the settings. Sends nothing.
     pub(crate) fn connect(around: &Surroundings, scope: &ScopeArgs) -> Result<Self, Failure> {
-        let settings = Settings::load(&around.environment)?;
+        let remote = Self::of(Settings::load(&around.environment)?)?;
+        Ok(Self {
+            org: scope.org.clone().or(remote.org),
+            project: scope.project.clone().or(remote.project),
+            ..remote
+        })
+    }
+
+    /// The control plane of these settings. Sends nothing.
+    pub(crate) fn of(settings: Settings) -> Result<Self, Failure> {
         let server = settings.server.ok_or(NotLoggedIn::NoServer)?;
         let token = settings.token.ok_or_else(|| NotLoggedIn::NoToken {
             server: server.clone(),
@@ -64,8 +73,8 @@ impl Remote {
         let client = Client::new(&server, &token, settings.ca_file.as_deref())?;
         Ok(Self {
             client,
-            org: scope.org.clone().or(settings.org),
-            project: scope.project.clone().or(settings.project),
+            org: settings.org,
+            project: settings.project,
         })
     }
 

@@ -112,7 +112,7 @@ impl Person {
 pub struct Following {
     child: Child,
     lines: Lines<BufReader<ChildStdout>>,
-    seen: Vec<String>,
+    pub seen: Vec<String>,
 }
 
 impl Following {
