@@ -4,12 +4,12 @@ use std::sync::Arc;
 
 use async_trait::async_trait;
 use secrecy::SecretString;
-use serde_json::Value;
+use serde_json::{Value, json};
 use sortie_step::report::{Change, Unit};
-use sortie_step::task::Target;
+use sortie_step::task::{RollingDeploy, Target};
 use sortie_step::{Resolution, Resolver, Unanswered};
 
-use crate::world::{Told, World, app};
+use crate::world::{Told, World, app, config, plain, web};
 
 const PASSWORD: &str = "correct-horse-battery";
 
@@ -91,6 +91,16 @@ async fn versions_come_and_a_broken_one_goes() {
     assert_eq!(back.outputs()["releaseNumber"], 2);
     assert_eq!(back.outputs()["rolledBack"], true);
     assert_discreet(&back);
+    assert_eq!(
+        back.begun(),
+        [
+            Unit::Initialize,
+            Unit::Rollback,
+            Unit::DeleteFailedReleaseResources,
+            Unit::WaitForSteadyState,
+            Unit::WrapUp
+        ]
+    );
     let restored = world.get("apps/v1/Deployment", "web").await.unwrap();
     assert_eq!(image_of(&restored), v2);
     let service = world.get("v1/Service", "web").await.unwrap();
@@ -99,5 +109,79 @@ async fn versions_come_and_a_broken_one_goes() {
         world.statuses().await,
         ["Superseded", "Succeeded", "Failed"]
     );
+    world.finish().await;
+}
+
+/// Generations and versions of what a deployment has written, without what controllers report.
+async fn fingerprint(world: &World) -> Vec<Value> {
+    let mut prints = Vec::new();
+    for head in world.heads().await.iter().rev().take(1) {
+        for tracked in &head.inventory {
+            let kind = match tracked.id.group.as_str() {
+                "" => format!("v1/{}", tracked.id.kind),
+                group => format!("{group}/v1/{}", tracked.id.kind),
+            };
+            let object = world.get(&kind, &tracked.id.name).await.unwrap();
+            let metadata = &object["metadata"];
+            prints.push(match metadata.get("generation") {
+                Some(generation) => json!([tracked.id, metadata["uid"], generation]),
+                None => json!([tracked.id, metadata["uid"], metadata["resourceVersion"]]),
+            });
+        }
+    }
+    prints
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_same_set_again_writes_no_object() {
+    let mut world = World::new("same_again").await;
+    world.resolver = Arc::new(OneSecret);
+    let v1 = world.cluster.image("sample-v1").await.unwrap();
+    world.deploy(app(&v1, "hello", 80)).await.outputs();
+    let before = fingerprint(&world).await;
+    assert_eq!(before.len(), 4);
+    let again = world.deploy(app(&v1, "hello", 80)).await;
+    assert_eq!(again.outputs()["releaseNumber"], 2);
+    for kind in ["Deployment", "Service", "ConfigMap", "Secret"] {
+        assert_eq!(again.change(kind), Change::Unchanged, "{kind}");
+    }
+    assert_eq!(fingerprint(&world).await, before);
+    world.finish().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_dry_run_says_what_would_happen_and_does_nothing() {
+    let world = World::new("dry_run").await;
+    let options = RollingDeploy {
+        dry_run: true,
+        ..plain(&config("a", "1"))
+    };
+    let told = world.deploy(options).await;
+    assert_eq!(told.outputs()["dryRun"][0]["change"], "created");
+    world.assert_untouched(&[("v1/ConfigMap", "a")]).await;
+    world.finish().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_newest_failed_release_is_no_obstacle() {
+    let world = World::new("after_failure").await;
+    let v1 = world.cluster.image("sample-v1").await.unwrap();
+    let v3 = world.cluster.image("sample-v3").await.unwrap();
+    let broken = world.deploy(plain(&web(&v3, ""))).await;
+    assert_eq!(broken.failure().code, "SRT-H007");
+    world.deploy(plain(&web(&v1, ""))).await.outputs();
+    assert_eq!(world.statuses().await, ["Failed", "Succeeded"]);
+    world.finish().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn records_beyond_the_depth_of_the_history_go() {
+    let mut world = World::new("depth").await;
+    world.limits.history = 2;
+    for value in ["1", "2", "3", "4"] {
+        world.deploy(plain(&config("a", value))).await.outputs();
+    }
+    let numbers: Vec<u64> = world.heads().await.iter().map(|head| head.number).collect();
+    assert_eq!(numbers, [3, 4]);
     world.finish().await;
 }

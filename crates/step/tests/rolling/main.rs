@@ -7,5 +7,10 @@
     reason = "tests fail by panicking"
 )]
 
+mod crashing;
 mod deploying;
+mod refusing;
+mod restoring;
+mod sets;
+mod waiting;
 mod world;

@@ -112,41 +112,21 @@ impl World {
 
     pub(crate) fn env(&self, sink: Arc<dyn Sink>) -> Environment {
         Environment {
-            cluster: self.api.clone(),
-            renderer: Renderer {
-                search: Search::from_environment(),
-                scratch: std::env::temp_dir(),
-                ca_file: None,
-                network: sortie_render::git::Network::default(),
-            },
             policy: self.policy.clone(),
             resolver: Arc::clone(&self.resolver),
-            sink,
             cancel: self.cancel.clone(),
             holder: self.holder.clone(),
-            limits: self.limits,
+            ..environment(self.api.clone(), self.limits, sink)
         }
     }
 
     /// A task on the release [`RELEASE`] with a new id.
     pub(crate) fn task(&self, action: Action) -> Task {
-        Task {
-            id: uuid::Uuid::new_v4().to_string(),
-            epoch: 1,
-            release: Release {
-                namespace: self.namespace.name().to_owned(),
-                name: RELEASE.to_owned(),
-                owner: Owner::default(),
-            },
-            requested_by: RequestedBy {
-                organisation: "acme".to_owned(),
-                project: "web".to_owned(),
-                user: "ann".to_owned(),
-                execution: String::new(),
-            },
-            timeout: Duration::from_secs(120),
-            action,
-        }
+        let mut task = task(action);
+        self.namespace
+            .name()
+            .clone_into(&mut task.release.namespace);
+        task
     }
 
     pub(crate) async fn run(&self, task: &Task) -> Told {
@@ -175,25 +155,38 @@ impl World {
         self.run(&self.task(Action::RollingRollback(options))).await
     }
 
+    /// A connection of the administrator, whatever rights steps have.
+    async fn admin(&self) -> sortie_cluster::Cluster {
+        connect(self.cluster.kubeconfig()).await
+    }
+
     /// One object of the namespace, named `group/version/Kind` (`v1/Kind` in the core group).
     pub(crate) async fn get(&self, kind: &str, name: &str) -> Option<Value> {
+        self.get_in(self.namespace.name(), kind, name).await
+    }
+
+    /// The same in another namespace.
+    pub(crate) async fn get_in(&self, namespace: &str, kind: &str, name: &str) -> Option<Value> {
         let words: Vec<&str> = kind.split('/').collect();
         let (group, version, kind) = match words.as_slice() {
             [version, kind] => ("", *version, *kind),
             [group, version, kind] => (*group, *version, *kind),
             _ => panic!("{kind}"),
         };
-        let resource = self.api.resolve(group, version, kind).await.unwrap();
-        self.api
-            .get(&resource, Some(self.namespace.name()), name)
-            .await
-            .unwrap()
+        let api = self.admin().await;
+        let resource = api.resolve(group, version, kind).await.unwrap();
+        api.get(&resource, Some(namespace), name).await.unwrap()
     }
 
     /// The heads of the release, the oldest first.
     pub(crate) async fn heads(&self) -> Vec<sortie_cluster::record::Head> {
-        let release = sortie_cluster::record::Release::new(self.namespace.name(), RELEASE).unwrap();
-        let records = sortie_cluster::record::Records::new(self.api.clone(), release);
+        self.heads_in(self.namespace.name()).await
+    }
+
+    /// The same in another namespace.
+    pub(crate) async fn heads_in(&self, namespace: &str) -> Vec<sortie_cluster::record::Head> {
+        let release = sortie_cluster::record::Release::new(namespace, RELEASE).unwrap();
+        let records = sortie_cluster::record::Records::new(self.admin().await, release);
         records.history().await.unwrap().heads().cloned().collect()
     }
 
@@ -204,6 +197,74 @@ impl World {
             .iter()
             .map(|head| head.status.name())
             .collect()
+    }
+
+    /// Runs kubectl as the administrator in the namespace and returns what it printed.
+    pub(crate) async fn kubectl(&self, args: &[&str], input: &str) -> String {
+        use tokio::io::AsyncWriteExt as _;
+        let tool = sortie_testkit::environment::tool("kubectl").unwrap();
+        let mut child = tokio::process::Command::new(tool)
+            .arg("--kubeconfig")
+            .arg(self.cluster.kubeconfig())
+            .args(["--namespace", self.namespace.name()])
+            .args(args)
+            .stdin(std::process::Stdio::piped())
+            .stdout(std::process::Stdio::piped())
+            .spawn()
+            .unwrap();
+        let mut stdin = child.stdin.take().unwrap();
+        stdin.write_all(input.as_bytes()).await.unwrap();
+        drop(stdin);
+        let output = child.wait_with_output().await.unwrap();
+        assert!(output.status.success(), "kubectl {args:?}");
+        String::from_utf8(output.stdout).unwrap()
+    }
+
+    /// Applies documents as the administrator.
+    pub(crate) async fn given(&self, yaml: &str) {
+        self.kubectl(&["apply", "-f", "-"], yaml).await;
+    }
+
+    /// From now on steps run as a service account with these rules in the namespace, and no others.
+    pub(crate) async fn with_rights(&mut self, rules: &str) {
+        let namespace = self.namespace.name().to_owned();
+        let account = format!(
+            r#"
+apiVersion: v1
+kind: ServiceAccount
+metadata: {{name: deployer}}
+---
+apiVersion: rbac.authorization.k8s.io/v1
+kind: Role
+metadata: {{name: deployer}}
+rules: {rules}
+---
+apiVersion: rbac.authorization.k8s.io/v1
+kind: RoleBinding
+metadata: {{name: deployer}}
+roleRef: {{apiGroup: rbac.authorization.k8s.io, kind: Role, name: deployer}}
+subjects: [{{kind: ServiceAccount, name: deployer, namespace: {namespace}}}]
+"#
+        );
+        self.given(&account).await;
+        let token = self.kubectl(&["create", "token", "deployer"], "").await;
+        let admin = self
+            .kubectl(&["config", "view", "--raw", "-o", "json"], "")
+            .await;
+        let mut config: Value = serde_json::from_str(&admin).unwrap();
+        config["users"][0]["user"] = json!({"token": token.trim()});
+        let folder = tempfile::tempdir().unwrap();
+        let file = folder.path().join("kubeconfig");
+        std::fs::write(&file, config.to_string()).unwrap();
+        self.api = connect(&file).await;
+    }
+
+    /// Asserts that a refused task has left nothing behind: no record and none of these objects.
+    pub(crate) async fn assert_untouched(&self, objects: &[(&str, &str)]) {
+        assert!(self.heads().await.is_empty(), "a record was opened");
+        for (kind, name) in objects {
+            assert!(self.get(kind, name).await.is_none(), "{kind} {name} exists");
+        }
     }
 
     pub(crate) async fn finish(self) {
@@ -249,6 +310,50 @@ impl Told {
     }
 }
 
+/// An environment that knows nothing and allows everything.
+pub(crate) fn environment(
+    cluster: sortie_cluster::Cluster,
+    limits: Limits,
+    sink: Arc<dyn Sink>,
+) -> Environment {
+    Environment {
+        cluster,
+        renderer: Renderer {
+            search: Search::from_environment(),
+            scratch: std::env::temp_dir(),
+            ca_file: None,
+            network: sortie_render::git::Network::default(),
+        },
+        policy: Policy::default(),
+        resolver: Arc::new(Nothing),
+        sink,
+        cancel: CancellationToken::new(),
+        holder: "test".to_owned(),
+        limits,
+    }
+}
+
+/// A task with a new id on the release [`RELEASE`] of no namespace.
+pub(crate) fn task(action: Action) -> Task {
+    Task {
+        id: uuid::Uuid::new_v4().to_string(),
+        epoch: 1,
+        release: Release {
+            namespace: String::new(),
+            name: RELEASE.to_owned(),
+            owner: Owner::default(),
+        },
+        requested_by: RequestedBy {
+            organisation: "acme".to_owned(),
+            project: "web".to_owned(),
+            user: "ann".to_owned(),
+            execution: String::new(),
+        },
+        timeout: Duration::from_secs(120),
+        action,
+    }
+}
+
 pub(crate) async fn connect(kubeconfig: &std::path::Path) -> sortie_cluster::Cluster {
     let access = Access::Kubeconfig {
         path: Some(kubeconfig.to_owned()),
@@ -257,6 +362,49 @@ pub(crate) async fn connect(kubeconfig: &std::path::Path) -> sortie_cluster::Clu
     sortie_cluster::Cluster::connect(&access, Options::default())
         .await
         .unwrap()
+}
+
+/// Options that deploy documents as they are.
+pub(crate) fn plain(yaml: &str) -> RollingDeploy {
+    RollingDeploy {
+        manifests: inline(&[("set.yaml", yaml)]),
+        ..RollingDeploy::default()
+    }
+}
+
+/// A ConfigMap whose name stays as it is.
+pub(crate) fn config(name: &str, value: &str) -> String {
+    format!(
+        "apiVersion: v1\nkind: ConfigMap\nmetadata:\n  name: {name}\n  annotations: {{sortie.dev/skip-versioning: \"true\"}}\ndata: {{a: {value:?}}}\n"
+    )
+}
+
+/// A Deployment of one pod that is ready a moment after its start.
+pub(crate) fn web(image: &str, env: &str) -> String {
+    format!(
+        r#"
+apiVersion: apps/v1
+kind: Deployment
+metadata: {{name: web}}
+spec:
+  selector: {{matchLabels: {{app: web}}}}
+  template:
+    metadata: {{labels: {{app: web}}}}
+    spec:
+      terminationGracePeriodSeconds: 0
+      containers:
+        - name: web
+          image: {image}
+          imagePullPolicy: IfNotPresent
+          env: [{{name: DRAIN, value: "0"}}{env}]
+          readinessProbe: {{httpGet: {{path: /ready, port: 8080}}, periodSeconds: 1}}
+"#
+    )
+}
+
+/// Documents of one stream.
+pub(crate) fn documents(documents: &[&str]) -> String {
+    documents.join("\n---\n")
 }
 
 /// Manifest files at hand.
