@@ -37,7 +37,7 @@ async fn delegate_killed(test: &str, when: &str) -> Result<()> {
     product.start_delegate().await?;
     second
         .line(END, |line| {
-            line.contains("SUCCESS") && line.contains("hello")
+            line.contains("hello #") && line.contains("succeeded")
         })
         .await?;
     wait_for_image(&product, &images.tag("v2")).await?;
@@ -66,7 +66,7 @@ async fn a_server_killed_during_a_run_carries_it_on() -> Result<()> {
     product.start_server().await?;
     second
         .line(END, |line| {
-            line.contains("SUCCESS") && line.contains("hello")
+            line.contains("hello #") && line.contains("succeeded")
         })
         .await?;
     wait_for_image(&product, &images.tag("v2")).await?;
@@ -89,7 +89,7 @@ async fn a_link_cut_for_a_minute_delays_only_the_news() -> Result<()> {
     product.link().mend();
     second
         .line(END, |line| {
-            line.contains("SUCCESS") && line.contains("hello")
+            line.contains("hello #") && line.contains("succeeded")
         })
         .await?;
     product.finish().await

@@ -73,11 +73,15 @@ async fn three_versions() -> anyhow::Result<()> {
         ])
         .await?;
     let history: serde_json::Value = serde_json::from_str(&history.stdout)?;
-    let statuses: Vec<_> = history["releases"]
-        .as_array()
-        .expect("a list")
-        .iter()
-        .collect();
-    assert_eq!(statuses.len(), 3, "{history}");
+    let newest = &history["items"][0];
+    assert_eq!(
+        history["items"].as_array().map(Vec::len),
+        Some(3),
+        "{history}"
+    );
+    assert_eq!(
+        (newest["number"].as_u64(), newest["status"].as_str()),
+        (Some(3), Some("Failed"))
+    );
     product.finish().await
 }
