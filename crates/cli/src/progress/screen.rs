@@ -56,7 +56,6 @@ impl Screen {
             shown.push(format!("… {} more lines", lines.len() + 1 - room));
         }
         self.bar.set_message(shown.join("\n"));
-        self.bar.tick();
     }
 
     /// Prints above the tree.
