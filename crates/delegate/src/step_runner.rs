@@ -1,5 +1,6 @@
 //! Runs tasks as steps on the cluster.
 
+use std::collections::hash_map::Entry;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -111,9 +112,8 @@ impl StepRunner {
             return Err(Unready::TooMuch { bytes });
         }
         for blob in wanted {
-            if !blobs.contains_key(&blob.sha256) {
-                let bytes = io.blobs.fetch(&io.task, &blob).await?;
-                blobs.insert(blob.sha256, bytes);
+            if let Entry::Vacant(vacant) = blobs.entry(blob.sha256.clone()) {
+                vacant.insert(io.blobs.fetch(&io.task, &blob).await?);
             }
         }
         Ok(convert::task(task, &blobs)?)
