@@ -96,7 +96,10 @@ async fn under_lease(
 ) -> Result<Value, Ended> {
     let opened = run
         .bounds
-        .run_writes(locked.lost(), open(run, options, locked, rendered))
+        .run_writes(
+            locked.lost(),
+            Box::pin(open(run, options, locked, rendered)),
+        )
         .await?;
     let (mut stored, planned) = match opened {
         Opened::Record(stored, planned) => (stored, planned),
@@ -127,7 +130,7 @@ async fn bring_in(
 ) -> Result<(), Ended> {
     run.units.enter(Unit::Apply);
     let set = apply::whole_set(run, locked, stored, planned, Unit::Apply, OnRefusal::Stop);
-    let set = run.bounds.run_writes(locked.lost(), set).await?;
+    let set = run.bounds.run_writes(locked.lost(), Box::pin(set)).await?;
     if !set.errors.is_empty() {
         return Err(first_of(&set.errors).into());
     }
@@ -136,7 +139,7 @@ async fn bring_in(
         run.info(Unit::WaitForSteadyState, "nothing to wait for");
     }
     let wait = steady::wait(run, locked.guard(), set.awaited);
-    run.bounds.run(locked.lost(), wait).await
+    run.bounds.run(locked.lost(), Box::pin(wait)).await
 }
 
 fn check_objects(run: &Run<'_>, objects: &[Object]) -> Result<(), Failure> {

@@ -63,7 +63,7 @@ async fn under_lease(
     };
     let begin = run
         .bounds
-        .run_writes(locked.lost(), begin(run, options, locked, &plan));
+        .run_writes(locked.lost(), Box::pin(begin(run, options, locked, &plan)));
     let Begun {
         mut stored,
         objects,
@@ -167,7 +167,10 @@ async fn restore(
         set.errors.extend(refusals);
         Ok(set)
     };
-    let set = run.bounds.run_writes(locked.lost(), write).await?;
+    let set = run
+        .bounds
+        .run_writes(locked.lost(), Box::pin(write))
+        .await?;
     // What cannot go back of what must not be lost is left as it is.
     let (left, mut errors): (Vec<_>, Vec<_>) = set
         .errors
@@ -182,7 +185,7 @@ async fn restore(
 
     run.units.enter(Unit::DeleteFailedReleaseResources);
     let removal = async { Ok(remove(run, locked, doomed).await) };
-    let stuck = run.bounds.run(locked.lost(), removal).await?;
+    let stuck = run.bounds.run(locked.lost(), Box::pin(removal)).await?;
     if !stuck.is_empty() {
         run.units.mark_failed();
     }
@@ -190,7 +193,7 @@ async fn restore(
 
     run.units.enter(Unit::WaitForSteadyState);
     let wait = steady::wait(run, locked.guard(), set.awaited);
-    run.bounds.run(locked.lost(), wait).await?;
+    run.bounds.run(locked.lost(), Box::pin(wait)).await?;
     if errors.is_empty() {
         Ok(())
     } else {

@@ -55,7 +55,7 @@ impl Sink for Log {
     }
 
     fn log(&self, unit: Unit, level: Level, text: &str) {
-        println!("{unit:>22} {level:?}: {text}");
+        println!("{:>22} {level:?}: {text}", unit.name());
         self.lines
             .lock()
             .unwrap()
