@@ -179,24 +179,16 @@ impl Product {
 
     /// Make a join token for the delegate's first start.
     async fn join(&self) -> Result<()> {
-        let token = self.join_token("1h").await?;
+        let token = self.join_token().await?;
         std::fs::write(self.path("join-token"), token).context("write the join token")
     }
 
-    /// Make a join token that is good for one delegate and for this long.
+    /// Make a join token that is good for one delegate.
     ///
     /// # Errors
     /// It is not made.
-    pub async fn join_token(&self, life: &str) -> Result<String> {
-        let verb = [
-            "delegate",
-            "token",
-            "create",
-            "--expires-in",
-            life,
-            "-o",
-            "json",
-        ];
+    pub async fn join_token(&self) -> Result<String> {
+        let verb = ["delegate", "token", "create", "-o", "json"];
         let made = self.sortie(&verb).await?;
         let made: serde_json::Value =
             serde_json::from_str(&made.stdout).context("the token as JSON")?;
@@ -256,7 +248,7 @@ impl Product {
         let environment = [
             ("SORTIE_DELEGATE_CONFIG", file.display().to_string()),
             (
-                "KUBECONFIG",
+                "SORTIE_DELEGATE_KUBECONFIG",
                 self.cluster.kubeconfig().display().to_string(),
             ),
             ("POD_NAMESPACE", namespace.to_owned()),

@@ -91,12 +91,12 @@ async fn a_join_token_is_good_for_what_it_says_only() -> Result<()> {
     // Used up: the product's own delegate was the one use.
     let mut stranger = product.spawn_stranger("used-up", None)?;
     stranger
-        .line(LIMIT, |line| line.contains("used up"))
+        .line(LIMIT, |line| line.contains("SRT-S213"))
         .await?;
     stranger.kill().await?;
 
     // A token whose control plane is another one: its CA hash does not fit.
-    let token = product.join_token("1h").await?;
+    let token = product.join_token().await?;
     let (rest, _) = token.rsplit_once('.').unwrap();
     let forged = format!("{rest}.{}", "A".repeat(43));
     let mut stranger = product.spawn_stranger("other-ca", Some(&forged))?;
@@ -105,17 +105,6 @@ async fn a_join_token_is_good_for_what_it_says_only() -> Result<()> {
         !stranger.output().contains(&forged),
         "the token is in the log"
     );
-    stranger.kill().await?;
-
-    // Expired.
-    let token = product.join_token("1s").await?;
-    tokio::time::timeout(Duration::from_secs(2), std::future::pending::<()>())
-        .await
-        .ok();
-    let mut stranger = product.spawn_stranger("expired", Some(&token))?;
-    stranger
-        .line(LIMIT, |line| line.contains("expired"))
-        .await?;
     stranger.kill().await?;
     product.finish().await
 }

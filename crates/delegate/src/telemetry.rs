@@ -1,5 +1,7 @@
 //! The log: form and level, changeable while running.
 
+use std::io::IsTerminal as _;
+
 use tracing_subscriber::filter::{EnvFilter, ParseError};
 use tracing_subscriber::layer::SubscriberExt as _;
 use tracing_subscriber::reload;
@@ -48,7 +50,10 @@ pub fn install(format: LogFormat, filter: &str) -> Result<LogLevel, Error> {
         LogFormat::Json => registry
             .with(fmt::layer().json().flatten_event(true).with_current_span(false).with_span_list(false))
             .init(),
-        LogFormat::Human => registry.with(fmt::layer().with_target(false)).init(),
+        LogFormat::Human => {
+            let ansi = std::io::stdout().is_terminal();
+            registry.with(fmt::layer().with_target(false).with_ansi(ansi)).init();
+        }
     }
     Ok(LogLevel(handle))
 }
