@@ -112,6 +112,8 @@ async fn begin(
         .collect();
     let data = json!({"present": present, "secrets": rendered.secrets});
     head.note_with("Prepare", "", "opened", data, clock::now());
+    // Stopped until now, nothing has happened.
+    run.bounds.check()?;
     let stored = record_objects(locked, head, &objects).await?;
     Ok(Opened::Record(Box::new(stored), planned))
 }

@@ -36,6 +36,8 @@ struct Order {
     namespace: String,
     /// Documents to deploy; without them, roll back.
     deploy: Option<String>,
+    /// Records that are kept.
+    history: usize,
     /// Number to roll back to; without it, the last good one.
     number: Option<u64>,
     /// Where the outcome is written.
@@ -50,10 +52,11 @@ fn variable(name: &str) -> Option<String> {
     std::env::var(name).ok()
 }
 
-fn limits() -> Limits {
+/// A short lease, so that a killed holder is not waited for long.
+fn limits(history: usize) -> Limits {
     Limits {
         lease: Duration::from_secs(3),
-        history: 1,
+        history,
         ..Limits::default()
     }
 }
@@ -71,7 +74,7 @@ async fn one_step() {
         }),
     };
     let api = connect(Path::new(&order.kubeconfig)).await;
-    let env = crate::world::environment(api, limits(), Arc::new(Log::default()));
+    let env = crate::world::environment(api, limits(order.history), Arc::new(Log::default()));
     let task = Task {
         id: order.task,
         release: Release {
@@ -249,7 +252,7 @@ async fn prepare(world: &World, story: Story, images: &Images) {
 /// Tells the story with a death at the place; says whether the place was reached.
 async fn survive(place: Place, images: &Images) -> bool {
     let mut world = World::new(&format!("crash_{}", place.text().replace(':', "_"))).await;
-    world.limits = limits();
+    world.limits = limits(1);
     let story = place.story;
     prepare(&world, story, images).await;
     let folder = tempfile::tempdir().unwrap();
@@ -270,6 +273,7 @@ async fn survive(place: Place, images: &Images) -> bool {
         task: uuid::Uuid::new_v4().to_string(),
         namespace: namespace.clone(),
         deploy,
+        history: 1,
         number: (story == Story::Choose).then_some(1),
         outcome: folder.path().join("outcome").display().to_string(),
     };
@@ -417,6 +421,39 @@ async fn whoever_runs_a_killed_task_again_reaches_its_end() {
         .buffer_unordered(3)
         .collect::<Vec<()>>()
         .await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_a_killed_task_left_behind_is_no_obstacle_for_others() {
+    let mut world = World::new("left_behind").await;
+    world.limits = limits(5);
+    let folder = tempfile::tempdir().unwrap();
+    let order = Order {
+        kubeconfig: world.cluster.kubeconfig().display().to_string(),
+        task: uuid::Uuid::new_v4().to_string(),
+        namespace: world.namespace.name().to_owned(),
+        deploy: Some(config("a", "1")),
+        history: 5,
+        number: None,
+        outcome: folder.path().join("outcome").display().to_string(),
+    };
+    let place = Place {
+        story: Story::First,
+        point: Point::Apply,
+        side: "after",
+        time: 1,
+    };
+    run_process(&order, Some(place)).await.unwrap_err();
+    assert_eq!(world.statuses().await, ["InProgress"]);
+    world.deploy(plain(&config("a", "2"))).await.outputs();
+    assert_eq!(world.statuses().await, ["Failed", "Succeeded"]);
+
+    // The killed task comes back too late.
+    let told = run_process(&order, None).await.unwrap();
+    assert!(told.to_string().contains("SRT-T014"), "{told}");
+    let value = world.get("v1/ConfigMap", "a").await.unwrap();
+    assert_eq!(value["data"]["a"], "2");
+    world.finish().await;
 }
 
 #[tokio::test(flavor = "multi_thread")]

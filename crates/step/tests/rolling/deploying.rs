@@ -5,24 +5,25 @@ use std::sync::Arc;
 use async_trait::async_trait;
 use secrecy::SecretString;
 use serde_json::{Value, json};
+use sortie_health::Status;
 use sortie_step::report::{Change, Unit};
-use sortie_step::task::{RollingDeploy, Target};
+use sortie_step::task::{Action, RollingDeploy, Target};
 use sortie_step::{Resolution, Resolver, Unanswered};
 
-use crate::world::{Told, World, app, config, plain, web};
+use crate::world::{Told, World, app, config, documents, plain, web};
 
 const PASSWORD: &str = "correct-horse-battery";
 
 /// Knows one secret.
 #[derive(Debug)]
-pub(crate) struct OneSecret;
+pub(crate) struct OneSecret(pub(crate) &'static str);
 
 #[async_trait]
 impl Resolver for OneSecret {
     async fn resolve(&self, names: &[String]) -> Result<Vec<Resolution>, Unanswered> {
         let answer = |name: &String| match name.as_str() {
             r#"secrets.getValue("account.password")"# => {
-                Resolution::Secret(SecretString::from(PASSWORD))
+                Resolution::Secret(SecretString::from(self.0))
             }
             _ => Resolution::Undefined,
         };
@@ -45,7 +46,7 @@ fn image_of(deployment: &Value) -> &str {
 #[tokio::test(flavor = "multi_thread")]
 async fn versions_come_and_a_broken_one_goes() {
     let mut world = World::new("versions_come").await;
-    world.resolver = Arc::new(OneSecret);
+    world.resolver = Arc::new(OneSecret(PASSWORD));
     let v1 = world.cluster.image("sample-v1").await.unwrap();
     let v2 = world.cluster.image("sample-v2").await.unwrap();
     let v3 = world.cluster.image("sample-v3").await.unwrap();
@@ -86,6 +87,9 @@ async fn versions_come_and_a_broken_one_goes() {
         world.statuses().await,
         ["Superseded", "Succeeded", "Failed"]
     );
+
+    let records = format!("{:?}", world.heads().await);
+    assert!(!records.contains(PASSWORD), "a journal holds the secret");
 
     let back = world.rollback(Target::Below(3)).await;
     assert_eq!(back.outputs()["releaseNumber"], 2);
@@ -135,7 +139,7 @@ async fn fingerprint(world: &World) -> Vec<Value> {
 #[tokio::test(flavor = "multi_thread")]
 async fn the_same_set_again_writes_no_object() {
     let mut world = World::new("same_again").await;
-    world.resolver = Arc::new(OneSecret);
+    world.resolver = Arc::new(OneSecret(PASSWORD));
     let v1 = world.cluster.image("sample-v1").await.unwrap();
     world.deploy(app(&v1, "hello", 80)).await.outputs();
     let before = fingerprint(&world).await;
@@ -183,5 +187,75 @@ async fn records_beyond_the_depth_of_the_history_go() {
     }
     let numbers: Vec<u64> = world.heads().await.iter().map(|head| head.number).collect();
     assert_eq!(numbers, [3, 4]);
+    world.finish().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_secret_that_an_application_writes_to_its_log_is_masked() {
+    const LOGGED: &str = "/data/settings.toml";
+    let mut world = World::new("logged_secret").await;
+    world.resolver = Arc::new(OneSecret(LOGGED));
+    let v3 = world.cluster.image("sample-v3").await.unwrap();
+    let task = world.task(Action::RollingDeploy(app(&v3, "hello", 80)));
+    let told = world.run(&task).await;
+    let failure = told.failure().clone();
+    assert!(failure.message.contains("cannot open ****"), "{failure:?}");
+    let seen = format!("{told:?} {:?}", world.heads().await);
+    assert!(!seen.contains(LOGGED), "{seen}");
+
+    // Another process is asked for the result; it knows no secret.
+    world.resolver = Arc::new(sortie_step::Nothing);
+    let again = world.run(&task).await;
+    assert_eq!(*again.failure(), failure);
+    world.finish().await;
+}
+
+fn job(image: &str, name: &str, arguments: &str) -> String {
+    format!(
+        "
+apiVersion: batch/v1
+kind: Job
+metadata: {{name: {name}}}
+spec:
+  backoffLimit: 0
+  template:
+    spec:
+      restartPolicy: Never
+      containers: [{{name: main, image: {image}, imagePullPolicy: IfNotPresent{arguments}}}]
+"
+    )
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn jobs_and_bare_pods_are_waited_for() {
+    let world = World::new("jobs_and_pods").await;
+    let v1 = world.cluster.image("sample-v1").await.unwrap();
+    let v3 = world.cluster.image("sample-v3").await.unwrap();
+    let pod = format!(
+        "
+apiVersion: v1
+kind: Pod
+metadata: {{name: lone}}
+spec:
+  terminationGracePeriodSeconds: 0
+  containers:
+    - name: main
+      image: {v1}
+      imagePullPolicy: IfNotPresent
+      readinessProbe: {{httpGet: {{path: /ready, port: 8080}}, periodSeconds: 1}}
+"
+    );
+    let set = documents(&[&pod, &job(&v1, "migrate", ", args: [--help]")]);
+    let told = world.deploy(plain(&set)).await;
+    told.outputs();
+    for kind in ["Pod", "Job"] {
+        let row = told.rows.iter().rev().find(|row| row.id.kind == kind);
+        assert_eq!(row.unwrap().health, Status::Healthy, "{kind}");
+    }
+    let failing = documents(&[&pod, &job(&v3, "broken", "")]);
+    let failed = world.deploy(plain(&failing)).await;
+    let failure = failed.failure();
+    assert_eq!(failure.code, "SRT-H015", "{failure:?}");
+    assert!(failure.message.contains("cannot open"), "{failure:?}");
     world.finish().await;
 }

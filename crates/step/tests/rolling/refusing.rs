@@ -77,7 +77,7 @@ async fn sets_that_cannot_work_leave_nothing_behind() {
 #[tokio::test(flavor = "multi_thread")]
 async fn names_that_nobody_knows_are_named() {
     let mut world = World::new("refused_names").await;
-    world.resolver = Arc::new(OneSecret);
+    world.resolver = Arc::new(OneSecret("correct-horse"));
     let mut options = app("image:1", "hello", 80);
     options.values = inline(&[("values.yaml", "image: <+artifacts.primary.nope>\n")]);
     let told = world.deploy(options).await;
