@@ -330,7 +330,7 @@ mod tests {
     fn a_failure_keeps_type_code_and_hint() {
         let failed = v1::Failed {
             failure_type: v1::FailureType::Timeout.into(),
-            code: "SRT-T004".to_owned(),
+            code: "SRT-T010".to_owned(),
             message: "Deployment web did not get ready".to_owned(),
             hint: "look at its pods".to_owned(),
             outputs_json: "{\"releaseNumber\": 3}".to_owned(),
@@ -339,7 +339,7 @@ mod tests {
             panic!("a failure stays one");
         };
         assert_eq!(failure.types, [FailureType::Timeout]);
-        assert_eq!(failure.code.as_deref(), Some("SRT-T004"));
+        assert_eq!(failure.code.as_deref(), Some("SRT-T010"));
         assert!(failure.message.ends_with("; look at its pods"));
         assert_eq!(failure.outputs["releaseNumber"], 3);
     }
