@@ -37,7 +37,11 @@ pub struct Admin {
 ///
 /// # Errors
 /// The listener fails.
-pub async fn serve(listener: TcpListener, admin: Admin, stop: CancellationToken) -> std::io::Result<()> {
+pub async fn serve(
+    listener: TcpListener,
+    admin: Admin,
+    stop: CancellationToken,
+) -> std::io::Result<()> {
     let router = Router::new()
         .route("/live", get(|| async { "ok" }))
         .route("/ready", get(ready))
@@ -45,15 +49,22 @@ pub async fn serve(listener: TcpListener, admin: Admin, stop: CancellationToken)
         .route("/log-level", put(log_level))
         .layer(DefaultBodyLimit::max(1024))
         .with_state(Arc::new(admin));
-    axum::serve(listener, router).with_graceful_shutdown(stop.cancelled_owned()).await
+    axum::serve(listener, router)
+        .with_graceful_shutdown(stop.cancelled_owned())
+        .await
 }
 
 /// Ready: session established and API server reachable.
 async fn ready(State(admin): State<Arc<Admin>>) -> (StatusCode, String) {
     let standing = admin.standing.borrow().clone();
     if !standing.is_up {
-        let why = standing.trouble.map(|(code, reason)| format!(": {code}: {reason}"));
-        let text = format!("no session with the control plane{}\n", why.unwrap_or_default());
+        let why = standing
+            .trouble
+            .map(|(code, reason)| format!(": {code}: {reason}"));
+        let text = format!(
+            "no session with the control plane{}\n",
+            why.unwrap_or_default()
+        );
         return (StatusCode::SERVICE_UNAVAILABLE, text);
     }
     match tokio::time::timeout(REACHABLE_WITHIN, admin.cluster.reachable()).await {
@@ -70,7 +81,10 @@ async fn metrics(State(admin): State<Arc<Admin>>) -> impl IntoResponse {
     match prometheus_client::encoding::text::encode(&mut text, &admin.registry) {
         Ok(()) => (
             StatusCode::OK,
-            [(header::CONTENT_TYPE, "application/openmetrics-text; version=1.0.0; charset=utf-8")],
+            [(
+                header::CONTENT_TYPE,
+                "application/openmetrics-text; version=1.0.0; charset=utf-8",
+            )],
             text,
         )
             .into_response(),
@@ -80,15 +94,19 @@ async fn metrics(State(admin): State<Arc<Admin>>) -> impl IntoResponse {
 
 async fn log_level(State(admin): State<Arc<Admin>>, filter: String) -> (StatusCode, String) {
     let Some(log_level) = &admin.log_level else {
-        return (StatusCode::NOT_FOUND, "the log belongs to another program\n".to_owned());
+        return (
+            StatusCode::NOT_FOUND,
+            "the log belongs to another program\n".to_owned(),
+        );
     };
     match log_level.set(filter.trim()) {
         Ok(()) => {
             tracing::info!(filter = filter.trim(), "log level changed");
             (StatusCode::OK, "ok\n".to_owned())
         }
-        Err(error) => {
-            (StatusCode::BAD_REQUEST, format!("{}: {}\n", error.code(), crate::telemetry::chain(&error)))
-        }
+        Err(error) => (
+            StatusCode::BAD_REQUEST,
+            format!("{}: {}\n", error.code(), crate::telemetry::chain(&error)),
+        ),
     }
 }

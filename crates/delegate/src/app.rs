@@ -75,22 +75,34 @@ impl Parts {
     pub async fn from_config(config: &Config) -> Result<Self, Error> {
         let access = match &config.kubeconfig {
             None => Access::InCluster,
-            Some(path) => Access::Kubeconfig { path: Some(path.clone()), context: None },
+            Some(path) => Access::Kubeconfig {
+                path: Some(path.clone()),
+                context: None,
+            },
         };
         let options = sortie_cluster::Options {
             user_agent: concat!("sortie-delegate/", env!("CARGO_PKG_VERSION")).to_owned(),
             ..sortie_cluster::Options::default()
         };
-        let cluster = Cluster::connect(&access, options).await.map_err(Error::Cluster)?;
+        let cluster = Cluster::connect(&access, options)
+            .await
+            .map_err(Error::Cluster)?;
         let identity = SecretStore::new(
             cluster.clone(),
             config.namespace.clone(),
             config.identity_secret.clone(),
             config.pod_name.clone(),
         );
-        let join_token =
-            config.join_token_file.clone().map_or(TokenSource::None, TokenSource::File);
-        Ok(Self { cluster, identity: Arc::new(identity), join_token, log_level: None })
+        let join_token = config
+            .join_token_file
+            .clone()
+            .map_or(TokenSource::None, TokenSource::File);
+        Ok(Self {
+            cluster,
+            identity: Arc::new(identity),
+            join_token,
+            log_level: None,
+        })
     }
 }
 
@@ -99,14 +111,24 @@ impl Parts {
 /// # Errors
 /// It cannot start: the admin address is taken, or a setting cannot work.
 pub async fn run(config: Config, parts: Parts, stop: CancellationToken) -> Result<(), Error> {
-    let Parts { cluster, identity, join_token, log_level } = parts;
+    let Parts {
+        cluster,
+        identity,
+        join_token,
+        log_level,
+    } = parts;
     let (metrics, registry) = Metrics::registered();
     let (standing, observed) = watch::channel(link::Standing::default());
 
     let address = config.admin_address;
     let bind = |source| Error::Bind { address, source };
     let listener = TcpListener::bind(address).await.map_err(bind)?;
-    let admin = Admin { standing: observed, cluster: cluster.clone(), registry, log_level };
+    let admin = Admin {
+        standing: observed,
+        cluster: cluster.clone(),
+        registry,
+        log_level,
+    };
     tracing::info!(
         version = env!("CARGO_PKG_VERSION"),
         name = config.name,
@@ -132,18 +154,30 @@ pub async fn run(config: Config, parts: Parts, stop: CancellationToken) -> Resul
         name: config.name,
         tags: config.tags,
         capacity: config.capacity,
-        instance: config.instance.unwrap_or_else(|| uuid::Uuid::new_v4().to_string()),
+        instance: config
+            .instance
+            .unwrap_or_else(|| uuid::Uuid::new_v4().to_string()),
         join_token,
         drain: config.drain,
         session: sortie_link::Settings::default(),
         backoff: Backoff::default(),
     };
-    let result =
-        link::run(options, identity, runner.shared(), Arc::new(metrics), standing, stop).await;
+    let result = link::run(
+        options,
+        identity,
+        runner.shared(),
+        Arc::new(metrics),
+        standing,
+        stop,
+    )
+    .await;
     admin_stop.cancel();
     // A probe that hangs must not hold the process.
     let closing = async { while serving.join_next().await.is_some() {} };
-    if tokio::time::timeout(Duration::from_secs(1), closing).await.is_err() {
+    if tokio::time::timeout(Duration::from_secs(1), closing)
+        .await
+        .is_err()
+    {
         tracing::debug!("admin port not closed in time");
     }
     match &result {

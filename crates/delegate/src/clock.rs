@@ -3,7 +3,10 @@
 use jiff::Timestamp;
 
 /// The time now.
-#[expect(clippy::disallowed_methods, reason = "this module is the crate's clock")]
+#[expect(
+    clippy::disallowed_methods,
+    reason = "this module is the crate's clock"
+)]
 pub(crate) fn now() -> Timestamp {
     Timestamp::now()
 }

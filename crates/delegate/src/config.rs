@@ -173,7 +173,9 @@ pub enum Error {
         source: Box<serde_saphyr::Error>,
     },
     /// A setting that has no default is nowhere.
-    #[error("no {setting} is set; set `{key}` in the settings file, {variable} in the environment, or --{flag}")]
+    #[error(
+        "no {setting} is set; set `{key}` in the settings file, {variable} in the environment, or --{flag}"
+    )]
     Missing {
         /// What is missing.
         setting: &'static str,
@@ -224,7 +226,8 @@ impl fmt::Display for Config {
             no_proxy,
         } = self;
         let path = |path: &Option<PathBuf>| {
-            path.as_ref().map_or_else(|| "none".to_owned(), |path| path.display().to_string())
+            path.as_ref()
+                .map_or_else(|| "none".to_owned(), |path| path.display().to_string())
         };
         let set = |setting: &Option<String>| if setting.is_some() { "set" } else { "none" };
         writeln!(f, "server: {server}")?;
@@ -234,7 +237,11 @@ impl fmt::Display for Config {
         writeln!(f, "identity Secret: {namespace}/{identity_secret}")?;
         writeln!(f, "join token file: {}", path(join_token_file))?;
         writeln!(f, "pod: {pod_name}")?;
-        writeln!(f, "instance: {}", instance.as_deref().unwrap_or("made up at start"))?;
+        writeln!(
+            f,
+            "instance: {}",
+            instance.as_deref().unwrap_or("made up at start")
+        )?;
         writeln!(f, "admin address: {admin_address}")?;
         writeln!(f, "scratch folder: {}", scratch_dir.display())?;
         writeln!(f, "extra CA file: {}", path(extra_ca_file))?;
@@ -314,7 +321,9 @@ impl Args {
             tags,
             capacity: capacity.or(file_capacity).unwrap_or(10).max(1),
             namespace: namespace.unwrap_or_else(|| "default".to_owned()),
-            identity_secret: identity.secret.unwrap_or_else(|| format!("{name}-identity")),
+            identity_secret: identity
+                .secret
+                .unwrap_or_else(|| format!("{name}-identity")),
             join_token_file: identity.join_token_file,
             pod_name: pod_name.unwrap_or_else(|| name.clone()),
             instance: pod_uid,
@@ -328,7 +337,9 @@ impl Args {
             policy,
             kubeconfig: kubeconfig.or(file_kubeconfig),
             drain: Duration::from_secs(drain_seconds.or(file_drain_seconds).unwrap_or(50)),
-            http_proxy: http_proxy.or_else(|| lowercase("http_proxy")).filter(|proxy| !proxy.is_empty()),
+            http_proxy: http_proxy
+                .or_else(|| lowercase("http_proxy"))
+                .filter(|proxy| !proxy.is_empty()),
             https_proxy: https_proxy
                 .or_else(|| lowercase("https_proxy"))
                 .filter(|proxy| !proxy.is_empty()),
@@ -344,8 +355,12 @@ fn lowercase(name: &str) -> Option<String> {
 }
 
 fn read(path: &Path) -> Result<FileConfig, Error> {
-    let text = std::fs::read_to_string(path)
-        .map_err(|source| Error::Read { path: path.to_owned(), source })?;
-    serde_saphyr::from_str(&text)
-        .map_err(|source| Error::Parse { path: path.to_owned(), source: Box::new(source) })
+    let text = std::fs::read_to_string(path).map_err(|source| Error::Read {
+        path: path.to_owned(),
+        source,
+    })?;
+    serde_saphyr::from_str(&text).map_err(|source| Error::Parse {
+        path: path.to_owned(),
+        source: Box::new(source),
+    })
 }

@@ -66,7 +66,9 @@ pub fn task(task: v1::Task, blobs: &Blobs) -> Result<Task, Malformed> {
     let context = match &task.context {
         None => Value::Object(serde_json::Map::new()),
         Some(blob) => {
-            let bytes = blobs.get(&blob.sha256).ok_or(Malformed::Missing("context"))?;
+            let bytes = blobs
+                .get(&blob.sha256)
+                .ok_or(Malformed::Missing("context"))?;
             serde_json::from_slice(bytes).map_err(|_| Malformed::Context)?
         }
     };
@@ -123,7 +125,10 @@ fn rolling_deploy(
         v1::Versioning::Off => Versioning::Off,
     };
     let sources = |sources: Vec<v1::Source>| -> Result<Vec<Source>, Malformed> {
-        sources.into_iter().map(|source| self::source(source, blobs)).collect()
+        sources
+            .into_iter()
+            .map(|source| self::source(source, blobs))
+            .collect()
     };
     let action = RollingDeploy {
         manifests: sources(deploy.manifests)?,
@@ -142,7 +147,10 @@ fn rolling_rollback(
 ) -> Result<(Release, Action), Malformed> {
     let (release, number) = release(rollback.release)?;
     let target = number.map_or(Target::LastGood, Target::Below);
-    let action = RollingRollback { target, delete_storage: rollback.delete_storage };
+    let action = RollingRollback {
+        target,
+        delete_storage: rollback.delete_storage,
+    };
     Ok((release, Action::RollingRollback(action)))
 }
 
@@ -159,7 +167,14 @@ fn release(release: Option<v1::KubernetesRelease>) -> Result<(Release, Option<u6
         environment: release.environment_id,
         infrastructure: release.infrastructure_id,
     };
-    Ok((Release { namespace: release.namespace, name: release.name, owner }, release.number))
+    Ok((
+        Release {
+            namespace: release.namespace,
+            name: release.name,
+            owner,
+        },
+        release.number,
+    ))
 }
 
 fn source(source: v1::Source, blobs: &Blobs) -> Result<Source, Malformed> {
@@ -179,9 +194,10 @@ fn source(source: v1::Source, blobs: &Blobs) -> Result<Source, Malformed> {
             let files = inline.files.into_iter().map(|file| {
                 let data = match file.content {
                     Some(v1::inline_file::Content::Data(data)) => data,
-                    Some(v1::inline_file::Content::Blob(blob)) => {
-                        blobs.get(&blob.sha256).cloned().ok_or(Malformed::Missing("file content"))?
-                    }
+                    Some(v1::inline_file::Content::Blob(blob)) => blobs
+                        .get(&blob.sha256)
+                        .cloned()
+                        .ok_or(Malformed::Missing("file content"))?,
                     None => Vec::new(),
                 };
                 Ok(SourceFile::new(file.path, data))
@@ -195,18 +211,24 @@ fn source(source: v1::Source, blobs: &Blobs) -> Result<Source, Malformed> {
 #[must_use]
 pub fn outcome(outcome: Outcome) -> v1::task_result::Outcome {
     match outcome {
-        Outcome::Succeeded { outputs } => {
-            v1::task_result::Outcome::Succeeded(v1::Succeeded { outputs_json: outputs.to_string() })
-        }
+        Outcome::Succeeded { outputs } => v1::task_result::Outcome::Succeeded(v1::Succeeded {
+            outputs_json: outputs.to_string(),
+        }),
         Outcome::Failed(failure) => v1::task_result::Outcome::Failed(failed(failure)),
-        Outcome::Aborted => {
-            v1::task_result::Outcome::Aborted(v1::Aborted { outputs_json: String::new() })
-        }
+        Outcome::Aborted => v1::task_result::Outcome::Aborted(v1::Aborted {
+            outputs_json: String::new(),
+        }),
     }
 }
 
 fn failed(failure: Failure) -> v1::Failed {
-    let Failure { kind, code, message, hint, release_number } = failure;
+    let Failure {
+        kind,
+        code,
+        message,
+        hint,
+        release_number,
+    } = failure;
     let kind = match kind {
         FailureKind::Connectivity => v1::FailureType::Connectivity,
         FailureKind::Authentication => v1::FailureType::Authentication,
@@ -220,7 +242,9 @@ fn failed(failure: Failure) -> v1::Failed {
         code,
         message,
         hint,
-        outputs_json: outputs.map(|outputs| outputs.to_string()).unwrap_or_default(),
+        outputs_json: outputs
+            .map(|outputs| outputs.to_string())
+            .unwrap_or_default(),
     }
 }
 

@@ -26,7 +26,12 @@ fn main() -> ExitCode {
     let print_config = args.print_config;
     let config = match args.resolve() {
         Ok(config) => config,
-        Err(error) => return fail(USAGE, &format!("{}: {}", error.code(), telemetry::chain(&error))),
+        Err(error) => {
+            return fail(
+                USAGE,
+                &format!("{}: {}", error.code(), telemetry::chain(&error)),
+            );
+        }
     };
     if print_config {
         print(&config.to_string());
@@ -34,7 +39,12 @@ fn main() -> ExitCode {
     }
     let log_level = match telemetry::install(config.log_format, &config.log_level) {
         Ok(log_level) => log_level,
-        Err(error) => return fail(USAGE, &format!("{}: {}", error.code(), telemetry::chain(&error))),
+        Err(error) => {
+            return fail(
+                USAGE,
+                &format!("{}: {}", error.code(), telemetry::chain(&error)),
+            );
+        }
     };
     telemetry::log_panics();
     match run(config, log_level) {
@@ -57,7 +67,8 @@ fn run(config: Config, log_level: telemetry::LogLevel) -> anyhow::Result<()> {
 }
 
 async fn serve(config: Config, log_level: telemetry::LogLevel) -> anyhow::Result<()> {
-    let coded = |error: app::Error| anyhow::anyhow!("{}: {}", error.code(), telemetry::chain(&error));
+    let coded =
+        |error: app::Error| anyhow::anyhow!("{}: {}", error.code(), telemetry::chain(&error));
     let mut parts = Parts::from_config(&config).await.map_err(coded)?;
     parts.log_level = Some(log_level);
     let mut terminate = signal(SignalKind::terminate()).context("could not listen for SIGTERM")?;

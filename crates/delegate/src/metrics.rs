@@ -46,14 +46,22 @@ impl Metrics {
     pub fn registered() -> (Self, Registry) {
         let metrics = Self::default();
         let mut registry = Registry::with_prefix("sortie_delegate");
-        registry.register("session_up", "1 while there is a session", metrics.session_up.clone());
+        registry.register(
+            "session_up",
+            "1 while there is a session",
+            metrics.session_up.clone(),
+        );
         registry.register("sessions", "Sessions established", metrics.sessions.clone());
         registry.register(
             "connect_failures",
             "Tries to connect to the control plane that failed",
             metrics.connect_failures.clone(),
         );
-        registry.register("tasks_running", "Tasks running now", metrics.running.clone());
+        registry.register(
+            "tasks_running",
+            "Tasks running now",
+            metrics.running.clone(),
+        );
         registry.register("tasks", "Tasks ended, by outcome", metrics.tasks.clone());
         registry.register(
             "certificate_not_after_seconds",
@@ -87,7 +95,9 @@ mod tests {
     fn metrics_are_shown_under_their_names() {
         let (metrics, registry) = Metrics::registered();
         metrics.session_up.set(1);
-        metrics.ended(&task_result::Outcome::Aborted(sortie_proto::v1::Aborted::default()));
+        metrics.ended(&task_result::Outcome::Aborted(
+            sortie_proto::v1::Aborted::default(),
+        ));
         let mut text = String::new();
         prometheus_client::encoding::text::encode(&mut text, &registry).unwrap();
         for line in [

@@ -48,7 +48,9 @@ enum Unready {
 #[async_trait]
 impl TaskRunner for StepRunner {
     fn task_types(&self) -> Vec<String> {
-        ["kubernetes_rolling_deploy", "kubernetes_rolling_rollback"].map(str::to_owned).to_vec()
+        ["kubernetes_rolling_deploy", "kubernetes_rolling_rollback"]
+            .map(str::to_owned)
+            .to_vec()
     }
 
     fn check(&self, task: &v1::Task) -> Result<(), (RefusalReason, String)> {
@@ -107,7 +109,9 @@ impl StepRunner {
     ) -> Result<sortie_step::task::Task, Unready> {
         let mut blobs = convert::Blobs::new();
         let wanted = convert::blobs(&task);
-        let bytes = wanted.iter().fold(0_u64, |sum, blob| sum.saturating_add(blob.size));
+        let bytes = wanted
+            .iter()
+            .fold(0_u64, |sum, blob| sum.saturating_add(blob.size));
         if bytes > MAX_BLOBS {
             return Err(Unready::TooMuch { bytes });
         }

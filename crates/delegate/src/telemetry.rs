@@ -18,7 +18,9 @@ pub struct LogLevel(reload::Handle<EnvFilter, Registry>);
 #[derive(Debug, thiserror::Error)]
 pub enum Error {
     /// It is not a filter.
-    #[error("`{filter}` is not a log filter; use a level such as `info`, or `info,sortie_delegate=debug`")]
+    #[error(
+        "`{filter}` is not a log filter; use a level such as `info`, or `info,sortie_delegate=debug`"
+    )]
     Parse {
         /// What was given.
         filter: String,
@@ -48,11 +50,19 @@ pub fn install(format: LogFormat, filter: &str) -> Result<LogLevel, Error> {
     let registry = tracing_subscriber::registry().with(filter);
     match format {
         LogFormat::Json => registry
-            .with(fmt::layer().json().flatten_event(true).with_current_span(false).with_span_list(false))
+            .with(
+                fmt::layer()
+                    .json()
+                    .flatten_event(true)
+                    .with_current_span(false)
+                    .with_span_list(false),
+            )
             .init(),
         LogFormat::Human => {
             let ansi = std::io::stdout().is_terminal();
-            registry.with(fmt::layer().with_target(false).with_ansi(ansi)).init();
+            registry
+                .with(fmt::layer().with_target(false).with_ansi(ansi))
+                .init();
         }
     }
     Ok(LogLevel(handle))
@@ -69,7 +79,10 @@ impl LogLevel {
 }
 
 fn parse(filter: &str) -> Result<EnvFilter, Error> {
-    EnvFilter::try_new(filter).map_err(|source| Error::Parse { filter: filter.to_owned(), source })
+    EnvFilter::try_new(filter).map_err(|source| Error::Parse {
+        filter: filter.to_owned(),
+        source,
+    })
 }
 
 /// An error and each cause behind it, on one line.
@@ -92,7 +105,10 @@ pub fn chain(error: &(dyn std::error::Error + 'static)) -> String {
 /// Log where a panic happens, without its message: that may hold anything.
 pub fn log_panics() {
     std::panic::set_hook(Box::new(|panic| {
-        let place = panic.location().map(ToString::to_string).unwrap_or_default();
+        let place = panic
+            .location()
+            .map(ToString::to_string)
+            .unwrap_or_default();
         tracing::error!(place, "panic: this is a defect, please report it");
     }));
 }

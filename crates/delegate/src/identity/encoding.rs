@@ -34,9 +34,13 @@ struct About {
 pub(super) fn encode(identity: &Identity) -> Data {
     let mut data = Data::new();
     data.insert(KEY.to_owned(), pem("PRIVATE KEY", identity.key.pkcs8()));
-    let Some(enrolment) = &identity.enrolment else { return data };
+    let Some(enrolment) = &identity.enrolment else {
+        return data;
+    };
     let list = |certificates: &[CertificateDer<'_>]| {
-        let parts = certificates.iter().map(|certificate| pem("CERTIFICATE", certificate));
+        let parts = certificates
+            .iter()
+            .map(|certificate| pem("CERTIFICATE", certificate));
         Zeroizing::new(parts.flat_map(|part| part.to_vec()).collect::<Vec<u8>>())
     };
     let about = serde_json::json!(About {
@@ -47,23 +51,38 @@ pub(super) fn encode(identity: &Identity) -> Data {
     });
     data.insert(CHAIN.to_owned(), list(&enrolment.chain));
     data.insert(AUTHORITIES.to_owned(), list(&enrolment.authorities));
-    data.insert(ABOUT.to_owned(), Zeroizing::new(about.to_string().into_bytes()));
+    data.insert(
+        ABOUT.to_owned(),
+        Zeroizing::new(about.to_string().into_bytes()),
+    );
     data
 }
 
 pub(super) fn decode(data: &Data, place: impl Fn() -> String) -> Result<Identity, Error> {
-    let damaged = |field| Error::Damaged { place: place(), field };
+    let damaged = |field| Error::Damaged {
+        place: place(),
+        field,
+    };
     let key = data.get(KEY).ok_or_else(|| damaged(KEY))?;
     let der = PrivatePkcs8KeyDer::from_pem_slice(key).map_err(|_| damaged(KEY))?;
     let key = PrivateKey::from_pkcs8(der.secret_pkcs8_der().to_vec()).map_err(|_| damaged(KEY))?;
-    let Some(about) = data.get(ABOUT) else { return Ok(Identity { key, enrolment: None }) };
+    let Some(about) = data.get(ABOUT) else {
+        return Ok(Identity {
+            key,
+            enrolment: None,
+        });
+    };
     let about: About = serde_json::from_slice(about).map_err(|_| damaged(ABOUT))?;
     let list = |field: &'static str| {
         let text = data.get(field).ok_or_else(|| damaged(field))?;
         let certificates: Vec<_> = CertificateDer::pem_slice_iter(text)
             .collect::<Result<_, _>>()
             .map_err(|_| damaged(field))?;
-        if certificates.is_empty() { Err(damaged(field)) } else { Ok(certificates) }
+        if certificates.is_empty() {
+            Err(damaged(field))
+        } else {
+            Ok(certificates)
+        }
     };
     let enrolment = Enrolment {
         chain: list(CHAIN)?,
@@ -73,7 +92,10 @@ pub(super) fn decode(data: &Data, place: impl Fn() -> String) -> Result<Identity
         renew_at: about.renew_at,
         token: about.join_token_id,
     };
-    Ok(Identity { key, enrolment: Some(enrolment) })
+    Ok(Identity {
+        key,
+        enrolment: Some(enrolment),
+    })
 }
 
 fn pem(label: &str, der: &[u8]) -> Zeroizing<Vec<u8>> {
@@ -103,7 +125,10 @@ pub(super) mod tests {
             renew_at: Timestamp::from_second(1_799_990_000).unwrap(),
             token: "t".into(),
         };
-        Identity { key, enrolment: Some(enrolment) }
+        Identity {
+            key,
+            enrolment: Some(enrolment),
+        }
     }
 
     #[test]
@@ -112,8 +137,16 @@ pub(super) mod tests {
         let read = decode(&encode(&identity), String::new).unwrap();
         assert_eq!(read.enrolment, identity.enrolment);
         assert_eq!(read.key.pkcs8(), identity.key.pkcs8());
-        let fresh = Identity { key: identity.key, enrolment: None };
-        assert!(decode(&encode(&fresh), String::new).unwrap().enrolment.is_none());
+        let fresh = Identity {
+            key: identity.key,
+            enrolment: None,
+        };
+        assert!(
+            decode(&encode(&fresh), String::new)
+                .unwrap()
+                .enrolment
+                .is_none()
+        );
     }
 
     #[test]
@@ -121,7 +154,10 @@ pub(super) mod tests {
         let whole = encode(&enrolled());
         for field in [KEY, CHAIN, AUTHORITIES, ABOUT] {
             let mut data = whole.clone();
-            data.insert(field.to_owned(), Zeroizing::new(b"-----BEGIN nonsense".to_vec()));
+            data.insert(
+                field.to_owned(),
+                Zeroizing::new(b"-----BEGIN nonsense".to_vec()),
+            );
             let error = decode(&data, || "a/b".to_owned()).unwrap_err();
             assert!(error.to_string().contains(field), "{error}");
         }

@@ -28,7 +28,10 @@ impl FileStore {
 
     fn stored(&self, text: &[u8]) -> Result<Stored, Error> {
         let place = || self.path.display().to_string();
-        let damaged = || Error::Damaged { place: place(), field: "JSON" };
+        let damaged = || Error::Damaged {
+            place: place(),
+            field: "JSON",
+        };
         let encoded: std::collections::BTreeMap<String, String> =
             serde_json::from_slice(text).map_err(|_| damaged())?;
         let mut data = Data::new();
@@ -38,7 +41,10 @@ impl FileStore {
             data.insert(key, Zeroizing::new(bytes));
         }
         let version = STANDARD.encode(digest(&SHA256, text));
-        Ok(Stored { identity: encoding::decode(&data, place)?, version })
+        Ok(Stored {
+            identity: encoding::decode(&data, place)?,
+            version,
+        })
     }
 
     async fn write(&self, identity: &Identity) -> Result<Stored, Error> {
@@ -49,13 +55,19 @@ impl FileStore {
         let text = serde_json::to_vec_pretty(&encoded).map(Zeroizing::new);
         let text = text.map_err(|error| self.failed("write")(error.into()))?;
         let (path, bytes) = (self.path.clone(), text.clone());
-        blocking(move || replace_file(&path, &bytes)).await.map_err(self.failed("write"))?;
+        blocking(move || replace_file(&path, &bytes))
+            .await
+            .map_err(self.failed("write"))?;
         self.stored(&text)
     }
 
     fn failed(&self, operation: &'static str) -> impl FnOnce(std::io::Error) -> Error {
         let path = self.path.clone();
-        move |source| Error::File { operation, path, source }
+        move |source| Error::File {
+            operation,
+            path,
+            source,
+        }
     }
 }
 
@@ -74,7 +86,12 @@ impl IdentityStore for FileStore {
         path.push(".lock");
         let lock = blocking(move || {
             let mut options = std::fs::OpenOptions::new();
-            let file = options.create(true).truncate(false).write(true).mode(0o600).open(path)?;
+            let file = options
+                .create(true)
+                .truncate(false)
+                .write(true)
+                .mode(0o600)
+                .open(path)?;
             file.lock()?;
             Ok(file)
         });
@@ -111,7 +128,12 @@ fn replace_file(path: &Path, bytes: &[u8]) -> std::io::Result<()> {
     let mut beside = path.to_owned().into_os_string();
     beside.push(".new");
     let mut options = std::fs::OpenOptions::new();
-    let mut file = options.create(true).truncate(true).write(true).mode(0o600).open(&beside)?;
+    let mut file = options
+        .create(true)
+        .truncate(true)
+        .write(true)
+        .mode(0o600)
+        .open(&beside)?;
     file.write_all(bytes)?;
     file.sync_all()?;
     std::fs::rename(beside, path)
@@ -120,7 +142,9 @@ fn replace_file(path: &Path, bytes: &[u8]) -> std::io::Result<()> {
 async fn blocking<T: Send + 'static>(
     work: impl FnOnce() -> std::io::Result<T> + Send + 'static,
 ) -> std::io::Result<T> {
-    tokio::task::spawn_blocking(work).await.map_err(std::io::Error::other)?
+    tokio::task::spawn_blocking(work)
+        .await
+        .map_err(std::io::Error::other)?
 }
 
 #[cfg(test)]
@@ -135,19 +159,35 @@ mod tests {
         let folder = tempfile::tempdir().unwrap();
         let store = FileStore::new(folder.path().join("identity"));
         assert!(store.load().await.unwrap().is_none());
-        let fresh = Identity { key: PrivateKey::generate().unwrap(), enrolment: None };
+        let fresh = Identity {
+            key: PrivateKey::generate().unwrap(),
+            enrolment: None,
+        };
         let lock = store.lock().await.unwrap();
         let first = store.create(&fresh, &lock).await.unwrap().unwrap();
         assert!(store.create(&fresh, &lock).await.unwrap().is_none());
 
         let enrolled = encoding::tests::enrolled();
-        let second = store.replace(&enrolled, &first.version, &lock).await.unwrap().unwrap();
+        let second = store
+            .replace(&enrolled, &first.version, &lock)
+            .await
+            .unwrap()
+            .unwrap();
         assert_ne!(first.version, second.version);
-        assert!(store.replace(&fresh, &first.version, &lock).await.unwrap().is_none());
+        assert!(
+            store
+                .replace(&fresh, &first.version, &lock)
+                .await
+                .unwrap()
+                .is_none()
+        );
         let read = store.load().await.unwrap().unwrap();
         assert_eq!(read.identity.enrolment, enrolled.enrolment);
         assert_eq!(read.version, second.version);
-        let mode = std::fs::metadata(folder.path().join("identity")).unwrap().permissions().mode();
+        let mode = std::fs::metadata(folder.path().join("identity"))
+            .unwrap()
+            .permissions()
+            .mode();
         assert_eq!(mode & 0o777, 0o600);
     }
 }

@@ -123,7 +123,9 @@ pub enum Error {
         source: std::io::Error,
     },
     /// What is stored is no identity.
-    #[error("the identity in {place} is damaged: {field} cannot be read; delete it and give a new join token")]
+    #[error(
+        "the identity in {place} is damaged: {field} cannot be read; delete it and give a new join token"
+    )]
     Damaged {
         /// Where it lies.
         place: String,

@@ -23,25 +23,40 @@ impl SecretStore {
     /// The Secret `name` in `namespace`; `holder` is what others see who wait for the Lease.
     #[must_use]
     pub const fn new(cluster: Cluster, namespace: String, name: String, holder: String) -> Self {
-        Self { cluster, place: SecretName { namespace, name }, holder }
+        Self {
+            cluster,
+            place: SecretName { namespace, name },
+            holder,
+        }
     }
 
     fn error(&self, operation: &'static str) -> impl FnOnce(sortie_cluster::Error) -> Error {
         let secret = format!("{}/{}", self.place.namespace, self.place.name);
-        move |source| Error::Secret { operation, secret, source }
+        move |source| Error::Secret {
+            operation,
+            secret,
+            source,
+        }
     }
 
     fn stored(&self, secret: &Secret) -> Result<Stored, Error> {
         let place = || format!("Secret {}/{}", self.place.namespace, self.place.name);
         let identity = encoding::decode(&secret.data, place)?;
-        Ok(Stored { identity, version: secret.version.clone() })
+        Ok(Stored {
+            identity,
+            version: secret.version.clone(),
+        })
     }
 }
 
 #[async_trait]
 impl IdentityStore for SecretStore {
     async fn load(&self) -> Result<Option<Stored>, Error> {
-        let secret = self.cluster.secret(&self.place).await.map_err(self.error("read"))?;
+        let secret = self
+            .cluster
+            .secret(&self.place)
+            .await
+            .map_err(self.error("read"))?;
         secret.map(|secret| self.stored(&secret)).transpose()
     }
 
@@ -54,14 +69,19 @@ impl IdentityStore for SecretStore {
             terms: Terms::default(),
         };
         let held = acquire(&self.cluster, claim, |waiting| {
-            tracing::debug!(holder = waiting.holder, "another replica writes the identity");
+            tracing::debug!(
+                holder = waiting.holder,
+                "another replica writes the identity"
+            );
         });
         held.await.map(Lock::Lease).map_err(self.error("lock"))
     }
 
     async fn create(&self, identity: &Identity, lock: &Lock) -> Result<Option<Stored>, Error> {
         let (data, guard) = (encoding::encode(identity), guard(lock));
-        let created = self.cluster.create_secret(&self.place, SECRET_TYPE, &data, &guard);
+        let created = self
+            .cluster
+            .create_secret(&self.place, SECRET_TYPE, &data, &guard);
         let created = created.await.map_err(self.error("write"))?;
         created.map(|secret| self.stored(&secret)).transpose()
     }
@@ -73,8 +93,9 @@ impl IdentityStore for SecretStore {
         lock: &Lock,
     ) -> Result<Option<Stored>, Error> {
         let (data, guard) = (encoding::encode(identity), guard(lock));
-        let updated =
-            self.cluster.update_secret(&self.place, SECRET_TYPE, &data, version, &guard);
+        let updated = self
+            .cluster
+            .update_secret(&self.place, SECRET_TYPE, &data, version, &guard);
         let updated = updated.await.map_err(self.error("write"))?;
         updated.map(|secret| self.stored(&secret)).transpose()
     }
@@ -82,7 +103,11 @@ impl IdentityStore for SecretStore {
     async fn changed(&self, version: &str) -> Result<(), Error> {
         let selection =
             Selection::of(Resource::secrets(), &self.place.namespace).named(&self.place.name);
-        let mut watched = self.cluster.watch(selection).await.map_err(self.error("watch"))?;
+        let mut watched = self
+            .cluster
+            .watch(selection)
+            .await
+            .map_err(self.error("watch"))?;
         watched
             .until(|view| {
                 let now = view.objects.get(&self.place.name);

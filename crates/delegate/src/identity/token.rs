@@ -21,7 +21,9 @@ pub struct JoinToken {
 
 /// Not a join token.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
-#[error("the join token is not of the form sortie-join.ID.SECRET.CA; copy it whole, as `sortie delegate token create` printed it")]
+#[error(
+    "the join token is not of the form sortie-join.ID.SECRET.CA; copy it whole, as `sortie delegate token create` printed it"
+)]
 pub struct MalformedToken;
 
 impl JoinToken {
@@ -40,12 +42,16 @@ impl JoinToken {
         };
         let is_plain = |text: &str| {
             !text.is_empty()
-                && text.bytes().all(|byte| byte.is_ascii_alphanumeric() || matches!(byte, b'-' | b'_'))
+                && text
+                    .bytes()
+                    .all(|byte| byte.is_ascii_alphanumeric() || matches!(byte, b'-' | b'_'))
         };
         if !is_plain(id) || !is_plain(secret) {
             return Err(MalformedToken);
         }
-        let authority = URL_SAFE_NO_PAD.decode(authority).map_err(|_| MalformedToken)?;
+        let authority = URL_SAFE_NO_PAD
+            .decode(authority)
+            .map_err(|_| MalformedToken)?;
         Ok(Self {
             id: (*id).to_owned(),
             authority: authority.try_into().map_err(|_| MalformedToken)?,
@@ -99,10 +105,15 @@ impl TokenSource {
             Ok(text) if text.trim().is_empty() => Ok(None),
             Ok(text) => {
                 let text = zeroize::Zeroizing::new(text);
-                JoinToken::parse(&text).map(Some).map_err(TokenError::Malformed)
+                JoinToken::parse(&text)
+                    .map(Some)
+                    .map_err(TokenError::Malformed)
             }
             Err(error) if error.kind() == std::io::ErrorKind::NotFound => Ok(None),
-            Err(source) => Err(TokenError::Read { path: path.clone(), source }),
+            Err(source) => Err(TokenError::Read {
+                path: path.clone(),
+                source,
+            }),
         }
     }
 }
@@ -112,7 +123,10 @@ mod tests {
     use super::*;
 
     fn token(hash: &[u8]) -> String {
-        format!("sortie-join.abc-1.c2VjcmV0.{}", URL_SAFE_NO_PAD.encode(hash))
+        format!(
+            "sortie-join.abc-1.c2VjcmV0.{}",
+            URL_SAFE_NO_PAD.encode(hash)
+        )
     }
 
     #[test]
@@ -120,7 +134,10 @@ mod tests {
         let parsed = JoinToken::parse(&format!(" {}\n", token(&[7; 32]))).unwrap();
         assert_eq!((parsed.id.as_str(), parsed.authority), ("abc-1", [7; 32]));
         assert_eq!(parsed.expose(), token(&[7; 32]));
-        assert!(!format!("{parsed:?}").contains("c2VjcmV0"), "the secret is not shown");
+        assert!(
+            !format!("{parsed:?}").contains("c2VjcmV0"),
+            "the secret is not shown"
+        );
     }
 
     #[test]

@@ -76,7 +76,10 @@ impl Blobs {
     /// It is refused, too large, or does not have its hash.
     pub async fn fetch(&self, task: &TaskRef, blob: &v1::BlobRef) -> Result<Vec<u8>, BlobError> {
         if blob.size > MAX_SIZE {
-            return Err(BlobError::TooLarge { hash: blob.sha256.clone(), size: blob.size });
+            return Err(BlobError::TooLarge {
+                hash: blob.sha256.clone(),
+                size: blob.size,
+            });
         }
         let mut present = self.present.clone();
         loop {
@@ -113,7 +116,9 @@ impl Blobs {
             hash: blob.sha256.clone(),
             reason: reason.chars().take(300).collect(),
         };
-        let mismatch = || BlobError::Mismatch { hash: blob.sha256.clone() };
+        let mismatch = || BlobError::Mismatch {
+            hash: blob.sha256.clone(),
+        };
         let request = v1::FetchBlobRequest {
             task_id: task.id.as_str().to_owned(),
             epoch: task.epoch,
@@ -140,17 +145,26 @@ impl Blobs {
             }
         }
         let hash = hash.finish();
-        let hex: String = hash.as_ref().iter().map(|byte| format!("{byte:02x}")).collect();
-        Ok(if hex == blob.sha256 { Ok(bytes) } else { Err(mismatch()) })
+        let hex: String = hash
+            .as_ref()
+            .iter()
+            .map(|byte| format!("{byte:02x}"))
+            .collect();
+        Ok(if hex == blob.sha256 {
+            Ok(bytes)
+        } else {
+            Err(mismatch())
+        })
     }
 }
 
 /// The status, if another try will not mend it.
 fn lasting(status: tonic::Status) -> Result<tonic::Status, tonic::Status> {
     match status.code() {
-        Code::NotFound | Code::PermissionDenied | Code::InvalidArgument | Code::FailedPrecondition => {
-            Ok(status)
-        }
+        Code::NotFound
+        | Code::PermissionDenied
+        | Code::InvalidArgument
+        | Code::FailedPrecondition => Ok(status),
         _ => Err(status),
     }
 }

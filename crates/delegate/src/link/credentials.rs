@@ -53,16 +53,25 @@ impl Credentials {
     /// The delegate's certificate, enrolled or renewed first where that is due. `is_doubted`: the control plane did not
     /// take the present one, so it is renewed whatever its age.
     pub(crate) async fn current(&self, is_doubted: bool) -> Result<Enrolled, Error> {
-        let token = self.token.read().await.map_err(|error| Error::Token(Box::new(error)))?;
+        let token = self
+            .token
+            .read()
+            .await
+            .map_err(|error| Error::Token(Box::new(error)))?;
         let stored = self.store.load().await.map_err(Error::Identity)?;
         let identity = stored.as_ref().map(|stored| &stored.identity);
-        match (decide(identity, token.as_ref(), clock::now(), is_doubted), stored) {
+        match (
+            decide(identity, token.as_ref(), clock::now(), is_doubted),
+            stored,
+        ) {
             (Step::Use, Some(stored)) => used(stored),
             (Step::NoToken, _) => Err(Error::NoToken),
             (_, stored) => {
                 let seen = stored.map(|stored| stored.version);
                 let lock = self.store.lock().await.map_err(Error::Identity)?;
-                let result = self.locked(token.as_ref(), is_doubted, seen.as_deref(), &lock).await;
+                let result = self
+                    .locked(token.as_ref(), is_doubted, seen.as_deref(), &lock)
+                    .await;
                 lock.release().await;
                 result
             }
@@ -92,9 +101,15 @@ impl Credentials {
                 }
                 (Step::Enrol, None, Some(_)) => {
                     let key = PrivateKey::generate().map_err(Error::Identity)?;
-                    let identity = Identity { key, enrolment: None };
+                    let identity = Identity {
+                        key,
+                        enrolment: None,
+                    };
                     // Whoever made it: the next round goes on from what is there.
-                    self.store.create(&identity, lock).await.map_err(Error::Identity)?;
+                    self.store
+                        .create(&identity, lock)
+                        .await
+                        .map_err(Error::Identity)?;
                     continue;
                 }
                 (Step::Renew { is_needed }, Some(stored), token) => {
@@ -113,8 +128,10 @@ impl Credentials {
                 }
                 _ => return Err(Error::NoToken),
             };
-            let identity =
-                Identity { key: stored.identity.key, enrolment: Some(enrolment) };
+            let identity = Identity {
+                key: stored.identity.key,
+                enrolment: Some(enrolment),
+            };
             let written = self.store.replace(&identity, &stored.version, lock).await;
             if let Some(stored) = written.map_err(Error::Identity)? {
                 return used(stored);
@@ -129,12 +146,19 @@ impl Credentials {
         stored: &Stored,
         token: Option<&JoinToken>,
     ) -> Result<Enrolment, Error> {
-        let Some(enrolment) = &stored.identity.enrolment else { return Err(Error::NoToken) };
+        let Some(enrolment) = &stored.identity.enrolment else {
+            return Err(Error::NoToken);
+        };
         let result = self.renew(&stored.identity.key, enrolment).await;
         match (result, token) {
-            (Err(Error::Refused { code: Code::Unauthenticated, reason, .. }), Some(token))
-                if token.id != enrolment.token =>
-            {
+            (
+                Err(Error::Refused {
+                    code: Code::Unauthenticated,
+                    reason,
+                    ..
+                }),
+                Some(token),
+            ) if token.id != enrolment.token => {
                 tracing::info!(reason, "renewal refused, enrolling with the join token");
                 self.enrol(&stored.identity.key, token).await
             }
@@ -166,13 +190,22 @@ impl Credentials {
 
     async fn renew(&self, key: &PrivateKey, old: &Enrolment) -> Result<Enrolment, Error> {
         let failed = |status| Error::from_status("to renew the certificate", &status);
-        let mut client = self.client(Trust::Authorities(old.authorities.clone())).await?;
-        let challenge = client.challenge(limited(v1::ChallengeRequest {})).await.map_err(failed)?;
+        let mut client = self
+            .client(Trust::Authorities(old.authorities.clone()))
+            .await?;
+        let challenge = client
+            .challenge(limited(v1::ChallengeRequest {}))
+            .await
+            .map_err(failed)?;
         let nonce = challenge.into_inner().nonce;
         let csr = key.request(&self.name).map_err(Error::Identity)?;
         let signed = [RENEWAL_PREFIX, &csr, &nonce].concat();
         let request = v1::RenewRequest {
-            chain: old.chain.iter().map(|certificate| certificate.to_vec()).collect(),
+            chain: old
+                .chain
+                .iter()
+                .map(|certificate| certificate.to_vec())
+                .collect(),
             csr,
             nonce,
             signature: key.sign(&signed).map_err(Error::Identity)?,
@@ -197,14 +230,23 @@ fn limited<T>(message: T) -> Request<T> {
 }
 
 fn used(stored: Stored) -> Result<Enrolled, Error> {
-    let Stored { identity: Identity { key, enrolment }, version } = stored;
+    let Stored {
+        identity: Identity { key, enrolment },
+        version,
+    } = stored;
     let enrolment = enrolment.ok_or(Error::NoToken)?;
-    Ok(Enrolled { key, enrolment, version })
+    Ok(Enrolled {
+        key,
+        enrolment,
+        version,
+    })
 }
 
 /// What the control plane issued.
 fn enrolment(certificate: Option<v1::Certificate>, token: &str) -> Result<Enrolment, Error> {
-    let certificate = certificate.ok_or(Error::Answer { what: "the certificate" })?;
+    let certificate = certificate.ok_or(Error::Answer {
+        what: "the certificate",
+    })?;
     let list = |what, der: Vec<Vec<u8>>| -> Result<Vec<CertificateDer<'static>>, Error> {
         if der.is_empty() {
             return Err(Error::Answer { what });
@@ -212,10 +254,14 @@ fn enrolment(certificate: Option<v1::Certificate>, token: &str) -> Result<Enrolm
         Ok(der.into_iter().map(CertificateDer::from).collect())
     };
     let time = |millis| {
-        Timestamp::from_millisecond(millis).map_err(|_| Error::Answer { what: "the validity" })
+        Timestamp::from_millisecond(millis).map_err(|_| Error::Answer {
+            what: "the validity",
+        })
     };
     if certificate.delegate_id.is_empty() {
-        return Err(Error::Answer { what: "the delegate's id" });
+        return Err(Error::Answer {
+            what: "the delegate's id",
+        });
     }
     Ok(Enrolment {
         delegate: certificate.delegate_id,

@@ -42,8 +42,14 @@ impl Dialer {
         proxy: Option<&str>,
         no_proxy: Option<&str>,
     ) -> Result<Self, Error> {
-        let malformed = || Error::Address { address: server.chars().take(200).collect() };
-        let text = if server.contains("://") { server.to_owned() } else { format!("https://{server}") };
+        let malformed = || Error::Address {
+            address: server.chars().take(200).collect(),
+        };
+        let text = if server.contains("://") {
+            server.to_owned()
+        } else {
+            format!("https://{server}")
+        };
         let uri: Uri = text.parse().map_err(|_| malformed())?;
         let plain = matches!(uri.path(), "" | "/") && uri.query().is_none();
         if uri.scheme_str() != Some("https") || !plain {
@@ -57,8 +63,11 @@ impl Dialer {
         let address = format!("{host}:{port}");
         let mut proxies = Matcher::builder();
         if let Some(proxy) = proxy {
-            let text =
-                if proxy.contains("://") { proxy.to_owned() } else { format!("http://{proxy}") };
+            let text = if proxy.contains("://") {
+                proxy.to_owned()
+            } else {
+                format!("http://{proxy}")
+            };
             let parsed: Uri = text.parse().map_err(|_| Error::ProxyAddress)?;
             if parsed.scheme_str() != Some("http") || parsed.host().is_none_or(str::is_empty) {
                 return Err(Error::ProxyAddress);
@@ -69,8 +78,13 @@ impl Dialer {
             proxies = proxies.no(no_proxy);
         }
         Ok(Self {
-            uri: format!("https://{address}").parse().map_err(|_| malformed())?,
-            host: host.trim_start_matches('[').trim_end_matches(']').to_owned(),
+            uri: format!("https://{address}")
+                .parse()
+                .map_err(|_| malformed())?,
+            host: host
+                .trim_start_matches('[')
+                .trim_end_matches(']')
+                .to_owned(),
             address,
             proxies: Arc::new(proxies.build()),
         })
@@ -94,12 +108,12 @@ impl Dialer {
             };
             self.secured(tcp, config, trust).await
         };
-        let stream = tokio::time::timeout(CONNECT_TIMEOUT, connecting).await.map_err(|_| {
-            Error::TimedOut {
+        let stream = tokio::time::timeout(CONNECT_TIMEOUT, connecting)
+            .await
+            .map_err(|_| Error::TimedOut {
                 operation: "connecting to the control plane",
                 seconds: CONNECT_TIMEOUT.as_secs(),
-            }
-        })??;
+            })??;
         let once = Mutex::new(Some(TokioIo::new(stream)));
         let connector = tower::service_fn(move |_: Uri| {
             let stream = once.lock().unwrap_or_else(PoisonError::into_inner).take();
@@ -107,7 +121,9 @@ impl Dialer {
         });
         // TLS is done: the transport would add its own for an https address.
         Endpoint::from_shared(format!("http://{}", self.address))
-            .map_err(|_| Error::Address { address: self.address.clone() })?
+            .map_err(|_| Error::Address {
+                address: self.address.clone(),
+            })?
             .origin(self.uri.clone())
             .http2_keep_alive_interval(KEEP_ALIVE)
             .keep_alive_timeout(Duration::from_secs(10))
@@ -115,7 +131,10 @@ impl Dialer {
             .buffer_size(32)
             .connect_with_connector(connector)
             .await
-            .map_err(|source| Error::Http2 { address: self.address.clone(), source })
+            .map_err(|source| Error::Http2 {
+                address: self.address.clone(),
+                source,
+            })
     }
 
     async fn directly(&self) -> Result<TcpStream, Error> {
@@ -123,7 +142,10 @@ impl Dialer {
         let connected = TcpStream::connect((self.host.as_str(), port)).await;
         let stream = connected
             .and_then(|stream| stream.set_nodelay(true).map(|()| stream))
-            .map_err(|source| Error::Connect { address: self.address.clone(), source })?;
+            .map_err(|source| Error::Connect {
+                address: self.address.clone(),
+                source,
+            })?;
         Ok(stream)
     }
 
@@ -134,11 +156,18 @@ impl Dialer {
         if let Some(authorization) = proxy.basic_auth() {
             tunnel = tunnel.with_auth(authorization.clone());
         }
-        let stream = tunnel.call(self.uri.clone()).await.map_err(|error| Error::Proxy {
-            address: self.address.clone(),
-            proxy: proxy.uri().authority().map(display_authority).unwrap_or_default(),
-            source: Box::new(error),
-        })?;
+        let stream = tunnel
+            .call(self.uri.clone())
+            .await
+            .map_err(|error| Error::Proxy {
+                address: self.address.clone(),
+                proxy: proxy
+                    .uri()
+                    .authority()
+                    .map(display_authority)
+                    .unwrap_or_default(),
+                source: Box::new(error),
+            })?;
         Ok(stream.into_inner())
     }
 
@@ -148,23 +177,36 @@ impl Dialer {
         config: Arc<ClientConfig>,
         trust: &Trust,
     ) -> Result<tokio_rustls::client::TlsStream<TcpStream>, Error> {
-        let name = ServerName::try_from(self.host.clone())
-            .map_err(|_| Error::Address { address: self.address.clone() })?;
-        TlsConnector::from(config).connect(name, tcp).await.map_err(|source| {
-            let address = self.address.clone();
-            let cause = source.get_ref().and_then(|error| error.downcast_ref::<rustls::Error>());
-            if matches!(cause, Some(rustls::Error::InvalidCertificate(_))) {
-                Error::OtherAuthority { address, known_by: trust.known_by(), source }
-            } else {
-                Error::Tls { address, source }
-            }
-        })
+        let name = ServerName::try_from(self.host.clone()).map_err(|_| Error::Address {
+            address: self.address.clone(),
+        })?;
+        TlsConnector::from(config)
+            .connect(name, tcp)
+            .await
+            .map_err(|source| {
+                let address = self.address.clone();
+                let cause = source
+                    .get_ref()
+                    .and_then(|error| error.downcast_ref::<rustls::Error>());
+                if matches!(cause, Some(rustls::Error::InvalidCertificate(_))) {
+                    Error::OtherAuthority {
+                        address,
+                        known_by: trust.known_by(),
+                        source,
+                    }
+                } else {
+                    Error::Tls { address, source }
+                }
+            })
     }
 }
 
 /// Without user and password.
 fn display_authority(authority: &http::uri::Authority) -> String {
-    let port = authority.port_u16().map(|port| format!(":{port}")).unwrap_or_default();
+    let port = authority
+        .port_u16()
+        .map(|port| format!(":{port}"))
+        .unwrap_or_default();
     format!("{}{port}", authority.host())
 }
 
@@ -175,7 +217,10 @@ mod tests {
     #[test]
     fn addresses_are_read_or_refused() {
         for (text, want) in [
-            ("https://sortie.example.com:8443", Some("sortie.example.com:8443")),
+            (
+                "https://sortie.example.com:8443",
+                Some("sortie.example.com:8443"),
+            ),
             ("https://sortie.example.com", Some("sortie.example.com:443")),
             ("sortie.example.com:8443", Some("sortie.example.com:8443")),
             ("https://10.0.0.1:8443/", Some("10.0.0.1:8443")),
@@ -197,13 +242,25 @@ mod tests {
     #[test]
     fn proxies_and_exceptions_are_those_of_the_environment() {
         let uses = |proxy: &str, no_proxy: &str| {
-            let dialer =
-                Dialer::new("https://sortie.example.com:8443", Some(proxy), Some(no_proxy));
+            let dialer = Dialer::new(
+                "https://sortie.example.com:8443",
+                Some(proxy),
+                Some(no_proxy),
+            );
             let dialer = dialer.unwrap();
-            dialer.proxies.intercept(&dialer.uri).map(|proxy| proxy.uri().to_string())
+            dialer
+                .proxies
+                .intercept(&dialer.uri)
+                .map(|proxy| proxy.uri().to_string())
         };
-        assert_eq!(uses("http://proxy:3128", "").as_deref(), Some("http://proxy:3128/"));
-        assert_eq!(uses("proxy:3128", "other.com").as_deref(), Some("http://proxy:3128/"));
+        assert_eq!(
+            uses("http://proxy:3128", "").as_deref(),
+            Some("http://proxy:3128/")
+        );
+        assert_eq!(
+            uses("proxy:3128", "other.com").as_deref(),
+            Some("http://proxy:3128/")
+        );
         assert_eq!(uses("http://proxy:3128", "localhost,.example.com"), None);
         assert_eq!(uses("http://proxy:3128", "*"), None);
         assert!(Dialer::new("https://a:1", Some("socks5://proxy:1"), None).is_err());
@@ -211,10 +268,14 @@ mod tests {
 
     #[test]
     fn credentials_of_a_proxy_are_not_shown() {
-        let dialer = Dialer::new("https://a:1", Some("http://user:hunter22@proxy:1"), None).unwrap();
+        let dialer =
+            Dialer::new("https://a:1", Some("http://user:hunter22@proxy:1"), None).unwrap();
         let intercept = dialer.proxies.intercept(&dialer.uri).unwrap();
         assert!(intercept.basic_auth().is_some());
-        assert_eq!(display_authority(intercept.uri().authority().unwrap()), "proxy:1");
+        assert_eq!(
+            display_authority(intercept.uri().authority().unwrap()),
+            "proxy:1"
+        );
         assert!(!format!("{dialer:?}").contains("hunter22"));
     }
 }

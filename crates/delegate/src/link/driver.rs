@@ -28,7 +28,10 @@ use crate::telemetry::chain;
 const BOARD_PACE: Duration = Duration::from_millis(50);
 
 /// Waits where somebody has to act before it can work.
-const LASTING: Backoff = Backoff { base: Duration::from_secs(5), cap: Duration::from_secs(60) };
+const LASTING: Backoff = Backoff {
+    base: Duration::from_secs(5),
+    cap: Duration::from_secs(60),
+};
 
 /// A connection with the identity it was made with.
 struct Connection {
@@ -73,6 +76,8 @@ enum Wake {
     OtherIdentity,
     Board,
     Sent,
+    /// All log lines are stored.
+    LogsStored,
     Tick,
     Redial,
     Stop,
@@ -142,7 +147,7 @@ impl Driver {
                         self.feed(Input::Command(Command::State(state)));
                     }
                 }
-                Wake::Sent => {}
+                Wake::Sent | Wake::LogsStored => {}
                 Wake::Tick => self.feed(Input::Tick),
                 Wake::Redial => self.dial(),
                 Wake::Stop => self.drain(),
@@ -160,7 +165,10 @@ impl Driver {
     }
 
     async fn next(&mut self, stop: &CancellationToken) -> Wake {
-        let deadline = self.session.as_ref().and_then(|(_, session)| session.deadline());
+        let deadline = self
+            .session
+            .as_ref()
+            .and_then(|(_, session)| session.deadline());
         let tick_at = deadline.map(|deadline| self.origin + deadline);
         let is_flushed = self.stream.as_ref().is_none_or(Stream::is_flushed);
         let is_draining = self.drain_until.is_some();
@@ -187,6 +195,7 @@ impl Driver {
             () = sending => Wake::Sent,
             // States wait until the connection has taken the last ones: the newest are sent then.
             () = board, if is_flushed => Wake::Board,
+            () = self.shared.logs.emptied(), if is_draining => Wake::LogsStored,
             () = at(tick_at) => Wake::Tick,
             () = at(self.redial_at) => Wake::Redial,
             () = stop.cancelled(), if !is_draining => Wake::Stop,
@@ -199,7 +208,9 @@ impl Driver {
         let mut inputs = VecDeque::from([input]);
         while let Some(input) = inputs.pop_front() {
             let now = self.origin.elapsed();
-            let Some((_, session)) = &mut self.session else { return };
+            let Some((_, session)) = &mut self.session else {
+                return;
+            };
             for output in session.handle(input, now) {
                 if let Some(answer) = self.perform(output) {
                     inputs.push_back(Input::Command(answer));
@@ -224,7 +235,9 @@ impl Driver {
             Output::Stored(task) => {
                 tracing::debug!(task = %task.id, epoch = task.epoch, "result stored");
             }
-            Output::Resolved { request, payload, .. } => self.shared.asked.answer(&request, &payload),
+            Output::Resolved {
+                request, payload, ..
+            } => self.shared.asked.answer(&request, &payload),
             Output::Drain => tracing::info!("the control plane gives no new task to this delegate"),
             Output::GoAway(reason) => self.go_away(reason),
         }
@@ -239,12 +252,16 @@ impl Driver {
             Happened::Message(message) => match wire::from_server(*message) {
                 Some(message) => self.feed(Input::Received(message)),
                 // What a newer server says beyond our version is not for us.
-                None => tracing::debug!("a message of the control plane is not known to this version"),
+                None => {
+                    tracing::debug!("a message of the control plane is not known to this version")
+                }
             },
             Happened::Ended(status) => {
                 let error = match status {
                     Some(status) => Error::from_status("the session", &status),
-                    None => Error::Ended { reason: "closed by the control plane".into() },
+                    None => Error::Ended {
+                        reason: "closed by the control plane".into(),
+                    },
                 };
                 self.lost(&error);
                 self.feed(Input::Closed);
@@ -255,7 +272,8 @@ impl Driver {
     fn dial(&mut self) {
         self.redial_at = None;
         let is_doubted = std::mem::take(&mut self.is_doubted);
-        self.dialing.spawn(dial(Arc::clone(&self.credentials), is_doubted));
+        self.dialing
+            .spawn(dial(Arc::clone(&self.credentials), is_doubted));
     }
 
     /// A connection stands: open a stream on it, in place of the present one if there is one.
@@ -265,9 +283,16 @@ impl Driver {
         if self.stream.take().is_some() {
             self.feed(Input::Closed);
         }
-        if self.session.as_ref().is_none_or(|(known, _)| *known != delegate) {
+        if self
+            .session
+            .as_ref()
+            .is_none_or(|(known, _)| *known != delegate)
+        {
             if self.session.is_some() {
-                tracing::warn!(delegate, "this is another delegate now; its tasks are given up");
+                tracing::warn!(
+                    delegate,
+                    "this is another delegate now; its tasks are given up"
+                );
                 self.tasks.abandon();
             }
             let session = Session::new(self.greeting(&delegate), self.options.session);
@@ -307,7 +332,9 @@ impl Driver {
 
     fn established(&mut self, welcome: &Welcome) {
         self.attempt = 0;
-        let Some(stream) = &mut self.stream else { return };
+        let Some(stream) = &mut self.stream else {
+            return;
+        };
         tracing::info!(
             server = self.credentials.dialer.address(),
             session = welcome.session,
@@ -321,7 +348,10 @@ impl Driver {
         self.present.send_replace(Some(stream.channel.clone()));
         self.shared.metrics.sessions.inc();
         self.shared.metrics.session_up.set(1);
-        self.standing.send_replace(Standing { is_up: true, trouble: None });
+        self.standing.send_replace(Standing {
+            is_up: true,
+            trouble: None,
+        });
     }
 
     /// The present stream is of no use any more.
@@ -332,9 +362,16 @@ impl Driver {
         self.shared.metrics.session_up.set(0);
         if was_up {
             let reason = chain(error);
-            tracing::warn!(reason, code = error.code(), "disconnected from the control plane");
+            tracing::warn!(
+                reason,
+                code = error.code(),
+                "disconnected from the control plane"
+            );
             let trouble = Some((error.code(), reason));
-            self.standing.send_replace(Standing { is_up: false, trouble });
+            self.standing.send_replace(Standing {
+                is_up: false,
+                trouble,
+            });
             self.is_doubted |= error.doubts_certificate();
             self.retry(error);
         } else {
@@ -349,10 +386,17 @@ impl Driver {
         let reason = chain(error);
         let is_news = {
             let standing = self.standing.borrow();
-            standing.trouble.as_ref().is_none_or(|(_, known)| *known != reason)
+            standing
+                .trouble
+                .as_ref()
+                .is_none_or(|(_, known)| *known != reason)
         };
         if is_news {
-            tracing::warn!(reason, code = error.code(), "cannot connect to the control plane");
+            tracing::warn!(
+                reason,
+                code = error.code(),
+                "cannot connect to the control plane"
+            );
         } else {
             tracing::debug!(reason, "cannot connect to the control plane");
         }
@@ -419,7 +463,9 @@ impl Driver {
         if self.drain_until.is_none() {
             return false;
         }
-        let Some((_, session)) = &self.session else { return true };
+        let Some((_, session)) = &self.session else {
+            return true;
+        };
         if self.tasks.len() > 0 {
             return false;
         }

@@ -159,7 +159,11 @@ impl Error {
             | Code::InvalidArgument
             | Code::NotFound
             | Code::ResourceExhausted
-            | Code::Unimplemented => Self::Refused { operation, reason, code: status.code() },
+            | Code::Unimplemented => Self::Refused {
+                operation,
+                reason,
+                code: status.code(),
+            },
             _ => Self::Ended { reason },
         }
     }
@@ -182,9 +186,9 @@ impl Error {
     /// Whether our certificate seems to be the reason that there is no session, whatever our clock says of it.
     pub(super) fn doubts_certificate(&self) -> bool {
         match self {
-            Self::Refused { operation, code, .. } => {
-                *code == Code::Unauthenticated && *operation == "the session"
-            }
+            Self::Refused {
+                operation, code, ..
+            } => *code == Code::Unauthenticated && *operation == "the session",
             // TLS 1.3 tells a client after its handshake that its certificate was not taken.
             Self::Ended { .. } | Self::Http2 { .. } | Self::Tls { .. } => {
                 chain(self).contains("CertificateExpired")
@@ -211,5 +215,8 @@ fn reason(status: &Status) -> String {
     if text.is_empty() {
         text = format!("{:?}", status.code());
     }
-    text.chars().filter(|letter| !letter.is_control()).take(500).collect()
+    text.chars()
+        .filter(|letter| !letter.is_control())
+        .take(500)
+        .collect()
 }

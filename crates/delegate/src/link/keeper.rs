@@ -25,7 +25,9 @@ pub(super) async fn keep(
 ) {
     loop {
         #[expect(clippy::cast_precision_loss, reason = "seconds fit")]
-        metrics.certificate_not_after.set(enrolled.enrolment.not_after.as_second() as f64);
+        metrics
+            .certificate_not_after
+            .set(enrolled.enrolment.not_after.as_second() as f64);
         let watching = async {
             if let Err(error) = credentials.store.changed(&enrolled.version).await {
                 tracing::debug!(error = chain(&error), "identity not watched");
@@ -45,7 +47,11 @@ pub(super) async fn keep(
                 }
             }
             Err(error) => {
-                tracing::warn!(error = chain(&error), code = error.code(), "identity cannot be kept");
+                tracing::warn!(
+                    error = chain(&error),
+                    code = error.code(),
+                    "identity cannot be kept"
+                );
                 tokio::time::sleep(RETRY.1 / 10).await;
             }
         }
@@ -58,7 +64,9 @@ fn until_renewal(enrolled: &Enrolled) -> Duration {
     let span = |to: jiff::Timestamp| Duration::try_from(to.duration_since(now)).unwrap_or_default();
     let due = span(enrolled.enrolment.renew_at);
     let left = span(enrolled.enrolment.not_after);
-    let spread = left.saturating_sub(due).mul_f64(rand::random::<f64>() * 0.2);
+    let spread = left
+        .saturating_sub(due)
+        .mul_f64(rand::random::<f64>() * 0.2);
     if due.is_zero() {
         // It was tried and failed.
         (left / 4).clamp(RETRY.0, RETRY.1)

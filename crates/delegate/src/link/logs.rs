@@ -35,6 +35,7 @@ const MAX_LINE: usize = 16 * 1024;
 pub(crate) struct LogBuffer {
     inner: Mutex<Inner>,
     filled: Notify,
+    emptied: Notify,
     dropped: Counter,
     capacity: usize,
 }
@@ -53,7 +54,13 @@ struct Inner {
 
 impl LogBuffer {
     pub(crate) fn new(dropped: Counter) -> Self {
-        Self { inner: Mutex::default(), filled: Notify::new(), dropped, capacity: CAPACITY }
+        Self {
+            inner: Mutex::default(),
+            filled: Notify::new(),
+            emptied: Notify::new(),
+            dropped,
+            capacity: CAPACITY,
+        }
     }
 
     /// Takes a line; makes room by dropping the oldest that are in no batch yet.
@@ -63,7 +70,9 @@ impl LogBuffer {
         inner.bytes += cost(&line);
         inner.lines.push_back((task.clone(), line));
         while inner.bytes > self.capacity {
-            let Some((_, line)) = inner.lines.pop_front() else { break };
+            let Some((_, line)) = inner.lines.pop_front() else {
+                break;
+            };
             inner.bytes -= cost(&line);
             self.dropped.inc();
         }
@@ -77,6 +86,11 @@ impl LogBuffer {
         inner.lines.is_empty() && inner.batches.is_empty()
     }
 
+    /// Returns when the last line was stored, now or since the last call.
+    pub(crate) async fn emptied(&self) {
+        self.emptied.notified().await;
+    }
+
     /// The batch that follows number `sent`: one made before, or a new one of one task's lines.
     fn batch_after(&self, sent: u64) -> Option<v1::LogBatch> {
         let mut inner = self.lock();
@@ -87,11 +101,14 @@ impl LogBuffer {
         let mut bytes = cost(&line);
         let mut lines = vec![line];
         while lines.len() < BATCH.0
-            && inner.lines.front().is_some_and(|(next, line)| {
-                *next == task && bytes + cost(line) <= BATCH.1
-            })
+            && inner
+                .lines
+                .front()
+                .is_some_and(|(next, line)| *next == task && bytes + cost(line) <= BATCH.1)
         {
-            let Some((_, line)) = inner.lines.pop_front() else { break };
+            let Some((_, line)) = inner.lines.pop_front() else {
+                break;
+            };
             bytes += cost(&line);
             lines.push(line);
         }
@@ -109,8 +126,15 @@ impl LogBuffer {
     /// Forgets what is stored.
     fn stored(&self, number: u64) {
         let mut inner = self.lock();
-        while inner.batches.front().is_some_and(|batch| batch.number <= number) {
+        while inner
+            .batches
+            .front()
+            .is_some_and(|batch| batch.number <= number)
+        {
             inner.forget_oldest();
+        }
+        if inner.lines.is_empty() && inner.batches.is_empty() {
+            self.emptied.notify_one();
         }
     }
 
@@ -128,7 +152,9 @@ impl LogBuffer {
 impl Inner {
     /// How many lines that were.
     fn forget_oldest(&mut self) -> u64 {
-        let Some(batch) = self.batches.pop_front() else { return 0 };
+        let Some(batch) = self.batches.pop_front() else {
+            return 0;
+        };
         self.bytes -= batch.lines.iter().map(cost).sum::<usize>();
         batch.lines.len() as u64
     }
@@ -143,13 +169,25 @@ pub(crate) async fn ship(
     use v1::logs_request::Message;
     let (sender, receiver) = mpsc::channel(4);
     let ended = || Status::unavailable("the log stream ended");
-    let request = |message| v1::LogsRequest { message: Some(message) };
-    sender.send(request(Message::Open(open))).await.map_err(|_| ended())?;
-    let mut responses = LinkClient::new(channel).logs(ReceiverStream::new(receiver)).await?.into_inner();
+    let request = |message| v1::LogsRequest {
+        message: Some(message),
+    };
+    sender
+        .send(request(Message::Open(open)))
+        .await
+        .map_err(|_| ended())?;
+    let mut responses = LinkClient::new(channel)
+        .logs(ReceiverStream::new(receiver))
+        .await?
+        .into_inner();
     // Nothing may be sent before the first answer.
     let (mut sent, mut limit) = (0, 0);
     loop {
-        let batch = if sent < limit { buffer.batch_after(sent) } else { None };
+        let batch = if sent < limit {
+            buffer.batch_after(sent)
+        } else {
+            None
+        };
         let number = batch.as_ref().map(|batch| batch.number);
         let next = async {
             match batch {
@@ -207,11 +245,18 @@ mod tests {
     use super::*;
 
     fn line(seq: u64, text: &str) -> v1::LogLine {
-        v1::LogLine { seq, text: text.to_owned(), ..v1::LogLine::default() }
+        v1::LogLine {
+            seq,
+            text: text.to_owned(),
+            ..v1::LogLine::default()
+        }
     }
 
     fn buffer(capacity: usize) -> LogBuffer {
-        LogBuffer { capacity, ..LogBuffer::new(Counter::default()) }
+        LogBuffer {
+            capacity,
+            ..LogBuffer::new(Counter::default())
+        }
     }
 
     fn seqs(batch: &v1::LogBatch) -> Vec<u64> {
@@ -226,7 +271,10 @@ mod tests {
         buffer.push(&a, line(2, "two"));
         buffer.push(&b, line(1, "other"));
         let first = buffer.batch_after(0).unwrap();
-        assert_eq!((first.number, seqs(&first), first.task_id.as_str()), (1, vec![1, 2], "a"));
+        assert_eq!(
+            (first.number, seqs(&first), first.task_id.as_str()),
+            (1, vec![1, 2], "a")
+        );
         // Another stream: nothing was stored.
         assert_eq!(buffer.batch_after(0).unwrap(), first);
         let second = buffer.batch_after(1).unwrap();
@@ -265,14 +313,21 @@ mod tests {
         for seq in 1..=20 {
             buffer.push(&task, line(seq, &text));
         }
-        assert_eq!(buffer.batch_after(0).unwrap().lines.len(), BATCH.1 / (10_000 + OVERHEAD));
+        assert_eq!(
+            buffer.batch_after(0).unwrap().lines.len(),
+            BATCH.1 / (10_000 + OVERHEAD)
+        );
     }
 
     #[test]
     fn long_lines_are_cut_with_a_mark() {
         let mut text = "é".repeat(MAX_LINE);
         cut(&mut text);
-        assert!(text.len() <= MAX_LINE && text.ends_with("(cut)"), "{}", text.len());
+        assert!(
+            text.len() <= MAX_LINE && text.ends_with("(cut)"),
+            "{}",
+            text.len()
+        );
         let mut short = "short".to_owned();
         cut(&mut short);
         assert_eq!(short, "short");

@@ -81,8 +81,11 @@ pub async fn run(
     standing: watch::Sender<Standing>,
     stop: CancellationToken,
 ) -> Result<(), Error> {
-    let dialer =
-        Dialer::new(&options.server, options.https_proxy.as_deref(), options.no_proxy.as_deref())?;
+    let dialer = Dialer::new(
+        &options.server,
+        options.https_proxy.as_deref(),
+        options.no_proxy.as_deref(),
+    )?;
     let credentials = Credentials {
         store,
         dialer,
@@ -90,6 +93,8 @@ pub async fn run(
         token: options.join_token.clone(),
     };
     let key = SealingKey::generate().map_err(|_| Error::SealingKey)?;
-    Driver::new(options, credentials, runner, metrics, standing, key).run(stop).await;
+    Driver::new(options, credentials, runner, metrics, standing, key)
+        .run(stop)
+        .await;
     Ok(())
 }

@@ -32,7 +32,10 @@ impl SealingKey {
     pub(crate) fn generate() -> Result<Self, SealError> {
         let suite: &dyn Hpke = DH_KEM_X25519_HKDF_SHA256_AES_256;
         let (public, private) = suite.generate_key_pair().map_err(|_| SealError::Generate)?;
-        Ok(Self { private, public: public.0 })
+        Ok(Self {
+            private,
+            public: public.0,
+        })
     }
 
     /// For the hello.
@@ -51,7 +54,13 @@ impl SealingKey {
         let encapsulated = EncapsulatedSecret(sealed.encapsulated_key.clone());
         let aad = format!("{}\0{}\0{name}", task.id, task.epoch);
         suite
-            .open(&encapsulated, INFO, aad.as_bytes(), &sealed.ciphertext, &self.private)
+            .open(
+                &encapsulated,
+                INFO,
+                aad.as_bytes(),
+                &sealed.ciphertext,
+                &self.private,
+            )
             .map(Zeroizing::new)
             .map_err(|_| SealError::Open)
     }
@@ -72,17 +81,25 @@ mod tests {
     fn seal(key: &SealingKey, aad: &str, plain: &[u8]) -> v1::Sealed {
         let suite: &dyn Hpke = DH_KEM_X25519_HKDF_SHA256_AES_256;
         let public = HpkePublicKey(key.public().to_vec());
-        let (encapsulated, ciphertext) =
-            suite.seal(INFO, aad.as_bytes(), plain, &public).unwrap();
-        v1::Sealed { encapsulated_key: encapsulated.0, ciphertext }
+        let (encapsulated, ciphertext) = suite.seal(INFO, aad.as_bytes(), plain, &public).unwrap();
+        v1::Sealed {
+            encapsulated_key: encapsulated.0,
+            ciphertext,
+        }
     }
 
     #[test]
     fn a_value_opens_only_for_its_task_epoch_name_and_key() {
-        let (key, other) = (SealingKey::generate().unwrap(), SealingKey::generate().unwrap());
+        let (key, other) = (
+            SealingKey::generate().unwrap(),
+            SealingKey::generate().unwrap(),
+        );
         let task = TaskRef::new("t", 3);
         let sealed = seal(&key, "t\x003\0db", b"hunter22");
-        assert_eq!(*key.open(&task, "db", &sealed).unwrap(), b"hunter22".to_vec());
+        assert_eq!(
+            *key.open(&task, "db", &sealed).unwrap(),
+            b"hunter22".to_vec()
+        );
         assert!(key.open(&task, "dc", &sealed).is_err());
         assert!(key.open(&TaskRef::new("t", 4), "db", &sealed).is_err());
         assert!(key.open(&TaskRef::new("u", 3), "db", &sealed).is_err());

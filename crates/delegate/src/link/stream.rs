@@ -48,7 +48,12 @@ impl Stream {
         let (outgoing, messages) = mpsc::channel(16);
         let mut work = JoinSet::new();
         work.spawn(read(channel.clone(), messages, number, events));
-        Self { channel, queue: VecDeque::new(), outgoing, work }
+        Self {
+            channel,
+            queue: VecDeque::new(),
+            outgoing,
+            work,
+        }
     }
 
     /// Ships logs beside the session from now on.

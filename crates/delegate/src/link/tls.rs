@@ -55,7 +55,10 @@ type Builder = rustls::ConfigBuilder<ClientConfig, rustls::client::WantsClientCe
 
 fn builder(trust: Trust) -> Result<Builder, rustls::Error> {
     let provider = Arc::new(rustls::crypto::aws_lc_rs::default_provider());
-    let verifier = AuthorityVerifier { trust, provider: Arc::clone(&provider) };
+    let verifier = AuthorityVerifier {
+        trust,
+        provider: Arc::clone(&provider),
+    };
     Ok(ClientConfig::builder_with_provider(provider)
         .with_protocol_versions(&[&rustls::version::TLS13])?
         .dangerous()
@@ -87,7 +90,9 @@ impl AuthorityVerifier {
                 .iter()
                 .find(|certificate| digest(&SHA256, certificate).as_ref() == wanted)
                 .map(|authority| vec![authority])
-                .ok_or(rustls::Error::InvalidCertificate(CertificateError::UnknownIssuer)),
+                .ok_or(rustls::Error::InvalidCertificate(
+                    CertificateError::UnknownIssuer,
+                )),
         }
     }
 }
@@ -140,7 +145,9 @@ impl ServerCertVerifier for AuthorityVerifier {
     }
 
     fn supported_verify_schemes(&self) -> Vec<SignatureScheme> {
-        self.provider.signature_verification_algorithms.supported_schemes()
+        self.provider
+            .signature_verification_algorithms
+            .supported_schemes()
     }
 }
 
@@ -162,8 +169,13 @@ mod tests {
         let authority = params.self_signed(&key).unwrap();
         let issuer = Issuer::from_ca_cert_der(authority.der(), key).unwrap();
         let params = CertificateParams::new([name.to_owned()]).unwrap();
-        let listener = params.signed_by(&KeyPair::generate().unwrap(), &issuer).unwrap();
-        Made { authority: authority.der().clone(), listener: listener.der().clone() }
+        let listener = params
+            .signed_by(&KeyPair::generate().unwrap(), &issuer)
+            .unwrap();
+        Made {
+            authority: authority.der().clone(),
+            listener: listener.der().clone(),
+        }
     }
 
     fn verify(trust: Trust, listener: &CertificateDer<'_>, sent: &[CertificateDer<'_>]) -> bool {
@@ -171,7 +183,9 @@ mod tests {
         let verifier = AuthorityVerifier { trust, provider };
         let dialled = ServerName::try_from("10.1.2.3").unwrap();
         let now = UnixTime::since_unix_epoch(std::time::Duration::from_secs(1_790_000_000));
-        verifier.verify_server_cert(listener, sent, &dialled, &[], now).is_ok()
+        verifier
+            .verify_server_cert(listener, sent, &dialled, &[], now)
+            .is_ok()
     }
 
     fn hash(certificate: &CertificateDer<'_>) -> [u8; 32] {
@@ -191,7 +205,11 @@ mod tests {
         // The real authority is public: sending it along does not make another listener trusted.
         assert!(!verify(by_hash(&ours), &theirs.listener, &sent(&ours)));
         // The hash must be an authority's, not the listener's own.
-        assert!(!verify(Trust::Fingerprint(hash(&ours.listener)), &ours.listener, &sent(&ours)));
+        assert!(!verify(
+            Trust::Fingerprint(hash(&ours.listener)),
+            &ours.listener,
+            &sent(&ours)
+        ));
     }
 
     #[test]

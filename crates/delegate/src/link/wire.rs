@@ -19,11 +19,14 @@ pub(super) fn from_server(message: v1::ServerMessage) -> Option<FromServer> {
             heartbeat_ms: welcome.heartbeat_interval_ms,
             dead_after_ms: welcome.dead_after_ms,
         }),
-        Message::Control(control) => {
-            FromServer::Control { seq: control.seq, body: control_body(control.body?)? }
-        }
+        Message::Control(control) => FromServer::Control {
+            seq: control.seq,
+            body: control_body(control.body?)?,
+        },
         Message::Ack(ack) => FromServer::Ack { up_to: ack.up_to },
-        Message::Heartbeat(beat) => FromServer::Heartbeat { number: beat.number },
+        Message::Heartbeat(beat) => FromServer::Heartbeat {
+            number: beat.number,
+        },
         Message::GoAway(go_away) => FromServer::GoAway(match go_away.reason() {
             v1::go_away::Reason::Age => GoAwayReason::Age,
             v1::go_away::Reason::Replaced => GoAwayReason::Replaced,
@@ -74,7 +77,10 @@ fn checked(id: &str, epoch: u64) -> Option<TaskRef> {
 
 /// A task reference as it travels.
 pub(crate) fn task(task: &TaskRef) -> v1::TaskRef {
-    v1::TaskRef { task_id: task.id.as_str().to_owned(), epoch: task.epoch }
+    v1::TaskRef {
+        task_id: task.id.as_str().to_owned(),
+        epoch: task.epoch,
+    }
 }
 
 /// Writes a message of the delegate; `None` when a payload is not what this program itself encoded.
@@ -98,16 +104,19 @@ pub(super) fn from_delegate(message: FromDelegate) -> Option<v1::DelegateMessage
             oldest_kept: hello.oldest_kept,
             held: hello.held.iter().map(task).collect(),
         }),
-        FromDelegate::Control { seq, body } => {
-            Message::Control(v1::DelegateControl { seq, body: Some(delegate_body(body)?) })
-        }
+        FromDelegate::Control { seq, body } => Message::Control(v1::DelegateControl {
+            seq,
+            body: Some(delegate_body(body)?),
+        }),
         FromDelegate::Ack { up_to } => Message::Ack(v1::Ack { up_to }),
         FromDelegate::Heartbeat { number, running } => {
             Message::Heartbeat(v1::Heartbeat { number, running })
         }
         FromDelegate::State(state) => state_message(&state)?,
     };
-    Some(v1::DelegateMessage { message: Some(message) })
+    Some(v1::DelegateMessage {
+        message: Some(message),
+    })
 }
 
 fn state_message(state: &State) -> Option<v1::delegate_message::Message> {
@@ -129,30 +138,39 @@ fn state_message(state: &State) -> Option<v1::delegate_message::Message> {
 fn delegate_body(body: DelegateControl) -> Option<v1::delegate_control::Body> {
     use v1::delegate_control::Body;
     Some(match body {
-        DelegateControl::Accept(accepted) => {
-            Body::Accept(v1::Accept { task: Some(task(&accepted)) })
-        }
-        DelegateControl::Refuse { task: refused, reason, message } => Body::Refuse(v1::Refuse {
+        DelegateControl::Accept(accepted) => Body::Accept(v1::Accept {
+            task: Some(task(&accepted)),
+        }),
+        DelegateControl::Refuse {
+            task: refused,
+            reason,
+            message,
+        } => Body::Refuse(v1::Refuse {
             task: Some(task(&refused)),
             reason: refusal(reason).into(),
             message,
         }),
-        DelegateControl::Result { task: ended, outcome } => {
+        DelegateControl::Result {
+            task: ended,
+            outcome,
+        } => {
             let mut result = v1::TaskResult::decode(&outcome.payload[..]).ok()?;
             result.task = Some(task(&ended));
             // A task that was withdrawn before it started has nothing to report.
-            result.outcome.get_or_insert_with(|| {
-                v1::task_result::Outcome::Aborted(v1::Aborted::default())
-            });
+            result
+                .outcome
+                .get_or_insert_with(|| v1::task_result::Outcome::Aborted(v1::Aborted::default()));
             Body::Result(result)
         }
-        DelegateControl::Resolve { task: asking, request, names } => {
-            Body::Resolve(v1::ResolveRequest {
-                task: Some(task(&asking)),
-                request_id: request,
-                names,
-            })
-        }
+        DelegateControl::Resolve {
+            task: asking,
+            request,
+            names,
+        } => Body::Resolve(v1::ResolveRequest {
+            task: Some(task(&asking)),
+            request_id: request,
+            names,
+        }),
         DelegateControl::Draining => Body::Draining(v1::Draining {}),
     })
 }
@@ -187,12 +205,23 @@ mod tests {
     #[test]
     fn what_lacks_a_task_is_no_message() {
         use v1::server_control::Body;
-        let nothing = v1::TaskRef { task_id: "a".into(), epoch: 0 };
+        let nothing = v1::TaskRef {
+            task_id: "a".into(),
+            epoch: 0,
+        };
         assert!(from_server(v1::ServerMessage { message: None }).is_none());
         assert!(server(Body::Assign(v1::Assign { task: None })).is_none());
         assert!(server(Body::Start(v1::Start { task: None })).is_none());
-        assert!(server(Body::Start(v1::Start { task: Some(nothing) })).is_none());
-        let task = v1::TaskRef { task_id: "a".into(), epoch: 2 };
+        assert!(
+            server(Body::Start(v1::Start {
+                task: Some(nothing)
+            }))
+            .is_none()
+        );
+        let task = v1::TaskRef {
+            task_id: "a".into(),
+            epoch: 2,
+        };
         let start = server(Body::Start(v1::Start { task: Some(task) }));
         let want = ServerControl::Start(TaskRef::new("a", 2));
         assert_eq!(start, Some(FromServer::Control { seq: 1, body: want }));
@@ -200,11 +229,20 @@ mod tests {
 
     #[test]
     fn an_abort_without_a_report_is_an_abort() {
-        let outcome = Outcome { end: End::Aborted, payload: Payload::from([]) };
-        let body = DelegateControl::Result { task: TaskRef::new("a", 1), outcome };
+        let outcome = Outcome {
+            end: End::Aborted,
+            payload: Payload::from([]),
+        };
+        let body = DelegateControl::Result {
+            task: TaskRef::new("a", 1),
+            outcome,
+        };
         let Some(v1::delegate_control::Body::Result(result)) = delegate_body(body) else {
             panic!("no result")
         };
-        assert!(matches!(result.outcome, Some(v1::task_result::Outcome::Aborted(_))));
+        assert!(matches!(
+            result.outcome,
+            Some(v1::task_result::Outcome::Aborted(_))
+        ));
     }
 }

@@ -82,7 +82,10 @@ impl Tasks {
     /// Decides on an offered task.
     pub(crate) fn offered(&mut self, task: TaskRef, payload: &Payload) -> Command {
         let checked = match v1::Task::decode(&payload[..]) {
-            Err(_) => Err((RefusalReason::Malformed, "the task cannot be read".to_owned())),
+            Err(_) => Err((
+                RefusalReason::Malformed,
+                "the task cannot be read".to_owned(),
+            )),
             Ok(_) if self.entries.len() >= self.capacity => Err((
                 RefusalReason::Capacity,
                 format!("runs {} of {} tasks", self.entries.len(), self.capacity),
@@ -103,15 +106,23 @@ impl Tasks {
             }
             Err((reason, message)) => {
                 tracing::info!(task = %task.id, epoch = task.epoch, ?reason, message, "task refused");
-                Command::Refuse { task, reason, message }
+                Command::Refuse {
+                    task,
+                    reason,
+                    message,
+                }
             }
         }
     }
 
     /// Runs an accepted task.
     pub(crate) fn start(&mut self, task: &TaskRef) {
-        let Some(entry) = self.entries.get_mut(task) else { return };
-        let Some(decoded) = entry.task.take() else { return };
+        let Some(entry) = self.entries.get_mut(task) else {
+            return;
+        };
+        let Some(decoded) = entry.task.take() else {
+            return;
+        };
         entry.since = Instant::now();
         let shared = &self.shared;
         let questions = Questions::new(
@@ -142,7 +153,9 @@ impl Tasks {
 
     /// Asks a task to stop.
     pub(crate) fn cancel(&mut self, task: &TaskRef, reason: CancelReason) {
-        let Some(entry) = self.entries.get_mut(task) else { return };
+        let Some(entry) = self.entries.get_mut(task) else {
+            return;
+        };
         tracing::info!(task = %task.id, epoch = task.epoch, ?reason, "task is to stop");
         entry.is_superseded |= reason == CancelReason::Superseded;
         entry.cancel.cancel();
@@ -177,7 +190,9 @@ impl Tasks {
         self.shared.metrics.running.dec();
         self.shared.metrics.ended(&outcome);
         let entry = self.entries.remove(&task);
-        let seconds = entry.as_ref().map_or(0.0, |entry| entry.since.elapsed().as_secs_f64());
+        let seconds = entry
+            .as_ref()
+            .map_or(0.0, |entry| entry.since.elapsed().as_secs_f64());
         log(&task, &outcome, seconds);
         let is_wanted = entry.is_some_and(|entry| !entry.is_superseded);
         (task, is_wanted.then(|| encoded(outcome)))
@@ -239,14 +254,23 @@ fn encoded(mut outcome: v1::task_result::Outcome) -> Outcome {
             End::Aborted
         }
     };
-    let result = v1::TaskResult { task: None, outcome: Some(outcome) };
-    Outcome { end, payload: Payload::from(result.encode_to_vec()) }
+    let result = v1::TaskResult {
+        task: None,
+        outcome: Some(outcome),
+    };
+    Outcome {
+        end,
+        payload: Payload::from(result.encode_to_vec()),
+    }
 }
 
 /// Outputs that are too large to send are none; half of a JSON document would be worse.
 fn bound(outputs: &mut String) {
     if outputs.len() > MAX_OUTPUTS {
-        tracing::warn!(bytes = outputs.len(), "outputs of a task are too large and were left out");
+        tracing::warn!(
+            bytes = outputs.len(),
+            "outputs of a task are too large and were left out"
+        );
         outputs.clear();
     }
 }

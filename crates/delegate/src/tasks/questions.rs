@@ -30,7 +30,9 @@ pub(crate) struct Asked {
 impl Asked {
     /// An answer came.
     pub(crate) fn answer(&self, request: &str, payload: &[u8]) {
-        let Some(waiting) = self.lock().remove(request) else { return };
+        let Some(waiting) = self.lock().remove(request) else {
+            return;
+        };
         match v1::ResolveResponse::decode(payload) {
             // Whoever asked may have ended meanwhile.
             Ok(answer) => drop(waiting.send(answer)),
@@ -59,14 +61,22 @@ impl Questions {
         asked: Arc<Asked>,
         key: Arc<SealingKey>,
     ) -> Self {
-        Self { task, commands, asked, key }
+        Self {
+            task,
+            commands,
+            asked,
+            key,
+        }
     }
 
     async fn ask(&self, names: &[String]) -> Result<Vec<v1::Resolved>, Unanswered> {
         let request = uuid::Uuid::new_v4().simple().to_string();
         let (sender, receiver) = oneshot::channel();
         self.asked.lock().insert(request.clone(), sender);
-        let forget = Forget { asked: &self.asked, request: &request };
+        let forget = Forget {
+            asked: &self.asked,
+            request: &request,
+        };
         let command = Command::Resolve {
             task: self.task.clone(),
             request: request.clone(),
@@ -78,7 +88,9 @@ impl Questions {
                 .send(command)
                 .await
                 .map_err(|_| unanswered("the link has ended".into()))?;
-            receiver.await.map_err(|_| unanswered("the answer cannot be read".into()))
+            receiver
+                .await
+                .map_err(|_| unanswered("the answer cannot be read".into()))
         };
         let answer = tokio::time::timeout(PATIENCE, asking)
             .await
@@ -92,7 +104,9 @@ impl Questions {
 
     fn read(&self, name: &str, resolved: v1::Resolved) -> Result<Resolution, Unanswered> {
         use v1::resolved::Answer;
-        let unreadable = |what: &str| Unanswered { reason: format!("{what} for {name}") };
+        let unreadable = |what: &str| Unanswered {
+            reason: format!("{what} for {name}"),
+        };
         if resolved.name != name {
             return Err(unreadable("another value came"));
         }
@@ -102,10 +116,12 @@ impl Questions {
                 Resolution::Value(value.map_err(|_| unreadable("malformed JSON came"))?)
             }
             Some(Answer::Sealed(sealed)) => {
-                let plain = self
-                    .key
-                    .open(&self.task, name, &sealed)
-                    .map_err(|error| Unanswered { reason: error.to_string() })?;
+                let plain =
+                    self.key
+                        .open(&self.task, name, &sealed)
+                        .map_err(|error| Unanswered {
+                            reason: error.to_string(),
+                        })?;
                 let text = std::str::from_utf8(&plain);
                 let text = text.map_err(|_| unreadable("a secret that is not text came"))?;
                 Resolution::Secret(SecretString::from(text))
@@ -159,7 +175,10 @@ mod tests {
     }
 
     fn resolved(name: &str, answer: v1::resolved::Answer) -> v1::Resolved {
-        v1::Resolved { name: name.into(), answer: Some(answer) }
+        v1::Resolved {
+            name: name.into(),
+            answer: Some(answer),
+        }
     }
 
     async fn ask(
@@ -172,7 +191,10 @@ mod tests {
             let Some(Command::Resolve { request, .. }) = commands.recv().await else {
                 panic!("no question")
             };
-            let answer = v1::ResolveResponse { values: answers, ..Default::default() };
+            let answer = v1::ResolveResponse {
+                values: answers,
+                ..Default::default()
+            };
             asked.answer(&request, &answer.encode_to_vec());
         };
         let (resolutions, ()) = tokio::join!(questions.resolve(&names), answering);
@@ -186,11 +208,19 @@ mod tests {
         let answers = vec![
             resolved("a", Answer::ValueJson("{\"x\": 1}".into())),
             resolved("b", Answer::Undefined(v1::Undefined {})),
-            resolved("c", Answer::Denied(v1::Denied { reason: "not yours".into() })),
+            resolved(
+                "c",
+                Answer::Denied(v1::Denied {
+                    reason: "not yours".into(),
+                }),
+            ),
         ];
         let resolutions = ask(&["a", "b", "c"], answers).await.unwrap();
-        let [Resolution::Value(value), Resolution::Undefined, Resolution::Denied(reason)] =
-            resolutions.as_slice()
+        let [
+            Resolution::Value(value),
+            Resolution::Undefined,
+            Resolution::Denied(reason),
+        ] = resolutions.as_slice()
         else {
             panic!("{resolutions:?}")
         };

@@ -35,7 +35,10 @@ impl Board {
     /// What is new, of all tasks.
     pub(crate) fn take(&self) -> Vec<State> {
         let changed = std::mem::take(&mut *lock(&self.changed));
-        changed.into_values().flat_map(|sink| sink.states()).collect()
+        changed
+            .into_values()
+            .flat_map(|sink| sink.states())
+            .collect()
     }
 
     /// What is new of one task.
@@ -127,16 +130,29 @@ impl TaskSink {
         let mut states = Vec::new();
         let mut add = |kind, revision, payload: Vec<u8>| {
             let (task, payload) = (self.task.clone(), Payload::from(payload));
-            states.push(State { task, kind, revision, payload });
+            states.push(State {
+                task,
+                kind,
+                revision,
+                payload,
+            });
         };
         if let Some(revision) = shown.progress.take() {
             let units = shown.units.clone();
-            let progress = v1::Progress { task: None, revision, units };
+            let progress = v1::Progress {
+                task: None,
+                revision,
+                units,
+            };
             add(StateKind::Progress, revision, progress.encode_to_vec());
         }
         if let Some(revision) = shown.resources.take() {
             let rows = visible(&shown.rows);
-            let resources = v1::ResourceStatuses { task: None, revision, rows };
+            let resources = v1::ResourceStatuses {
+                task: None,
+                revision,
+                rows,
+            };
             add(StateKind::Resources, revision, resources.encode_to_vec());
         }
         states
@@ -166,11 +182,16 @@ impl Sink for TaskSink {
 
     fn object(&self, _: Unit, row: ObjectRow) {
         let mut row = convert::row(row);
-        row.message.truncate(row.message.floor_char_boundary(MAX_MESSAGE));
+        row.message
+            .truncate(row.message.floor_char_boundary(MAX_MESSAGE));
         {
             let mut shown = lock(&self.shown);
-            let key =
-                (row.group.clone(), row.kind.clone(), row.namespace.clone(), row.name.clone());
+            let key = (
+                row.group.clone(),
+                row.kind.clone(),
+                row.namespace.clone(),
+                row.name.clone(),
+            );
             if shown.rows.insert(key, row.clone()).as_ref() == Some(&row) {
                 return;
             }
@@ -183,16 +204,25 @@ impl Sink for TaskSink {
 fn report(units: &mut Vec<v1::UnitProgress>, name: &str, status: UnitStatus, now: Timestamp) {
     let position = units.iter().position(|unit| unit.name == name);
     let index = position.unwrap_or_else(|| {
-        units.push(v1::UnitProgress { name: name.to_owned(), ..v1::UnitProgress::default() });
+        units.push(v1::UnitProgress {
+            name: name.to_owned(),
+            ..v1::UnitProgress::default()
+        });
         units.len() - 1
     });
-    let Some(unit) = units.get_mut(index) else { return };
+    let Some(unit) = units.get_mut(index) else {
+        return;
+    };
     let now = now.as_millisecond();
     unit.status = convert::unit_status(status).into();
     if unit.started_ms == 0 {
         unit.started_ms = now;
     }
-    unit.ended_ms = if status == UnitStatus::Running { 0 } else { now };
+    unit.ended_ms = if status == UnitStatus::Running {
+        0
+    } else {
+        now
+    };
 }
 
 /// All rows, or as many as fit, the interesting ones first.
@@ -204,7 +234,12 @@ fn visible(
     }
     let is_well = |row: &&v1::ResourceStatus| row.health() == v1::Health::Healthy;
     let (well, other): (Vec<_>, Vec<_>) = rows.values().partition(is_well);
-    other.into_iter().chain(well).take(MAX_ROWS).cloned().collect()
+    other
+        .into_iter()
+        .chain(well)
+        .take(MAX_ROWS)
+        .cloned()
+        .collect()
 }
 
 const fn word(status: UnitStatus) -> &'static str {
@@ -232,7 +267,10 @@ mod tests {
     fn sink() -> (Arc<Board>, Arc<TaskSink>) {
         let board = Arc::new(Board::default());
         let logs = Arc::new(LogBuffer::new(Counter::default()));
-        (Arc::clone(&board), TaskSink::new(TaskRef::new("t", 1), board, logs))
+        (
+            Arc::clone(&board),
+            TaskSink::new(TaskRef::new("t", 1), board, logs),
+        )
     }
 
     fn row(name: &str, health: Status) -> ObjectRow {
@@ -242,7 +280,12 @@ mod tests {
             namespace: None,
             name: name.into(),
         };
-        ObjectRow { id, change: Change::Created, health, message: String::new() }
+        ObjectRow {
+            id,
+            change: Change::Created,
+            health,
+            message: String::new(),
+        }
     }
 
     #[test]
@@ -252,10 +295,16 @@ mod tests {
         sink.unit(Unit::Apply, UnitStatus::Succeeded);
         sink.unit(Unit::WrapUp, UnitStatus::Running);
         let states = board.take();
-        let [state] = states.as_slice() else { panic!("{states:?}") };
+        let [state] = states.as_slice() else {
+            panic!("{states:?}")
+        };
         assert_eq!((state.kind, state.revision), (StateKind::Progress, 1));
         let progress = v1::Progress::decode(&state.payload[..]).unwrap();
-        let units: Vec<_> = progress.units.iter().map(|u| (u.name.as_str(), u.status())).collect();
+        let units: Vec<_> = progress
+            .units
+            .iter()
+            .map(|u| (u.name.as_str(), u.status()))
+            .collect();
         let want = [
             ("Apply", v1::UnitStatus::Succeeded),
             ("Wrap Up", v1::UnitStatus::Running),

@@ -67,7 +67,11 @@ impl Recorder {
 
     pub async fn outcome(&self, task: &str) -> TaskOutcome {
         let of_task = |heard: &Heard| {
-            heard.ended.iter().find(|(id, _)| id == task).map(|(_, outcome)| outcome.clone())
+            heard
+                .ended
+                .iter()
+                .find(|(id, _)| id == task)
+                .map(|(_, outcome)| outcome.clone())
         };
         self.wait(&format!("the end of {task}"), of_task).await
     }
@@ -75,35 +79,46 @@ impl Recorder {
     /// The outputs of a task that must have succeeded.
     pub async fn outputs(&self, task: &str) -> serde_json::Value {
         match self.outcome(task).await {
-            TaskOutcome::Succeeded(succeeded) => serde_json::from_str(&succeeded.outputs_json).unwrap(),
+            TaskOutcome::Succeeded(succeeded) => {
+                serde_json::from_str(&succeeded.outputs_json).unwrap()
+            }
             other => panic!("{task} ended with {other:?}"),
         }
     }
 
     pub fn ends(&self, task: &str) -> usize {
-        self.heard.borrow().ended.iter().filter(|(id, _)| id == task).count()
+        self.heard
+            .borrow()
+            .ended
+            .iter()
+            .filter(|(id, _)| id == task)
+            .count()
     }
 }
 
 #[async_trait]
 impl TaskEvents for Recorder {
     async fn accepted(&self, task: &str, _: &str) -> Result<(), TaskEventError> {
-        self.heard.send_modify(|heard| heard.accepted.push(task.to_owned()));
+        self.heard
+            .send_modify(|heard| heard.accepted.push(task.to_owned()));
         Ok(())
     }
 
     async fn finished(&self, task: &str, outcome: TaskOutcome) -> Result<(), TaskEventError> {
-        self.heard.send_modify(|heard| heard.ended.push((task.to_owned(), outcome)));
+        self.heard
+            .send_modify(|heard| heard.ended.push((task.to_owned(), outcome)));
         Ok(())
     }
 
     async fn progress(&self, progress: v1::Progress) -> Result<(), TaskEventError> {
-        self.heard.send_modify(|heard| heard.progress.push(progress));
+        self.heard
+            .send_modify(|heard| heard.progress.push(progress));
         Ok(())
     }
 
     async fn resources(&self, resources: v1::ResourceStatuses) -> Result<(), TaskEventError> {
-        self.heard.send_modify(|heard| heard.resources.push(resources));
+        self.heard
+            .send_modify(|heard| heard.resources.push(resources));
         Ok(())
     }
 
@@ -113,7 +128,8 @@ impl TaskEvents for Recorder {
         _: u64,
         mut lines: Vec<v1::LogLine>,
     ) -> Result<(), TaskEventError> {
-        self.heard.send_modify(|heard| heard.lines.append(&mut lines));
+        self.heard
+            .send_modify(|heard| heard.lines.append(&mut lines));
         Ok(())
     }
 }
@@ -122,7 +138,10 @@ impl TaskEvents for Recorder {
 impl Resolver for Recorder {
     async fn resolve(&self, _: &str, names: &[String]) -> Vec<Resolution> {
         let values = self.values.lock().unwrap();
-        names.iter().map(|name| values.get(name).cloned().unwrap_or(Resolution::Undefined)).collect()
+        names
+            .iter()
+            .map(|name| values.get(name).cloned().unwrap_or(Resolution::Undefined))
+            .collect()
     }
 }
 
@@ -138,14 +157,28 @@ pub struct Control {
 impl Control {
     /// On a data folder that may have been used before. The recorder outlives a restart if it is handed on.
     pub async fn start_with(folder: &Path, options: Options, recorder: Arc<Recorder>) -> Self {
+        // Shown with a test that fails. There is one log for all tests of the process.
+        let filter = "info,sortie_delegate=debug,sortie_server=debug,sortie_link=debug";
+        let log = tracing_subscriber::fmt()
+            .with_env_filter(filter)
+            .with_test_writer();
+        drop(log.try_init());
         let store = SqliteStore::open(folder).await.unwrap();
         let keys = MasterKey::load(folder, None, &store).await.unwrap();
-        let agent = Agent::open(options, Arc::new(store.clone()), &keys).await.unwrap();
+        let agent = Agent::open(options, Arc::new(store.clone()), &keys)
+            .await
+            .unwrap();
         let stop = CancellationToken::new();
         let mut running = JoinSet::new();
         let (run, events, token) = (agent.clone(), Arc::clone(&recorder), stop.clone());
         running.spawn(async move { run.run(events.clone(), events, token).await.unwrap() });
-        Self { agent, recorder, store, stop, running }
+        Self {
+            agent,
+            recorder,
+            store,
+            stop,
+            running,
+        }
     }
 
     pub async fn start(folder: &Path, options: Options) -> Self {
@@ -165,7 +198,8 @@ impl Control {
     }
 
     pub async fn token(&self, max_uses: u32) -> String {
-        self.token_until(max_uses, jiff::SignedDuration::from_hours(1)).await
+        self.token_until(max_uses, jiff::SignedDuration::from_hours(1))
+            .await
     }
 
     pub async fn token_until(&self, max_uses: u32, life: jiff::SignedDuration) -> String {
@@ -176,7 +210,12 @@ impl Control {
             expires_at: now().checked_add(life).unwrap(),
             by: "admin".to_owned(),
         };
-        self.agent.create_join_token(request).await.unwrap().token.to_string()
+        self.agent
+            .create_join_token(request)
+            .await
+            .unwrap()
+            .token
+            .to_string()
     }
 
     pub async fn enqueue(&self, task: v1::Task) {
@@ -185,7 +224,9 @@ impl Control {
             scope: Scope::project("acme", "shop"),
             selectors: Vec::new(),
             resumable: true,
-            deadline: now().checked_add(jiff::SignedDuration::from_mins(10)).unwrap(),
+            deadline: now()
+                .checked_add(jiff::SignedDuration::from_mins(10))
+                .unwrap(),
             task,
         };
         self.agent.enqueue(request).await.unwrap();
@@ -193,11 +234,17 @@ impl Control {
 
     pub async fn blob(&self, bytes: &[u8]) -> v1::BlobRef {
         let hash = self.store.put_blob(bytes).await.unwrap();
-        v1::BlobRef { sha256: hash.to_string(), size: bytes.len() as u64 }
+        v1::BlobRef {
+            sha256: hash.to_string(),
+            size: bytes.len() as u64,
+        }
     }
 }
 
-#[expect(clippy::disallowed_methods, reason = "tests deal with real certificates")]
+#[expect(
+    clippy::disallowed_methods,
+    reason = "tests deal with real certificates"
+)]
 pub fn now() -> jiff::Timestamp {
     jiff::Timestamp::now()
 }

@@ -54,7 +54,9 @@ impl Setup {
     pub fn start(&self) -> Delegate {
         let store = FileStore::new(self.folder.join("identity"));
         let gate = Arc::new(Semaphore::new(0));
-        let runner = Scripted { gate: Arc::clone(&gate) };
+        let runner = Scripted {
+            gate: Arc::clone(&gate),
+        };
         let (metrics, _) = Metrics::registered();
         let metrics = Arc::new(metrics);
         let (sender, standing) = watch::channel(Standing::default());
@@ -81,7 +83,14 @@ impl Setup {
         running.spawn(async move {
             link::run(options, identity, Arc::new(runner), counted, sender, token).await
         });
-        Delegate { store, gate, metrics, standing, stop, running }
+        Delegate {
+            store,
+            gate,
+            metrics,
+            standing,
+            stop,
+            running,
+        }
     }
 }
 
@@ -101,7 +110,8 @@ impl Delegate {
     }
 
     pub async fn down(&mut self) {
-        self.until("the session's end", |standing| !standing.is_up).await;
+        self.until("the session's end", |standing| !standing.is_up)
+            .await;
     }
 
     /// Waits for a trouble whose code or text has `part`.
@@ -129,7 +139,12 @@ impl Delegate {
     }
 
     pub async fn id(&self) -> String {
-        self.identity().await.identity.enrolment.expect("a certificate").delegate
+        self.identity()
+            .await
+            .identity
+            .enrolment
+            .expect("a certificate")
+            .delegate
     }
 
     /// Asks it to stop and waits for the end of its drain.

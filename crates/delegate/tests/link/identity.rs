@@ -12,12 +12,21 @@ use super::runner::task;
 
 /// Certificates that live for seconds.
 fn brief(seconds: u64) -> Options {
-    Options { certificate_lifetime: Duration::from_secs(seconds), ..options() }
+    Options {
+        certificate_lifetime: Duration::from_secs(seconds),
+        ..options()
+    }
 }
 
 /// Waits until the delegate's certificate has ended: nothing but time brings that about.
 async fn expired(delegate: &Delegate) {
-    let not_after = delegate.identity().await.identity.enrolment.unwrap().not_after;
+    let not_after = delegate
+        .identity()
+        .await
+        .identity
+        .enrolment
+        .unwrap()
+        .not_after;
     let left = Duration::try_from(not_after.duration_since(now())).unwrap_or_default();
     // Certificates end on whole seconds.
     tokio::time::sleep(left + Duration::from_millis(1_100)).await;
@@ -102,7 +111,15 @@ async fn a_delegate_that_was_away_past_its_certificates_end_comes_back() {
         let away = setup.start();
         let store = away.store.clone();
         away.kill().await;
-        let not_after = store.load().await.unwrap().unwrap().identity.enrolment.unwrap().not_after;
+        let not_after = store
+            .load()
+            .await
+            .unwrap()
+            .unwrap()
+            .identity
+            .enrolment
+            .unwrap()
+            .not_after;
         let left = Duration::try_from(not_after.duration_since(now())).unwrap_or_default();
         tokio::time::sleep(left + Duration::from_millis(1_100)).await;
         setup.start()
@@ -128,19 +145,28 @@ async fn a_delegate_whose_clock_is_behind_renews_when_its_certificate_is_not_tak
     // The certificate has ended; what is noted about it says that there is time left, as a slow clock would.
     let stored = store.load().await.unwrap().unwrap();
     let mut identity = stored.identity;
-    let later = now().checked_add(jiff::SignedDuration::from_hours(1)).unwrap();
+    let later = now()
+        .checked_add(jiff::SignedDuration::from_hours(1))
+        .unwrap();
     let enrolment = identity.enrolment.as_mut().unwrap();
     let ended = enrolment.chain.clone();
     (enrolment.not_after, enrolment.renew_at) = (later, later);
     let lock = store.lock().await.unwrap();
-    store.replace(&identity, &stored.version, &lock).await.unwrap().unwrap();
+    store
+        .replace(&identity, &stored.version, &lock)
+        .await
+        .unwrap()
+        .unwrap();
     lock.release().await;
 
     let control = Control::start(folder.path(), options()).await;
     expire_for_certain(&ended).await;
     let mut delegate = Setup::new(control.address(), folder.path()).start();
     delegate.up().await;
-    assert_ne!(delegate.identity().await.identity.enrolment.unwrap().chain, ended);
+    assert_ne!(
+        delegate.identity().await.identity.enrolment.unwrap().chain,
+        ended
+    );
     delegate.stop().await;
     control.stop().await;
 }
@@ -159,7 +185,13 @@ async fn a_revoked_delegate_is_cut_off_and_stays_out() {
     let setup = Setup::new(control.address(), folder.path()).token(&control.token(1).await);
     let mut delegate = setup.start();
     delegate.up().await;
-    assert!(control.agent.revoke_delegate(&delegate.id().await, "admin").await.unwrap());
+    assert!(
+        control
+            .agent
+            .revoke_delegate(&delegate.id().await, "admin")
+            .await
+            .unwrap()
+    );
     delegate.down().await;
     let text = delegate.trouble("SRT-D031").await;
     assert!(text.contains("revoked"), "{text}");
@@ -213,10 +245,14 @@ async fn a_token_that_does_not_count_is_explained() {
     let control = Control::start(control_folder.path(), options()).await;
     let used_up = control.token(1).await;
     let folder = tempfile::tempdir().unwrap();
-    let mut first = Setup::new(control.address(), folder.path()).token(&used_up).start();
+    let mut first = Setup::new(control.address(), folder.path())
+        .token(&used_up)
+        .start();
     first.up().await;
     first.stop().await;
-    let expired = control.token_until(1, jiff::SignedDuration::from_secs(-1)).await;
+    let expired = control
+        .token_until(1, jiff::SignedDuration::from_secs(-1))
+        .await;
     let good = control.token(1).await;
     let mut parts: Vec<&str> = good.split('.').collect();
     parts[2] = "AAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAA";
@@ -229,7 +265,9 @@ async fn a_token_that_does_not_count_is_explained() {
         ("", "SRT-D029", "join token"),
     ] {
         let folder = tempfile::tempdir().unwrap();
-        let mut delegate = Setup::new(control.address(), folder.path()).token(token).start();
+        let mut delegate = Setup::new(control.address(), folder.path())
+            .token(token)
+            .start();
         let text = delegate.trouble(code).await;
         assert!(text.contains(part), "{token:.20}: {text}");
         let secret = token.split('.').nth(2).unwrap_or("no secret");

@@ -31,7 +31,9 @@ impl Proxy {
         listening.spawn(async move {
             loop {
                 let (mut down, _) = listener.accept().await.unwrap();
-                let Some(target) = *to.lock().unwrap() else { continue };
+                let Some(target) = *to.lock().unwrap() else {
+                    continue;
+                };
                 tasks.lock().unwrap().spawn(async move {
                     if let Ok(mut up) = TcpStream::connect(target).await {
                         drop(copy_bidirectional(&mut down, &mut up).await);
@@ -39,7 +41,12 @@ impl Proxy {
                 });
             }
         });
-        Self { address, target, connections, _listening: listening }
+        Self {
+            address,
+            target,
+            connections,
+            _listening: listening,
+        }
     }
 
     /// Ends every connection; new ones are closed at once.
@@ -74,7 +81,11 @@ impl HttpProxy {
                 connections.spawn(tunnel(stream, Arc::clone(&counter)));
             }
         });
-        Self { address, tunnels, _listening: listening }
+        Self {
+            address,
+            tunnels,
+            _listening: listening,
+        }
     }
 }
 
@@ -85,11 +96,22 @@ async fn tunnel(mut down: TcpStream, tunnels: Arc<AtomicUsize>) {
     }
     let head = String::from_utf8(head).unwrap();
     // user:hunter22
-    if !head.to_lowercase().contains("proxy-authorization: basic dxnlcjpodw50zxiymg==") {
-        down.write_all(b"HTTP/1.1 407 Proxy Authentication Required\r\n\r\n").await.unwrap();
+    if !head
+        .to_lowercase()
+        .contains("proxy-authorization: basic dxnlcjpodw50zxiymg==")
+    {
+        down.write_all(b"HTTP/1.1 407 Proxy Authentication Required\r\n\r\n")
+            .await
+            .unwrap();
         return;
     }
-    let target = head.strip_prefix("CONNECT ").unwrap().split(' ').next().unwrap().to_owned();
+    let target = head
+        .strip_prefix("CONNECT ")
+        .unwrap()
+        .split(' ')
+        .next()
+        .unwrap()
+        .to_owned();
     let mut up = TcpStream::connect(target).await.unwrap();
     tunnels.fetch_add(1, Ordering::SeqCst);
     down.write_all(b"HTTP/1.1 200 OK\r\n\r\n").await.unwrap();
@@ -131,7 +153,10 @@ async fn a_server_that_is_away_is_tried_again_until_it_is_there() {
     control.stop().await;
     let mut delegate = Setup::new(address, folder.path()).token(&token).start();
     delegate.trouble("SRT-D022").await;
-    let again = sortie_server::agent::Options { address, ..options() };
+    let again = sortie_server::agent::Options {
+        address,
+        ..options()
+    };
     let control = Control::start(folder.path(), again).await;
     delegate.up().await;
     delegate.stop().await;

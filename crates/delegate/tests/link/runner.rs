@@ -15,8 +15,14 @@ use tokio::sync::Semaphore;
 
 /// A task that does `what`.
 pub fn task(id: &str, what: &str) -> v1::Task {
-    let release = v1::KubernetesRelease { name: what.to_owned(), ..Default::default() };
-    let rollback = v1::KubernetesRollingRollback { release: Some(release), ..Default::default() };
+    let release = v1::KubernetesRelease {
+        name: what.to_owned(),
+        ..Default::default()
+    };
+    let rollback = v1::KubernetesRollingRollback {
+        release: Some(release),
+        ..Default::default()
+    };
     v1::Task {
         id: id.to_owned(),
         step: Some(v1::task::Step::KubernetesRollingRollback(rollback)),
@@ -53,7 +59,8 @@ impl TaskRunner for Scripted {
             "flood" => {
                 self.wait(&io).await;
                 for number in 0..5_000 {
-                    io.sink.log(Unit::Apply, Level::Info, &format!("line {number}"));
+                    io.sink
+                        .log(Unit::Apply, Level::Info, &format!("line {number}"));
                 }
                 succeeded(&json!({}))
             }
@@ -64,9 +71,10 @@ impl TaskRunner for Scripted {
 
 fn what(task: &v1::Task) -> &str {
     match &task.step {
-        Some(v1::task::Step::KubernetesRollingRollback(rollback)) => {
-            rollback.release.as_ref().map_or("", |release| release.name.as_str())
-        }
+        Some(v1::task::Step::KubernetesRollingRollback(rollback)) => rollback
+            .release
+            .as_ref()
+            .map_or("", |release| release.name.as_str()),
         _ => "",
     }
 }
@@ -85,7 +93,9 @@ impl Scripted {
 }
 
 fn succeeded(outputs: &serde_json::Value) -> Outcome {
-    Outcome::Succeeded(v1::Succeeded { outputs_json: outputs.to_string() })
+    Outcome::Succeeded(v1::Succeeded {
+        outputs_json: outputs.to_string(),
+    })
 }
 
 fn talk(io: &TaskIo) -> Outcome {
@@ -124,7 +134,11 @@ async fn ask(io: &TaskIo) -> Outcome {
 }
 
 async fn read(task: &v1::Task, io: &TaskIo) -> Outcome {
-    match io.blobs.fetch(&io.task, task.context.as_ref().unwrap()).await {
+    match io
+        .blobs
+        .fetch(&io.task, task.context.as_ref().unwrap())
+        .await
+    {
         Ok(bytes) => succeeded(&json!({"bytes": bytes.len()})),
         Err(error) => Outcome::Failed(v1::Failed {
             code: error.code().to_owned(),

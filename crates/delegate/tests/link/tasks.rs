@@ -13,7 +13,9 @@ use super::runner::task;
 async fn pair(folder: &tempfile::TempDir) -> (Control, Delegate) {
     let control = Control::start(folder.path(), options()).await;
     let token = control.token(1).await;
-    let mut delegate = Setup::new(control.address(), folder.path()).token(&token).start();
+    let mut delegate = Setup::new(control.address(), folder.path())
+        .token(&token)
+        .start();
     delegate.up().await;
     (control, delegate)
 }
@@ -23,7 +25,10 @@ async fn running(control: &Control, id: &str) {
         let of_task = |p: &&v1::Progress| p.task.as_ref().is_some_and(|t| t.task_id == id);
         heard.progress.iter().find(of_task).map(|_| ())
     };
-    control.recorder.wait(&format!("progress of {id}"), shows).await;
+    control
+        .recorder
+        .wait(&format!("progress of {id}"), shows)
+        .await;
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -37,14 +42,29 @@ async fn a_task_shows_units_objects_and_lines_and_ends() {
         (last.units[0].status() == v1::UnitStatus::Succeeded).then(|| last.clone())
     };
     let progress = control.recorder.wait("progress", progress).await;
-    assert_eq!((progress.units.len(), progress.units[0].name.as_str()), (1, "Apply"));
-    let rows = control.recorder.wait("rows", |heard| heard.resources.last().cloned()).await.rows;
-    assert_eq!((rows[0].name.as_str(), rows[0].health()), ("web", v1::Health::Healthy));
+    assert_eq!(
+        (progress.units.len(), progress.units[0].name.as_str()),
+        (1, "Apply")
+    );
+    let rows = control
+        .recorder
+        .wait("rows", |heard| heard.resources.last().cloned())
+        .await
+        .rows;
+    assert_eq!(
+        (rows[0].name.as_str(), rows[0].health()),
+        ("web", v1::Health::Healthy)
+    );
     let lines = control
         .recorder
-        .wait("lines", |heard| (heard.lines.len() == 2).then(|| heard.lines.clone()))
+        .wait("lines", |heard| {
+            (heard.lines.len() == 2).then(|| heard.lines.clone())
+        })
         .await;
-    let lines: Vec<_> = lines.iter().map(|line| (line.seq, line.text.as_str())).collect();
+    let lines: Vec<_> = lines
+        .iter()
+        .map(|line| (line.seq, line.text.as_str()))
+        .collect();
     assert_eq!(lines, [(1, "first"), (2, "second")]);
     delegate.stop().await;
     control.stop().await;
@@ -79,7 +99,10 @@ async fn blobs_are_read_in_chunks_and_checked() {
         task
     };
     control.enqueue(with("whole", &blob)).await;
-    assert_eq!(control.recorder.outputs("whole").await, json!({"bytes": 1_000_000}));
+    assert_eq!(
+        control.recorder.outputs("whole").await,
+        json!({"bytes": 1_000_000})
+    );
     let failure = async |id: &str, blob: v1::BlobRef| {
         control.enqueue(with(id, &blob)).await;
         match control.recorder.outcome(id).await {
@@ -87,11 +110,20 @@ async fn blobs_are_read_in_chunks_and_checked() {
             other => panic!("{other:?}"),
         }
     };
-    let shorter = v1::BlobRef { size: 999_999, ..blob.clone() };
+    let shorter = v1::BlobRef {
+        size: 999_999,
+        ..blob.clone()
+    };
     assert_eq!(failure("longer than it says", shorter).await, "SRT-D041");
-    let missing = v1::BlobRef { sha256: "0".repeat(64), size: 3 };
+    let missing = v1::BlobRef {
+        sha256: "0".repeat(64),
+        size: 3,
+    };
     assert_eq!(failure("missing", missing).await, "SRT-D040");
-    let huge = v1::BlobRef { size: 1 << 40, ..blob };
+    let huge = v1::BlobRef {
+        size: 1 << 40,
+        ..blob
+    };
     assert_eq!(failure("huge", huge).await, "SRT-D042");
     delegate.stop().await;
     control.stop().await;
@@ -120,7 +152,10 @@ async fn a_cancelled_task_ends_as_aborted() {
     control.enqueue(task("t1", "wait")).await;
     running(&control, "t1").await;
     control.agent.cancel("t1").await.unwrap();
-    assert!(matches!(control.recorder.outcome("t1").await, TaskOutcome::Aborted(_)));
+    assert!(matches!(
+        control.recorder.outcome("t1").await,
+        TaskOutcome::Aborted(_)
+    ));
     delegate.stop().await;
     control.stop().await;
 }
@@ -130,7 +165,9 @@ async fn no_more_tasks_run_than_the_capacity_allows() {
     let folder = tempfile::tempdir().unwrap();
     let control = Control::start(folder.path(), options()).await;
     let token = control.token(1).await;
-    let setup = Setup::new(control.address(), folder.path()).token(&token).capacity(2);
+    let setup = Setup::new(control.address(), folder.path())
+        .token(&token)
+        .capacity(2);
     let mut delegate = setup.start();
     delegate.up().await;
     for id in ["a", "b", "c"] {
@@ -138,12 +175,16 @@ async fn no_more_tasks_run_than_the_capacity_allows() {
     }
     control
         .recorder
-        .wait("two acceptances", |heard| (heard.accepted.len() == 2).then_some(()))
+        .wait("two acceptances", |heard| {
+            (heard.accepted.len() == 2).then_some(())
+        })
         .await;
     delegate.gate.add_permits(1);
     control
         .recorder
-        .wait("the third acceptance", |heard| (heard.accepted.len() == 3).then_some(()))
+        .wait("the third acceptance", |heard| {
+            (heard.accepted.len() == 3).then_some(())
+        })
         .await;
     assert!(control.recorder.heard.borrow().ended.len() <= 1);
     delegate.gate.add_permits(2);
@@ -160,7 +201,9 @@ async fn a_result_survives_a_cut_link() {
     let control = Control::start(folder.path(), options()).await;
     let token = control.token(1).await;
     let proxy = Proxy::start(control.address()).await;
-    let mut delegate = Setup::new(proxy.address, folder.path()).token(&token).start();
+    let mut delegate = Setup::new(proxy.address, folder.path())
+        .token(&token)
+        .start();
     delegate.up().await;
     control.enqueue(task("t1", "wait")).await;
     running(&control, "t1").await;
@@ -188,7 +231,9 @@ async fn a_result_survives_a_restarted_server() {
     let control = Control::start(folder.path(), options()).await;
     let token = control.token(1).await;
     let proxy = Proxy::start(control.address()).await;
-    let mut delegate = Setup::new(proxy.address, folder.path()).token(&token).start();
+    let mut delegate = Setup::new(proxy.address, folder.path())
+        .token(&token)
+        .start();
     delegate.up().await;
     for id in ["during", "after"] {
         control.enqueue(task(id, "wait")).await;
@@ -217,7 +262,9 @@ async fn lines_written_while_the_link_is_cut_arrive_in_order() {
     let control = Control::start(folder.path(), options()).await;
     let token = control.token(1).await;
     let proxy = Proxy::start(control.address()).await;
-    let mut delegate = Setup::new(proxy.address, folder.path()).token(&token).start();
+    let mut delegate = Setup::new(proxy.address, folder.path())
+        .token(&token)
+        .start();
     delegate.up().await;
     control.enqueue(task("t1", "flood")).await;
     running(&control, "t1").await;
@@ -251,7 +298,9 @@ async fn a_stopping_delegate_finishes_what_it_holds_and_takes_nothing_new() {
     control.enqueue(task("new", "talk")).await;
     delegate.gate.add_permits(1);
     control.recorder.outputs("held").await;
-    tokio::time::timeout(PATIENCE, delegate.ended()).await.unwrap();
+    tokio::time::timeout(PATIENCE, delegate.ended())
+        .await
+        .unwrap();
     assert_eq!(control.recorder.ends("new"), 0);
     // The next process takes it.
     let mut next = Setup::new(control.address(), folder.path()).start();

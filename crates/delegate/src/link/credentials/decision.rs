@@ -26,7 +26,11 @@ pub(super) fn decide(
     is_doubted: bool,
 ) -> Step {
     let Some(enrolment) = identity.and_then(|identity| identity.enrolment.as_ref()) else {
-        return if token.is_some() { Step::Enrol } else { Step::NoToken };
+        return if token.is_some() {
+            Step::Enrol
+        } else {
+            Step::NoToken
+        };
     };
     // A token that was not used before, of an authority we do not know: another control plane.
     let is_other_server = token.is_some_and(|token| {
@@ -76,8 +80,14 @@ mod tests {
             renew_at: at(200),
             token: "used".into(),
         };
-        let bare = Identity { key: key.clone(), enrolment: None };
-        let full = Identity { key, enrolment: Some(enrolment) };
+        let bare = Identity {
+            key: key.clone(),
+            enrolment: None,
+        };
+        let full = Identity {
+            key,
+            enrolment: Some(enrolment),
+        };
         let used = token("used", &[2]);
         let second = token("second", &[2]);
         let rotated = token("used", &[9]);
