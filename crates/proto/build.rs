@@ -2,7 +2,10 @@
 
 use std::path::PathBuf;
 
-#[expect(clippy::disallowed_methods, reason = "cargo speaks to build scripts by environment")]
+#[expect(
+    clippy::disallowed_methods,
+    reason = "cargo speaks to build scripts by environment"
+)]
 fn main() -> Result<(), Box<dyn std::error::Error>> {
     // Read while running, not while compiling: one target folder may serve several checkouts.
     let root = PathBuf::from(std::env::var("CARGO_MANIFEST_DIR")?).join("../../proto");

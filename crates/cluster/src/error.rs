@@ -345,7 +345,10 @@ impl Error {
 
     /// Whether the object was not there, or not even its namespace.
     pub fn is_not_found(&self) -> bool {
-        matches!(self.cause(), Cause::NotFound | Cause::NamespaceMissing { .. })
+        matches!(
+            self.cause(),
+            Cause::NotFound | Cause::NamespaceMissing { .. }
+        )
     }
 
     /// Whether a compare-and-set was lost.
