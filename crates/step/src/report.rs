@@ -20,10 +20,10 @@ pub enum Unit {
     Apply,
     /// The previous release is written again.
     Rollback,
-    /// Workloads become healthy.
-    WaitForSteadyState,
     /// What the failed release added is removed.
     DeleteFailedReleaseResources,
+    /// Workloads become healthy.
+    WaitForSteadyState,
     /// The record is closed and old ones are collected.
     WrapUp,
 }

@@ -7,7 +7,7 @@ use sortie_step::Outcome;
 use sortie_step::report::{Unit, UnitStatus};
 use sortie_step::task::Action;
 
-use crate::world::{Log, World, config, documents, plain, web};
+use crate::world::{Log, RELEASE, World, config, documents, plain, web};
 
 /// A Deployment that is not ready for a long time.
 fn slow(image: &str) -> String {
@@ -91,6 +91,30 @@ async fn an_abort_while_waiting_is_recorded_and_told_again() {
     world.cancel = tokio_util::sync::CancellationToken::new();
     let again = world.run(&task).await;
     assert!(matches!(again.outcome, Outcome::Aborted), "{again:?}");
+    world.finish().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_holder_that_lost_the_release_stops_at_once() {
+    let world = World::new("lease_lost").await;
+    let v1 = world.cluster.image("sample-v1").await.unwrap();
+    let task = world.task(Action::RollingDeploy(plain(&slow(&v1))));
+    let release = sortie_cluster::record::Release::new(&task.release.namespace, RELEASE).unwrap();
+    let log = Arc::new(Log::default());
+    let theft = async {
+        log.says("Progressing").await;
+        let patch = r#"{"spec": {"holderIdentity": "eve@laptop"}}"#;
+        let lease = release.lease_name();
+        world
+            .kubectl(&["patch", "lease", &lease, "--type=merge", "-p", patch], "")
+            .await;
+    };
+    let (told, ()) = tokio::join!(world.run_with(&task, log.clone()), theft);
+    let failure = told.failure();
+    assert_eq!(failure.code, "SRT-C023", "{failure:?}");
+    assert!(failure.message.contains("eve@laptop"), "{failure:?}");
+    // The record is the thief's to close.
+    assert_eq!(world.statuses().await, ["InProgress"]);
     world.finish().await;
 }
 
