@@ -1,5 +1,6 @@
 //! A delegate's link with a scripted runner and its identity in a file.
 
+use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
@@ -25,9 +26,9 @@ pub struct Setup {
 }
 
 impl Setup {
-    pub fn new(server: impl ToString, folder: &Path) -> Self {
+    pub fn new(server: SocketAddr, folder: &Path) -> Self {
         Self {
-            server: format!("https://{}", server.to_string()),
+            server: format!("https://{server}"),
             folder: folder.to_owned(),
             instance: "pod-1".to_owned(),
             capacity: 10,
