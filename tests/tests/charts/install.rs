@@ -44,15 +44,34 @@ async fn both_charts_install_under_restricted_pod_security_and_the_delegate_conn
         ],
         "",
     );
+    stack.wait_ready();
+
+    // Without the identity a new token is needed; somebody who holds the lease is waited for.
+    stack.kubectl(
+        &["scale", "deployment/demo-sortie-delegate", "--replicas=0"],
+        "",
+    );
+    stack.kubectl(&["delete", "secret", "demo-sortie-delegate-identity"], "");
+    let held = json!({"spec": {"holderIdentity": "somebody", "leaseDurationSeconds": 3, "renewTime": "2026-01-01T00:00:00.000000Z"}});
+    let lease = [
+        "patch",
+        "lease",
+        "demo-sortie-delegate-identity",
+        "--type=merge",
+        "-p",
+        &held.to_string(),
+    ];
+    stack.kubectl(&lease, "");
+    stack.store_join_token();
     stack.kubectl(
         &[
-            "rollout",
-            "status",
+            "scale",
             "deployment/demo-sortie-delegate",
-            "--timeout=2m",
+            &format!("--replicas={REPLICAS}"),
         ],
         "",
     );
+    stack.wait_ready();
 
     // The rights on the identity are what that took.
     let rendered = objects(DELEGATE, stack.home.name(), &values);
@@ -164,6 +183,12 @@ impl Stack {
         let errors = String::from_utf8_lossy(&output.stderr);
         assert!(output.status.success(), "sortie {words:?}: {errors}");
         String::from_utf8(output.stdout).unwrap()
+    }
+
+    /// Until every replica of the delegate is ready.
+    fn wait_ready(&self) {
+        let deployment = "deployment/demo-sortie-delegate";
+        self.kubectl(&["rollout", "status", deployment, "--timeout=2m"], "");
     }
 
     /// Logs in with the first admin token, which the server's log shows once.

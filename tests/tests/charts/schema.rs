@@ -77,7 +77,7 @@ const REFUSED: &[(&str, &str, &str)] = &[
     (
         DELEGATE,
         "policy: {projects: {web: {}}}",
-        "/policy/projects",
+        "invalid propertyName 'web'",
     ),
     (
         DELEGATE,

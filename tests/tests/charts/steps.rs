@@ -52,9 +52,10 @@ impl Steps {
             sink: log.clone(),
             cancel: CancellationToken::new(),
             holder: "charts".to_owned(),
-            // So that old records are collected soon.
+            // So that old records are collected soon, and no address of a load balancer is waited for long.
             limits: Limits {
                 history: 2,
+                load_balancer: Duration::from_secs(1),
                 ..Limits::default()
             },
         };
