@@ -11,7 +11,8 @@ cd "$(dirname "${BASH_SOURCE[0]}")/../.."
 preflight
 
 step "Build the programs and their images"
-cargo build --quiet --locked --bin sortie --bin sortie-server --bin sortie-delegate --bin sortie-sample --bin sortie-cluster
+cargo build --quiet --locked --workspace --bins
+export PREBUILT=1
 PATH=$(target_dir)/debug:$SORTIE_CACHE/bin:$PATH
 prepare_cluster
 say "cluster: $(kubectl version -o json 2>/dev/null | jq -r .serverVersion.gitVersion), $(kubectl get nodes --no-headers | wc -l) node(s)"
