@@ -14,5 +14,6 @@ COPY helm kustomize /usr/local/bin/
 COPY sortie-delegate /usr/local/bin/sortie-delegate
 # Any uid works, with a read-only root file system; /tmp is a volume for check-outs and helm's caches.
 USER 65532:65532
-ENV HOME=/tmp
+# No huge pages for a small daemon, also where the kernel gives them without being asked.
+ENV HOME=/tmp MIMALLOC_ALLOW_THP=0
 ENTRYPOINT ["/usr/local/bin/sortie-delegate"]

@@ -5,5 +5,6 @@ FROM ${BASE}
 COPY sortie-server /usr/local/bin/sortie-server
 # Any uid works, with a read-only root file system; the data lies on a volume.
 USER 65532:65532
-ENV HOME=/tmp
+# No huge pages for a small daemon, also where the kernel gives them without being asked.
+ENV HOME=/tmp MIMALLOC_ALLOW_THP=0
 ENTRYPOINT ["/usr/local/bin/sortie-server"]
