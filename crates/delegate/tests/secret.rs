@@ -1,10 +1,5 @@
 //! The identity's Secret on a real API server, with exactly the rights that the chart gives for it.
-#![allow(
-    missing_docs,
-    clippy::unwrap_used,
-    clippy::expect_used,
-    clippy::panic
-)]
+#![allow(missing_docs, clippy::unwrap_used, clippy::expect_used, clippy::panic)]
 
 use std::path::Path;
 use std::time::Duration;
@@ -26,7 +21,12 @@ async fn send(namespace: &TestNamespace, path: &str, body: Value) -> Value {
 /// A kubeconfig of a service account that may do what the chart's identity Role says, and nothing else.
 async fn kubeconfig(namespace: &TestNamespace, admin: &Path) -> tempfile::NamedTempFile {
     let account = json!({"metadata": {"name": "edge"}});
-    send(namespace, "/api/v1/namespaces/{ns}/serviceaccounts", account).await;
+    send(
+        namespace,
+        "/api/v1/namespaces/{ns}/serviceaccounts",
+        account,
+    )
+    .await;
     let named = json!([NAME]);
     let verbs = json!(["get", "update", "watch"]);
     let leases = json!(["coordination.k8s.io"]);
@@ -55,9 +55,17 @@ async fn kubeconfig(namespace: &TestNamespace, admin: &Path) -> tempfile::NamedT
 }
 
 async fn store(kubeconfig: &Path, namespace: &TestNamespace, holder: &str) -> SecretStore {
-    let access = Access::Kubeconfig { path: Some(kubeconfig.to_owned()), context: None };
+    let access = Access::Kubeconfig {
+        path: Some(kubeconfig.to_owned()),
+        context: None,
+    };
     let cluster = Cluster::connect(&access, Options::default()).await.unwrap();
-    SecretStore::new(cluster, namespace.name().to_owned(), NAME.to_owned(), holder.to_owned())
+    SecretStore::new(
+        cluster,
+        namespace.name().to_owned(),
+        NAME.to_owned(),
+        holder.to_owned(),
+    )
 }
 
 async fn within<T>(what: &str, future: impl Future<Output = T>) -> T {
@@ -66,7 +74,10 @@ async fn within<T>(what: &str, future: impl Future<Output = T>) -> T {
 }
 
 fn identity() -> Identity {
-    Identity { key: PrivateKey::generate().unwrap(), enrolment: None }
+    Identity {
+        key: PrivateKey::generate().unwrap(),
+        enrolment: None,
+    }
 }
 
 #[tokio::test]
@@ -82,11 +93,18 @@ async fn replicas_share_one_secret_with_the_charts_rights() {
     let mut waiting = std::pin::pin!(second.lock());
     let held = tokio::time::timeout(Duration::from_secs(2), &mut waiting).await;
     assert!(held.is_err(), "the second replica waits: {held:?}");
-    let made = first.create(&identity(), &lock).await.unwrap().expect("nobody was before");
+    let made = first
+        .create(&identity(), &lock)
+        .await
+        .unwrap()
+        .expect("nobody was before");
     lock.release().await;
 
     // Given back, not run out: well before the lease's end.
-    let lock = tokio::time::timeout(Duration::from_secs(8), waiting).await.unwrap().unwrap();
+    let lock = tokio::time::timeout(Duration::from_secs(8), waiting)
+        .await
+        .unwrap()
+        .unwrap();
     assert!(second.create(&identity(), &lock).await.unwrap().is_none());
     let seen = second.load().await.unwrap().unwrap();
     assert_eq!(seen.version, made.version);
@@ -94,10 +112,20 @@ async fn replicas_share_one_secret_with_the_charts_rights() {
     let mut changed = std::pin::pin!(first.changed(&made.version));
     let unchanged = tokio::time::timeout(Duration::from_millis(500), &mut changed).await;
     assert!(unchanged.is_err(), "nothing has changed: {unchanged:?}");
-    let replaced = second.replace(&identity(), &made.version, &lock).await.unwrap().unwrap();
+    let replaced = second
+        .replace(&identity(), &made.version, &lock)
+        .await
+        .unwrap()
+        .unwrap();
     assert_ne!(replaced.version, made.version);
     within("the change", changed).await.unwrap();
-    assert!(second.replace(&identity(), &made.version, &lock).await.unwrap().is_none());
+    assert!(
+        second
+            .replace(&identity(), &made.version, &lock)
+            .await
+            .unwrap()
+            .is_none()
+    );
     lock.release().await;
 
     namespace.finish().await.unwrap();

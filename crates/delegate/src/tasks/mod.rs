@@ -94,7 +94,17 @@ impl Tasks {
         };
         match checked {
             Ok(decoded) => {
-                tracing::info!(task = %task.id, epoch = task.epoch, step = step(&decoded), "task accepted");
+                let (step, release) = about(&decoded);
+                let asked = decoded.requested_by.as_ref();
+                tracing::info!(
+                    task = %task.id,
+                    epoch = task.epoch,
+                    step,
+                    release,
+                    execution = asked.map(|asked| asked.execution_id.as_str()),
+                    user = asked.map(|asked| asked.user.as_str()),
+                    "task accepted"
+                );
                 let entry = Entry {
                     task: Some(decoded),
                     cancel: CancellationToken::new(),
@@ -199,12 +209,19 @@ impl Tasks {
     }
 }
 
-fn step(task: &v1::Task) -> &'static str {
-    match task.step {
-        Some(v1::task::Step::KubernetesRollingDeploy(_)) => "kubernetes_rolling_deploy",
-        Some(v1::task::Step::KubernetesRollingRollback(_)) => "kubernetes_rolling_rollback",
-        None => "unknown",
-    }
+/// The step's type and the release it works on, for people.
+fn about(task: &v1::Task) -> (&'static str, String) {
+    let (step, release) = match &task.step {
+        Some(v1::task::Step::KubernetesRollingDeploy(deploy)) => {
+            ("kubernetes_rolling_deploy", deploy.release.as_ref())
+        }
+        Some(v1::task::Step::KubernetesRollingRollback(rollback)) => {
+            ("kubernetes_rolling_rollback", rollback.release.as_ref())
+        }
+        None => ("unknown", None),
+    };
+    let name = release.map(|release| format!("{}/{}", release.namespace, release.name));
+    (step, name.unwrap_or_default())
 }
 
 fn log(task: &TaskRef, outcome: &v1::task_result::Outcome, seconds: f64) {

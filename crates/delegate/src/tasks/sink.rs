@@ -167,7 +167,14 @@ impl TaskSink {
 
 impl Sink for TaskSink {
     fn unit(&self, unit: Unit, status: UnitStatus) {
-        tracing::info!(task = %self.task.id, epoch = self.task.epoch, unit = unit.name(), status = word(status), "task unit");
+        let (task, epoch, name) = (&self.task.id, self.task.epoch, unit.name());
+        match status {
+            UnitStatus::Running => tracing::info!(%task, epoch, unit = name, "task runs"),
+            UnitStatus::Succeeded => tracing::debug!(%task, epoch, unit = name, "unit succeeded"),
+            UnitStatus::Failed | UnitStatus::Aborted => {
+                tracing::info!(%task, epoch, unit = name, ?status, "unit ended the task");
+            }
+        }
         {
             let mut shown = lock(&self.shown);
             report(&mut shown.units, unit.name(), status, clock::now());
@@ -240,15 +247,6 @@ fn visible(
         .take(MAX_ROWS)
         .cloned()
         .collect()
-}
-
-const fn word(status: UnitStatus) -> &'static str {
-    match status {
-        UnitStatus::Running => "running",
-        UnitStatus::Succeeded => "succeeded",
-        UnitStatus::Failed => "failed",
-        UnitStatus::Aborted => "aborted",
-    }
 }
 
 fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
