@@ -39,7 +39,7 @@ pub struct Program {
     child: Child,
     output: Arc<Mutex<Vec<String>>>,
     lines: watch::Receiver<usize>,
-    _readers: JoinSet<()>,
+    readers: JoinSet<()>,
 }
 
 /// A program that has ended.
@@ -87,7 +87,7 @@ impl Program {
             child,
             output,
             lines,
-            _readers: readers,
+            readers: readers,
         })
     }
 
@@ -125,6 +125,23 @@ impl Program {
                 self.name,
                 self.output()
             ),
+        }
+    }
+
+    /// Wait until it ends by itself; yields its exit code and everything it wrote.
+    ///
+    /// # Errors
+    /// It does not end in time; the error holds the whole output.
+    pub async fn end(mut self, limit: Duration) -> Result<(Option<i32>, String)> {
+        let ended = async {
+            let status = self.child.wait().await;
+            // The last lines may still be on their way.
+            while self.readers.join_next().await.is_some() {}
+            status
+        };
+        match tokio::time::timeout(limit, ended).await {
+            Ok(status) => Ok((status.context("wait")?.code(), self.output())),
+            Err(_) => bail!("{} did not end:\n{}", self.name, self.output()),
         }
     }
 

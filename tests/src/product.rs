@@ -24,6 +24,8 @@ pub struct ProductOptions {
     pub task_lease: Option<String>,
     /// More of the delegate's policy, as YAML lines below `policy:`.
     pub policy: Option<String>,
+    /// Certificate of a CA that the delegate trusts beside the system's, as PEM.
+    pub extra_ca: Option<String>,
 }
 
 /// A control plane with one delegate, each a process that a test may kill and start again.
@@ -95,6 +97,12 @@ impl Product {
     #[must_use]
     pub fn test_namespace(&self) -> &TestNamespace {
         &self.namespace
+    }
+
+    /// The control plane's data folder.
+    #[must_use]
+    pub fn data_folder(&self) -> PathBuf {
+        self.path("server")
     }
 
     /// The way from the delegate to the control plane, to be cut.
@@ -238,8 +246,14 @@ impl Product {
     fn spawn(&self, instance: &str, name: &str, token: &Path) -> Result<Program> {
         let namespace = self.namespace();
         let policy = self.options.policy.as_deref().unwrap_or_default();
+        let mut extra_ca = String::new();
+        if let Some(pem) = &self.options.extra_ca {
+            let file = self.path("extra-ca.pem");
+            std::fs::write(&file, pem).context("write the CA's certificate")?;
+            extra_ca = format!("extraCaFile: {}\n", file.display());
+        }
         let config = format!(
-            "server: https://{}\nname: {name}\nidentity:\n  secret: {name}-identity\n  joinTokenFile: {}\nadminAddress: 127.0.0.1:0\npolicy:\n  namespaces: [{namespace}]\n{policy}",
+            "{extra_ca}server: https://{}\nname: {name}\nidentity:\n  secret: {name}-identity\n  joinTokenFile: {}\nadminAddress: 127.0.0.1:0\npolicy:\n  namespaces: [{namespace}]\n{policy}",
             self.link.address(),
             token.display(),
         );
