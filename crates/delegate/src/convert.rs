@@ -296,3 +296,6 @@ pub fn row(row: ObjectRow) -> v1::ResourceStatus {
         change: change.into(),
     }
 }
+
+#[cfg(test)]
+mod tests;

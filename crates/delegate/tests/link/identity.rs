@@ -81,14 +81,23 @@ async fn a_certificate_is_renewed_while_the_delegate_works() {
     let first = delegate.identity().await;
     control.enqueue(task("t1", "wait")).await;
     let renewed = async {
-        // Two streams at least: the server ends those whose certificate ends.
-        while delegate.identity().await.version == first.version
-            || delegate.metrics.sessions.get() < 2
-        {
-            tokio::time::sleep(Duration::from_millis(50)).await;
+        while delegate.identity().await.version == first.version {
+            tokio::time::sleep(Duration::from_millis(20)).await;
         }
     };
     tokio::time::timeout(PATIENCE, renewed).await.unwrap();
+    assert_eq!(
+        delegate.metrics.sessions.get(),
+        1,
+        "at two thirds, not when the stream ends"
+    );
+    // The server ends streams whose certificate ends; the next one has the new certificate.
+    let again = async {
+        while delegate.metrics.sessions.get() < 2 {
+            tokio::time::sleep(Duration::from_millis(20)).await;
+        }
+    };
+    tokio::time::timeout(PATIENCE, again).await.unwrap();
     delegate.gate.add_permits(1);
     control.recorder.outputs("t1").await;
     let last = delegate.identity().await.identity.enrolment.unwrap();
