@@ -19,6 +19,7 @@ use crate::config::Config;
 use crate::identity::{IdentityStore, SecretStore, TokenSource};
 use crate::link;
 use crate::metrics::Metrics;
+use crate::scratch;
 use crate::step_runner::StepRunner;
 use crate::telemetry::{LogLevel, chain};
 
@@ -141,6 +142,7 @@ pub async fn run(config: Config, parts: Parts, stop: CancellationToken) -> Resul
     let mut serving = JoinSet::new();
     serving.spawn(admin::serve(listener, admin, admin_stop.clone()));
 
+    let _scratch = scratch::prepare(&config.scratch_dir).await;
     let runner = StepRunner {
         cluster,
         renderer: renderer(&config),
