@@ -11,6 +11,7 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use anyhow::{Context as _, Result, ensure};
+use k8s_openapi::ByteString;
 use k8s_openapi::api::core::v1::{ConfigMap, Event, Secret};
 use kube::Api;
 use kube::api::ListParams;
@@ -35,6 +36,16 @@ const PASSWORD: &str = "            - name: PASSWORD
                   key: password
           readinessProbe:";
 
+/// Where the example's greeting comes from.
+const GREETING: &str = "                configMapKeyRef:
+                  name: hello
+                  key: GREETING
+";
+const LEAK: &str = "                secretKeyRef:
+                  name: login
+                  key: password
+";
+
 const SECRET: &str = "\
 apiVersion: v1
 kind: Secret
@@ -56,6 +67,57 @@ const VALUES: &str = "                type: Harness
                     - /hello/values.yaml
 ";
 
+/// Which of the two forms of connectors: of any Git server, or of one of the large hosts.
+#[derive(Clone, Copy, Debug)]
+enum Provider {
+    Git,
+    Github,
+}
+
+impl Provider {
+    /// What stands in a service for these paths of the branch `main`.
+    fn store(self, path: &str) -> String {
+        format!(
+            "                type: {self:?}
+                spec:
+                  connectorRef: repositories
+                  repoName: hello.git
+                  gitFetchType: Branch
+                  branch: main
+                  paths:
+                    - {path}
+"
+        )
+    }
+
+    fn connector(self, git: &GitServer) -> String {
+        let (url, username) = (git.url(), git.username());
+        let spec = match self {
+            Self::Git => format!(
+                "    connectionType: Account
+    type: Http
+    spec:
+      username: {username}
+      passwordRef: git_password
+"
+            ),
+            Self::Github => format!(
+                "    type: Account
+    authentication:
+      type: Http
+      spec:
+        type: UsernameToken
+        spec:
+          username: {username}
+          tokenRef: git_password
+"
+            ),
+        };
+        let head = "connector:\n  name: repositories\n  identifier: repositories\n";
+        format!("{head}  type: {self:?}\n  spec:\n    url: {url}/git\n{spec}")
+    }
+}
+
 /// The product, a Git server that it trusts, and the example's service from there.
 struct World {
     git: GitServer,
@@ -66,16 +128,9 @@ struct World {
 }
 
 impl World {
-    async fn start(test: &str) -> Result<(Self, String)> {
+    async fn start(test: &str, provider: Provider) -> Result<(Self, String)> {
         let git = GitServer::start(&Cluster::shared().await?).await?;
-        let deployment = DEPLOYMENT
-            // The application answers what its VERSION says.
-            .replace("- name: GREETING\n", "- name: VERSION\n")
-            .replace("          readinessProbe:", PASSWORD);
-        ensure!(
-            deployment.contains("VERSION") && deployment.contains("secretKeyRef"),
-            "the example has changed"
-        );
+        let deployment = deployment(GREETING)?;
         let files = [
             ("k8s/configmap.yaml", CONFIGMAP),
             ("k8s/deployment.yaml", &deployment),
@@ -93,13 +148,9 @@ impl World {
         let example = Example::new(product.namespace(), product.namespace())?;
         // Nothing of the application is in the file store.
         std::fs::remove_file(example.path().join("files.yaml"))?;
-        std::fs::write(example.path().join("git.yaml"), connector(&git))?;
-        example.edit("service.yaml", MANIFESTS, &store("branch: main", "k8s"))?;
-        example.edit(
-            "service.yaml",
-            VALUES,
-            &store("branch: main", "values/demo.yaml"),
-        )?;
+        std::fs::write(example.path().join("git.yaml"), provider.connector(&git))?;
+        example.edit("service.yaml", MANIFESTS, &provider.store("k8s"))?;
+        example.edit("service.yaml", VALUES, &provider.store("values/demo.yaml"))?;
         let folder = tempfile::tempdir()?;
         let world = Self {
             git,
@@ -179,7 +230,7 @@ impl World {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn what_is_pushed_is_deployed_and_secrets_stay_secret() -> Result<()> {
-    let (mut world, blue) = World::start("e2e-git").await?;
+    let (mut world, blue) = World::start("e2e-git", Provider::Git).await?;
     let mut output = world.deploy().await?;
     let (address, port) = world
         .product
@@ -196,6 +247,17 @@ async fn what_is_pushed_is_deployed_and_secrets_stay_secret() -> Result<()> {
     answers(&mut probe, "green").await?;
     let deployed = probe.stop().await?;
     assert_eq!(deployed.failed, 0, "{deployed:?}");
+
+    // The application writes the password to its log, and crashes: the last words are told without it.
+    let leaking = deployment(LEAK)?;
+    let files = [("k8s/deployment.yaml", leaking.as_str())];
+    world.git.push("hello", &files).await?;
+    let crashed = run(&world.product, &world.images, "v3").await?;
+    let crashed = (crashed.code, said(&crashed));
+    assert_eq!(crashed.0, Some(1), "{}", crashed.1);
+    let words = "sortie-sample **************: cannot open /data/settings.toml";
+    assert!(crashed.1.contains(words), "{}", crashed.1);
+    output.push_str(&crashed.1);
 
     // A fixed commit stays what it is, whatever the branch says.
     let fixed = format!("commitId: {blue}");
@@ -250,7 +312,7 @@ const BREAKAGES: [Breakage; 4] = [
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_source_that_cannot_be_fetched_is_explained_and_nothing_is_written() -> Result<()> {
-    let (world, _) = World::start("e2e-git-failures").await?;
+    let (world, _) = World::start("e2e-git-failures", Provider::Github).await?;
     for breakage in &BREAKAGES {
         let Breakage {
             name,
@@ -281,6 +343,10 @@ async fn a_source_that_cannot_be_fetched_is_explained_and_nothing_is_written() -
         .set_secret("git_password", world.git.password())
         .await?;
     world.deploy().await?;
+    let written = written(&world).await?.join(" ");
+    for name in ["hello", "hello-", "login-", "sortie.release.hello.1"] {
+        assert!(written.contains(name), "{name} is not among {written}");
+    }
     world.product.finish().await
 }
 
@@ -294,19 +360,28 @@ async fn refused(world: &World, name: &str, says: &[&str]) -> Result<String> {
     }
     assert!(!said.contains(world.git.password()), "{name}:\n{said}");
     assert!(!said.contains(LOGIN), "{name}:\n{said}");
+    let written = written(world).await?;
+    assert!(written.is_empty(), "{name}: {written:?}");
+    Ok(said)
+}
+
+/// Names of what a deployment writes: objects of the application, and records of releases.
+async fn written(world: &World) -> Result<Vec<String>> {
     let deployed = deployments(&world.product)
         .list(&ListParams::default())
         .await?;
-    assert!(deployed.items.is_empty(), "{name}: {:?}", deployed.items);
-    let left: Vec<String> = world
-        .list::<ConfigMap>()
-        .await?
-        .into_iter()
-        .filter_map(|map| map.metadata.name)
-        .filter(|found| found != "kube-root-ca.crt")
-        .collect();
-    assert!(left.is_empty(), "{name}: {left:?}");
-    Ok(said)
+    let deployed = deployed.items.into_iter().map(|object| object.metadata);
+    let maps = world.list::<ConfigMap>().await?;
+    let secrets = world.list::<Secret>().await?;
+    let objects = deployed
+        .chain(maps.into_iter().map(|object| object.metadata))
+        .chain(secrets.into_iter().map(|object| object.metadata));
+    let names = objects.filter_map(|metadata| metadata.name);
+    let ours = names.filter(|name| {
+        let begins = |prefix: &&str| name.starts_with(*prefix);
+        ["hello", "login", "sortie.release."].iter().any(begins)
+    });
+    Ok(ours.collect())
 }
 
 /// The Secret that the pods use holds the value.
@@ -328,7 +403,7 @@ async fn nowhere_else(world: &mut World, output: String) -> Result<()> {
     let mut seen = vec![("the output of the runs".to_owned(), output)];
     let list = world.json(&["get", "execution"]).await?;
     let runs = list["items"].as_array().context("no executions")?.clone();
-    assert_eq!(runs.len(), 3, "{list}");
+    assert_eq!(runs.len(), 4, "{list}");
     for run in &runs {
         let id = run["id"].as_str().context("no id")?;
         let log = world.product.sortie(&["logs", id]).await?;
@@ -358,19 +433,23 @@ async fn nowhere_else(world: &mut World, output: String) -> Result<()> {
         "the delegate's log".to_owned(),
         world.product.delegate()?.output(),
     ));
-    for value in [LOGIN, world.git.password()] {
+    let files = files_below(&world.product.data_folder())?;
+    assert!(
+        holds(&files, "repositories")?.is_some(),
+        "where is the connector?"
+    );
+    let secrets = [LOGIN, world.git.password()];
+    let encoded = secrets.map(|value| serde_json::to_value(ByteString(value.into())));
+    let encoded: Vec<Value> = encoded.into_iter().collect::<Result<_, _>>()?;
+    for value in secrets
+        .into_iter()
+        .chain(encoded.iter().filter_map(Value::as_str))
+    {
         for (place, text) in &seen {
             assert!(!text.contains(value), "{value} is in {place}:\n{text}");
         }
-        let files = files_below(&world.product.data_folder())?;
-        assert!(!files.is_empty(), "the data folder is not empty");
-        for file in files {
-            let bytes = std::fs::read(&file)?;
-            let found = bytes
-                .windows(value.len())
-                .any(|window| window == value.as_bytes());
-            assert!(!found, "{value} is in {}", file.display());
-        }
+        let found = holds(&files, value)?;
+        assert!(found.is_none(), "{value} is in {found:?}");
     }
     Ok(())
 }
@@ -390,6 +469,20 @@ fn text(objects: &impl Serialize) -> Result<String> {
     Ok(serde_json::to_string(objects)?)
 }
 
+/// The first file that holds `value`.
+fn holds<'a>(files: &'a [PathBuf], value: &str) -> Result<Option<&'a PathBuf>> {
+    for file in files {
+        let bytes = std::fs::read(file)?;
+        if bytes
+            .windows(value.len())
+            .any(|window| window == value.as_bytes())
+        {
+            return Ok(Some(file));
+        }
+    }
+    Ok(None)
+}
+
 fn files_below(folder: &Path) -> Result<Vec<PathBuf>> {
     let mut files = Vec::new();
     for entry in std::fs::read_dir(folder)? {
@@ -403,41 +496,21 @@ fn files_below(folder: &Path) -> Result<Vec<PathBuf>> {
     Ok(files)
 }
 
+/// The example's Deployment: it answers `answer`, and has the password.
+fn deployment(answer: &str) -> Result<String> {
+    let parts = ["- name: GREETING\n", GREETING, "          readinessProbe:"];
+    for part in parts {
+        ensure!(DEPLOYMENT.contains(part), "the example has no {part:?}");
+    }
+    Ok(DEPLOYMENT
+        // The application answers what its VERSION says.
+        .replace("- name: GREETING\n", "- name: VERSION\n")
+        .replace(GREETING, answer)
+        .replace("          readinessProbe:", PASSWORD))
+}
+
 fn values(greeting: &str) -> String {
     format!(
         "image: <+artifacts.primary.image>\nreplicas: 2\ngreeting: {greeting}\npassword: <+secrets.getValue(\"login\")>\n"
-    )
-}
-
-fn store(reference: &str, path: &str) -> String {
-    format!(
-        "                type: Git
-                spec:
-                  connectorRef: repositories
-                  repoName: hello.git
-                  gitFetchType: Branch
-                  {reference}
-                  paths:
-                    - {path}
-"
-    )
-}
-
-fn connector(git: &GitServer) -> String {
-    format!(
-        "connector:
-  name: repositories
-  identifier: repositories
-  type: Git
-  spec:
-    url: {}/git
-    connectionType: Account
-    type: Http
-    spec:
-      username: {}
-      passwordRef: git_password
-",
-        git.url(),
-        git.username()
     )
 }
