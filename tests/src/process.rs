@@ -87,7 +87,7 @@ impl Program {
             child,
             output,
             lines,
-            readers: readers,
+            readers,
         })
     }
 
