@@ -102,10 +102,11 @@ impl Renderer {
             Failure::new(kind, error.code(), chain(&error), error.help())
         })?;
         let count = fetched.files.len();
+        let noun = if count == 1 { "file" } else { "files" };
         sink.log(
             Unit::FetchFiles,
             Level::Info,
-            &format!("{url} at commit {}: {count} files", fetched.commit),
+            &format!("{url} at commit {}: {count} {noun}", fetched.commit),
         );
         Ok(fetched.files)
     }
