@@ -18,7 +18,12 @@ fn brief(seconds: u64) -> Options {
     }
 }
 
-/// Waits until the delegate's certificate has ended: nothing but time brings that about.
+/// Lets time pass: nothing else ends a certificate.
+async fn pass(time: Duration) {
+    tokio::time::sleep_until(tokio::time::Instant::now() + time).await;
+}
+
+/// Waits until the delegate's certificate has ended.
 async fn expired(delegate: &Delegate) {
     let not_after = delegate
         .identity()
@@ -29,7 +34,7 @@ async fn expired(delegate: &Delegate) {
         .not_after;
     let left = Duration::try_from(not_after.duration_since(now())).unwrap_or_default();
     // Certificates end on whole seconds.
-    tokio::time::sleep(left + Duration::from_millis(1_100)).await;
+    pass(left + Duration::from_millis(1_100)).await;
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -80,21 +85,21 @@ async fn a_certificate_is_renewed_while_the_delegate_works() {
     delegate.up().await;
     let first = delegate.identity().await;
     control.enqueue(task("t1", "wait")).await;
-    let renewed = async {
-        while delegate.identity().await.version == first.version {
-            tokio::time::sleep(Duration::from_millis(20)).await;
-        }
-    };
-    tokio::time::timeout(PATIENCE, renewed).await.unwrap();
+    let renewed = delegate.store.changed(&first.version);
+    tokio::time::timeout(PATIENCE, renewed)
+        .await
+        .unwrap()
+        .unwrap();
     assert_eq!(
         delegate.metrics.sessions.get(),
         1,
         "at two thirds, not when the stream ends"
     );
     // The server ends streams whose certificate ends; the next one has the new certificate.
+    let mut standing = delegate.standing.clone();
     let again = async {
         while delegate.metrics.sessions.get() < 2 {
-            tokio::time::sleep(Duration::from_millis(20)).await;
+            standing.changed().await.unwrap();
         }
     };
     tokio::time::timeout(PATIENCE, again).await.unwrap();
@@ -130,7 +135,7 @@ async fn a_delegate_that_was_away_past_its_certificates_end_comes_back() {
             .unwrap()
             .not_after;
         let left = Duration::try_from(not_after.duration_since(now())).unwrap_or_default();
-        tokio::time::sleep(left + Duration::from_millis(1_100)).await;
+        pass(left + Duration::from_millis(1_100)).await;
         setup.start()
     };
     delegate.up().await;
@@ -184,7 +189,7 @@ async fn a_delegate_whose_clock_is_behind_renews_when_its_certificate_is_not_tak
 async fn expire_for_certain(chain: &[rustls::pki_types::CertificateDer<'_>]) {
     let (_, certificate) = x509_parser::parse_x509_certificate(&chain[0]).unwrap();
     let left = certificate.validity().not_after.timestamp() - now().as_second();
-    tokio::time::sleep(Duration::from_secs(u64::try_from(left + 2).unwrap_or(0))).await;
+    pass(Duration::from_secs(u64::try_from(left + 2).unwrap_or(0))).await;
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
