@@ -16,7 +16,7 @@ use self::{
     node::RealNode,
     state::{Lock, State},
 };
-use crate::{environment, images};
+use crate::{environment, images, metrics_api};
 
 pub(crate) use self::api::{connect, kubectl_apply, readyz};
 pub use self::audit::Audited;
@@ -103,9 +103,15 @@ impl Cluster {
         let lock_path = dir.with_extension("lock");
         let _lock = blocking(move || Lock::acquire(&lock_path)).await?;
         if let Some(state) = State::read(&dir)? {
-            if state.ready && state.kind == kind && is_healthy(&dir).await {
+            if state.ready
+                && state.kind == kind
+                && state.revision == state::REVISION
+                && is_healthy(&dir).await
+            {
                 if kind == Kind::Real {
-                    volumes::provide(&dir, &connect(&dir.join("kubeconfig")).await?).await?;
+                    let client = connect(&dir.join("kubeconfig")).await?;
+                    metrics_api::remove_leftover(&dir, &client).await?;
+                    volumes::provide(&dir, &client).await?;
                 }
                 return Ok(Self::here(dir, state));
             }

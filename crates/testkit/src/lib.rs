@@ -5,6 +5,7 @@ pub use self::{
     cluster::{Audited, Cluster, Kind, SHARED_NAME, Summary},
     git_server::GitServer,
     images::Image,
+    metrics_api::MetricsApi,
     namespace::{NamespaceOptions, TestNamespace},
     registry::Registry,
     traffic::{Reply, TrafficProbe, TrafficReport},
@@ -18,6 +19,7 @@ mod diagnostics;
 pub mod environment;
 mod git_server;
 pub mod images;
+mod metrics_api;
 mod namespace;
 mod registry;
 pub mod traffic;

@@ -169,6 +169,8 @@ fn start_api_server(state: &State, launcher: &Launcher<'_>) -> Result<ProcessId>
             file("front-proxy-client.crt")
         ),
         format!("--proxy-client-key-file={}", file("front-proxy-client.key")),
+        // Services exist only in the node's network namespace: aggregated APIs are reached at their endpoints.
+        "--enable-aggregator-routing=true".to_owned(),
         "--max-requests-inflight=1000".to_owned(),
         "--max-mutating-requests-inflight=500".to_owned(),
     ];
@@ -219,6 +221,10 @@ fn start_controller_manager(state: &State, launcher: &Launcher<'_>) -> Result<Pr
         format!("--cluster-signing-key-file={}", file("ca.key")),
         "--use-service-account-credentials=true".to_owned(),
         "--allocate-node-cidrs=false".to_owned(),
+        // An autoscaler that tests need not wait for.
+        "--horizontal-pod-autoscaler-sync-period=2s".to_owned(),
+        "--horizontal-pod-autoscaler-initial-readiness-delay=1s".to_owned(),
+        "--horizontal-pod-autoscaler-cpu-initialization-period=1s".to_owned(),
         format!(
             "--flex-volume-plugin-dir={}",
             launcher.dir.join("volume-plugins").display()

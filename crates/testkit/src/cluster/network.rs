@@ -21,6 +21,11 @@ pub(crate) fn bridge_address(number: u8) -> Ipv4Addr {
     Ipv4Addr::new(172, 30, number, 1)
 }
 
+/// Address of this machine's leg on the bridge.
+pub(crate) fn host_address(number: u8) -> Ipv4Addr {
+    Ipv4Addr::new(172, 30, number, 254)
+}
+
 /// Address of the node.
 pub(crate) fn node_address(number: u8) -> Ipv4Addr {
     Ipv4Addr::new(172, 30, number, 11)
@@ -74,7 +79,7 @@ pub(crate) fn reserve(number: u8, dir: &Path) -> Result<()> {
 /// Bridge, host leg and route to the pods, in the namespace that [`reserve`] made.
 pub(crate) fn connect_control(number: u8, dir: &Path) -> Result<()> {
     let namespace = control_namespace(number);
-    let (bridge, host) = (bridge_address(number), Ipv4Addr::new(172, 30, number, 254));
+    let (bridge, host) = (bridge_address(number), host_address(number));
     let pods = pod_network(number);
     batch(
         Some(&namespace),

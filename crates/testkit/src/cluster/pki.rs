@@ -152,6 +152,12 @@ impl Identity {
     }
 }
 
+impl PrivatePem {
+    pub(crate) fn expose(&self) -> &str {
+        &self.0
+    }
+}
+
 impl std::fmt::Debug for PrivatePem {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         f.write_str("PrivatePem(..)")

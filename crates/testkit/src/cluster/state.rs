@@ -18,6 +18,10 @@ use crate::environment;
 /// Highest cluster number: each takes the networks 172.30.N, 10.(100+N) and 10.(150+N).
 const MAX_CLUSTERS: u8 = 40;
 
+/// How clusters are started. One more with each change of a program's arguments that tests rely on: a running cluster of
+/// another revision is started anew instead of being reused.
+pub(crate) const REVISION: u32 = 1;
+
 /// One cluster of this machine.
 #[derive(Debug, Clone, Serialize, Deserialize)]
 pub(crate) struct State {
@@ -26,6 +30,9 @@ pub(crate) struct State {
     /// Its number among the clusters in network namespaces; none on loopback.
     pub(crate) number: Option<u8>,
     pub(crate) ports: Ports,
+    /// The [`REVISION`] that started it; 0 for those before there were any.
+    #[serde(default)]
+    pub(crate) revision: u32,
     /// True once everything answered; false means an interrupted start.
     pub(crate) ready: bool,
 }
@@ -56,6 +63,7 @@ impl State {
                     kind,
                     number: Some(number),
                     ports: Ports::IN_NAMESPACE,
+                    revision: REVISION,
                     ready: false,
                 }
             }
@@ -64,6 +72,7 @@ impl State {
                 kind,
                 number: None,
                 ports: Ports::free(dir)?,
+                revision: REVISION,
                 ready: false,
             },
         };
@@ -208,19 +217,29 @@ pub(crate) struct Lock {
 impl Lock {
     /// Waits for the lock. Blocks the thread.
     pub(crate) fn acquire(path: &Path) -> Result<Self> {
+        Self::open(path, FlockOperation::LockExclusive)
+            .with_context(|| format!("lock {}", path.display()))
+    }
+
+    /// None when somebody holds it.
+    pub(crate) fn try_acquire(path: &Path) -> Result<Option<Self>> {
+        match Self::open(path, FlockOperation::NonBlockingLockExclusive) {
+            Ok(lock) => Ok(Some(lock)),
+            Err(error) if error.kind() == std::io::ErrorKind::WouldBlock => Ok(None),
+            Err(error) => Err(error).with_context(|| format!("lock {}", path.display())),
+        }
+    }
+
+    fn open(path: &Path, operation: FlockOperation) -> std::io::Result<Self> {
         loop {
             let file = OpenOptions::new()
                 .create(true)
                 .truncate(false)
                 .write(true)
-                .open(path)
-                .with_context(|| format!("open {}", path.display()))?;
-            flock(&file, FlockOperation::LockExclusive)
-                .with_context(|| format!("lock {}", path.display()))?;
+                .open(path)?;
+            flock(&file, operation)?;
             // The holder before may have removed the file: then somebody else may hold a newer one.
-            let held = file
-                .metadata()
-                .with_context(|| format!("look at {}", path.display()))?;
+            let held = file.metadata()?;
             if std::fs::metadata(path).is_ok_and(|current| current.ino() == held.ino()) {
                 return Ok(Self { _file: file });
             }
@@ -272,6 +291,30 @@ mod tests {
             }
         });
         assert_eq!(most.load(Ordering::SeqCst), 1);
+    }
+
+    #[test]
+    fn a_held_lock_is_not_waited_for_when_tried() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("lock");
+        let held = Lock::acquire(&path).unwrap();
+        assert!(Lock::try_acquire(&path).unwrap().is_none());
+        drop(held);
+        assert!(Lock::try_acquire(&path).unwrap().is_some());
+    }
+
+    #[test]
+    fn a_cluster_from_before_the_revisions_is_of_another_one() {
+        let dir = tempfile::tempdir().unwrap();
+        let state = State::allocate("old", Kind::Kwok, dir.path());
+        assert_eq!(state.unwrap().revision, REVISION);
+        let path = State::path(dir.path());
+        let mut old: serde_json::Value =
+            serde_json::from_slice(&std::fs::read(&path).unwrap()).unwrap();
+        old.as_object_mut().unwrap().remove("revision");
+        std::fs::write(&path, old.to_string()).unwrap();
+        let read = State::read(dir.path()).unwrap().unwrap();
+        assert_ne!(read.revision, REVISION);
     }
 
     #[test]
