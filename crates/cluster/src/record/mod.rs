@@ -126,7 +126,7 @@ pub enum RecordError {
         what: String,
     },
     /// A part that the head names is gone.
-    #[error("record of release {release} number {number} lacks its part {part}")]
+    #[error("record {} lacks its part {}", release.head_name(*number), part.secret_name())]
     PartMissing {
         /// The release.
         release: Release,
@@ -197,9 +197,13 @@ impl RecordError {
         match self {
             Self::InvalidName { .. } => "Choose another release name in the infrastructure.",
             Self::NewerFormat { .. } => "Use the version of Sortie that wrote it, or a later one.",
-            Self::Damaged { .. } | Self::PartMissing { .. } | Self::Encode { .. } => {
-                "Restore the Secret from a backup, or deploy again: the next release writes a whole record."
+            Self::Damaged { .. } => {
+                "Restore that Secret from a backup. Without one, save it, delete that one Secret with kubectl in the namespace of the release, and deploy again."
             }
+            Self::PartMissing { .. } => {
+                "Restore the part from a backup. Without one, save the record's Secret, delete that one Secret with kubectl in the namespace of the release, and deploy again."
+            }
+            Self::Encode { .. } => "Take the value that the reason names out of the manifest.",
             Self::AnotherOwner { .. } => {
                 "Give this service its own release name, for example one with the infrastructure's key in it."
             }
@@ -226,6 +230,23 @@ mod tests {
         let longest = Release::new("n".repeat(63), "a".repeat(63)).unwrap();
         assert!(longest.head_name(u64::MAX).len() <= 253);
         assert!(longest.lease_name().len() <= 253);
+    }
+
+    #[test]
+    fn a_missing_part_is_told_with_the_secrets_to_look_for() {
+        let part = PartId::of("hash", b"content");
+        let error = RecordError::PartMissing {
+            release: Release::new("shop", "web").unwrap(),
+            number: 7,
+            part: part.clone(),
+        };
+        assert_eq!(
+            error.to_string(),
+            format!(
+                "record sortie.release.web.7 lacks its part {}",
+                part.secret_name()
+            )
+        );
     }
 
     #[test]
