@@ -5,7 +5,7 @@ use sortie_cluster::apply::{Change, Planned};
 use sortie_cluster::clock;
 use sortie_cluster::record::{Head, Status, Stored};
 use sortie_manifest::versioning::Versioned;
-use sortie_manifest::{Object, Origin, hash};
+use sortie_manifest::{Object, ObjectId, Origin, hash};
 
 use super::RESULT;
 use super::earlier::{Earlier, earlier};
@@ -17,6 +17,9 @@ use crate::run::Run;
 use crate::task::RollingDeploy;
 use crate::try_out::try_out;
 use crate::units::Ended;
+
+/// Objects named one by one before they are written; more are counted.
+const NAMED_OBJECTS: usize = 50;
 
 /// A deployment that may begin to write.
 pub(super) enum Opened {
@@ -188,12 +191,43 @@ pub(super) fn gone(number: u64) -> Failure {
     Failure::new(FailureKind::Unknown, "SRT-T013", text, hint)
 }
 
+/// What will happen to the objects: a line for each, or one for all when they are many. Nothing is written yet.
+fn foreseen(changes: &[(&ObjectId, Option<Change>)]) -> Vec<String> {
+    if changes.len() <= NAMED_OBJECTS {
+        let line = |(id, change): &(&ObjectId, _)| format!("{id}: {}", intent(*change));
+        return changes.iter().map(line).collect();
+    }
+    let kinds = [
+        Some(Change::Created),
+        Some(Change::Configured),
+        Some(Change::Unchanged),
+        None,
+    ];
+    let counted = kinds.iter().filter_map(|kind| {
+        let count = changes.iter().filter(|(_, change)| change == kind).count();
+        (count > 0).then(|| format!("{count} {}", intent(*kind)))
+    });
+    let counted: Vec<_> = counted.collect();
+    vec![format!("{} objects: {}", changes.len(), counted.join(", "))]
+}
+
+fn intent(change: Option<Change>) -> &'static str {
+    match change {
+        Some(Change::Created) => "will be created",
+        Some(Change::Configured) => "will be configured",
+        Some(Change::Unchanged) => "unchanged",
+        None => "will be created once what it needs is there",
+    }
+}
+
 fn describe(run: &Run<'_>, planned: &[Planned], versioned: &Versioned, number: u64) {
     let unit = Unit::Prepare;
     run.info(unit, format!("release number {number}"));
-    for object in planned {
-        let change = object.change().map_or("later", Change::name);
-        run.info(unit, format!("{}: {change}", object.target.id));
+    let changes = planned
+        .iter()
+        .map(|object| (&object.target.id, object.change()));
+    for line in foreseen(&changes.collect::<Vec<_>>()) {
+        run.info(unit, line);
     }
     for rename in &versioned.renames {
         let text = format!(
@@ -208,5 +242,57 @@ fn describe(run: &Run<'_>, planned: &[Planned], versioned: &Versioned, number: u
             mention.object, mention.path, mention.kind, mention.name
         );
         run.warn(unit, text);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn ids(count: usize) -> Vec<ObjectId> {
+        let id = |number| ObjectId {
+            group: String::new(),
+            kind: "ConfigMap".to_owned(),
+            namespace: Some("shop".to_owned()),
+            name: format!("c{number}"),
+        };
+        (0..count).map(id).collect()
+    }
+
+    #[test]
+    fn what_is_not_done_yet_is_not_told_as_done() {
+        let ids = ids(4);
+        let changes = [
+            (&ids[0], Some(Change::Created)),
+            (&ids[1], Some(Change::Configured)),
+            (&ids[2], Some(Change::Unchanged)),
+            (&ids[3], None),
+        ];
+        let lines = foreseen(&changes);
+        let ends = [
+            "c0: will be created",
+            "c1: will be configured",
+            "c2: unchanged",
+            "c3: will be created once what it needs is there",
+        ];
+        assert_eq!(lines.len(), ends.len());
+        for (line, end) in lines.iter().zip(ends) {
+            assert!(line.ends_with(end), "{line}");
+        }
+    }
+
+    #[test]
+    fn many_objects_are_counted() {
+        let ids = ids(NAMED_OBJECTS + 1);
+        let mut changes: Vec<_> = ids.iter().map(|id| (id, Some(Change::Unchanged))).collect();
+        assert_eq!(foreseen(&changes[1..]).len(), NAMED_OBJECTS);
+        changes[0].1 = Some(Change::Created);
+        changes[1].1 = None;
+        assert_eq!(
+            foreseen(&changes),
+            [
+                "51 objects: 1 will be created, 49 unchanged, 1 will be created once what it needs is there"
+            ]
+        );
     }
 }
