@@ -128,6 +128,13 @@ impl Renderer {
                 &format!("{} left out: {}", file.path, file.reason),
             );
         }
+        for file in manifests.iter().filter(|file| holds_expressions(file)) {
+            let text = format!(
+                "{} holds <+…> expressions; they are resolved in values files only",
+                file.path
+            );
+            sink.log(Unit::Initialize, Level::Warning, &text);
+        }
         let mut resolved = Vec::new();
         for file in values_files {
             resolved.push(resolve_file(file, resolving).await?);
@@ -174,6 +181,10 @@ impl Renderer {
             Failure::new(FailureKind::Unknown, error.code(), chain(&error), hint)
         })
     }
+}
+
+fn holds_expressions(file: &SourceFile) -> bool {
+    file.text().is_some_and(sortie_expression::has_expressions)
 }
 
 async fn resolve_file(
@@ -245,5 +256,64 @@ fn describe(warning: &Warning) -> String {
         Warning::Clash { path } => {
             format!("values: {path} is a map in one file and not in another; the later file wins")
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::{Arc, Mutex};
+
+    use serde_json::Value;
+
+    use super::*;
+    use crate::report::{Masked, ObjectRow, UnitStatus};
+    use crate::resolve::Nothing;
+    use crate::task::Owner;
+
+    #[derive(Debug, Default)]
+    struct Warnings(Mutex<Vec<String>>);
+
+    impl Sink for Warnings {
+        fn unit(&self, _: Unit, _: UnitStatus) {}
+        fn log(&self, _: Unit, level: Level, text: &str) {
+            if level == Level::Warning {
+                self.0.lock().unwrap().push(text.to_owned());
+            }
+        }
+        fn object(&self, _: Unit, _: ObjectRow) {}
+    }
+
+    #[tokio::test]
+    async fn expressions_in_a_manifest_stay_with_a_warning_for_its_file() {
+        let config = |name: &str, value: &str| {
+            let text = format!(
+                "apiVersion: v1\nkind: ConfigMap\nmetadata: {{name: {name}}}\ndata: {{a: \"{value}\", b: \"{value}\"}}\n"
+            );
+            SourceFile::new(format!("{name}.yaml"), text)
+        };
+        let renderer = Renderer {
+            search: Search::from_environment(),
+            scratch: std::env::temp_dir(),
+            ca_file: None,
+            network: Network::default(),
+        };
+        let release = Release {
+            namespace: "shop".to_owned(),
+            name: "web".to_owned(),
+            owner: Owner::default(),
+        };
+        let warnings = Arc::new(Warnings::default());
+        let masked = Masked::new(warnings.clone());
+        let mut resolving = Resolving::new(&Value::Null, &Nothing, &masked);
+        let files = vec![config("one", "<+env.name>"), config("two", "a < b")];
+        let objects = renderer
+            .render(files, Vec::new(), &release, &mut resolving, &masked)
+            .await
+            .unwrap();
+        assert_eq!(objects.len(), 2);
+        assert_eq!(
+            *warnings.0.lock().unwrap(),
+            ["one.yaml holds <+…> expressions; they are resolved in values files only"]
+        );
     }
 }
