@@ -81,27 +81,69 @@ impl Error {
         }
     }
 
-    /// Whether the same call may succeed when it is made again a little later.
+    /// Whether the same call may succeed when it is made again later: everything but data that
+    /// breaks a constraint or cannot be read. A full disk is emptied, a failing one replaced, and
+    /// what was to be written must not be lost for it.
     #[must_use]
     pub fn is_transient(&self) -> bool {
         match self {
-            Self::Query { source, .. } => match source {
-                sqlx::Error::PoolTimedOut | sqlx::Error::Io(_) => true,
-                sqlx::Error::Database(error) => {
-                    // SQLITE_BUSY and SQLITE_LOCKED, with their extended forms.
-                    error
-                        .code()
-                        .and_then(|code| code.parse::<u32>().ok())
-                        .is_some_and(|code| matches!(code & 0xff, 5 | 6))
-                }
-                _ => false,
-            },
-            Self::Blob { .. } => true,
-            _ => false,
+            Self::Query { source, .. } => !is_about_data(source),
+            Self::Open { .. } | Self::Blob { .. } => true,
+            Self::Migrate(_)
+            | Self::Unreadable { .. }
+            | Self::Conflict { .. }
+            | Self::NotFound { .. }
+            | Self::BlobDamaged { .. } => false,
         }
     }
 
     pub(crate) fn query(operation: &'static str) -> impl FnOnce(sqlx::Error) -> Self {
         move |source| Self::Query { operation, source }
+    }
+}
+
+/// Whether the cause lies in what is written or stored, not in the state of the database or of the
+/// connection to it.
+fn is_about_data(error: &sqlx::Error) -> bool {
+    match error {
+        // SQLITE_CORRUPT, TOOBIG, CONSTRAINT, MISMATCH and NOTADB, with their extended forms.
+        sqlx::Error::Database(error) => error
+            .code()
+            .and_then(|code| code.parse::<u32>().ok())
+            .is_some_and(|code| matches!(code & 0xff, 11 | 18 | 19 | 20 | 26)),
+        sqlx::Error::RowNotFound
+        | sqlx::Error::TypeNotFound { .. }
+        | sqlx::Error::ColumnIndexOutOfBounds { .. }
+        | sqlx::Error::ColumnNotFound(_)
+        | sqlx::Error::ColumnDecode { .. }
+        | sqlx::Error::Decode(_)
+        | sqlx::Error::Encode(_) => true,
+        _ => false,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::Error;
+
+    #[test]
+    fn only_data_makes_an_error_final() {
+        for transient in [
+            sqlx::Error::InvalidSavePointStatement,
+            sqlx::Error::BeginFailed,
+            sqlx::Error::WorkerCrashed,
+            sqlx::Error::PoolTimedOut,
+            sqlx::Error::Io(std::io::ErrorKind::StorageFull.into()),
+        ] {
+            let error = Error::query("do something")(transient);
+            assert!(error.is_transient(), "{error:?}");
+        }
+        for lasting in [
+            sqlx::Error::RowNotFound,
+            sqlx::Error::Decode("not a number".into()),
+        ] {
+            let error = Error::query("do something")(lasting);
+            assert!(!error.is_transient(), "{error:?}");
+        }
     }
 }

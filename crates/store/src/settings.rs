@@ -12,4 +12,7 @@ pub trait Settings {
 
     /// Stores the value if there is none, and returns the one that is there now.
     async fn setting_or_insert(&self, name: &str, value: &[u8]) -> Result<Vec<u8>>;
+
+    /// Whether a write can begin: takes the write lock and gives it back, and changes nothing.
+    async fn check_writable(&self) -> Result<()>;
 }

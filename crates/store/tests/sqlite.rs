@@ -3,8 +3,11 @@
 
 use jiff::Timestamp;
 use sortie_store::{
-    Advance, BlobHash, Error, Executions as _, NewExecution, Scope, SqliteStore, Store,
+    Advance, BlobHash, Error, Executions as _, NewExecution, Scope, Settings as _, SqliteStore,
+    Store,
 };
+use sqlx::Connection as _;
+use sqlx::sqlite::{SqliteConnectOptions, SqliteConnection};
 
 fn at(second: i64) -> Timestamp {
     Timestamp::from_second(1_800_000_000 + second).unwrap()
@@ -58,6 +61,34 @@ async fn concurrent_advances_have_one_winner() {
     assert_eq!(results.iter().filter(|result| result.is_ok()).count(), 1);
     let store: &dyn Store = &store;
     assert_eq!(store.execution_events("e1", 0, 100).await.unwrap().len(), 2);
+}
+
+/// A trigger that makes SQLite end the transaction by itself, as it does when the disk is full.
+#[tokio::test]
+async fn a_write_that_sqlite_rolls_back_by_itself_does_not_block_the_next() {
+    let folder = tempfile::tempdir().unwrap();
+    let store = SqliteStore::open(folder.path()).await.unwrap();
+    let options = SqliteConnectOptions::new().filename(folder.path().join("sortie.db"));
+    let mut other = SqliteConnection::connect_with(&options).await.unwrap();
+    sqlx::raw_sql(
+        "CREATE TRIGGER refuse BEFORE INSERT ON settings
+         BEGIN SELECT RAISE(ROLLBACK, 'refused'); END",
+    )
+    .execute(&mut other)
+    .await
+    .unwrap();
+    for _ in 0..2 {
+        let error = store.setting_or_insert("name", b"v").await.unwrap_err();
+        let cause = std::error::Error::source(&error).unwrap().to_string();
+        assert!(cause.contains("refused"), "{cause}");
+        assert!(!error.is_transient(), "a constraint stays broken");
+        store.check_writable().await.unwrap();
+    }
+    sqlx::raw_sql("DROP TRIGGER refuse")
+        .execute(&mut other)
+        .await
+        .unwrap();
+    assert_eq!(store.setting_or_insert("name", b"v").await.unwrap(), b"v");
 }
 
 #[tokio::test]

@@ -48,8 +48,12 @@ pub(super) async fn readyz(State(web): State<Web>) -> Result<&'static str, Probl
     if web.stopping.is_cancelled() {
         return Err(Problem::new(Code::Unavailable, "the server is stopping"));
     }
-    match web.store.setting("ready").await {
-        Ok(_) => Ok("ok\n"),
+    let answers = async {
+        web.store.setting("ready").await?;
+        web.store.check_writable().await
+    };
+    match answers.await {
+        Ok(()) => Ok("ok\n"),
         Err(error) => {
             tracing::error!(error = %crate::problem::chain(&error), "the store does not answer");
             Err(Problem::new(Code::Unavailable, "the store does not answer"))

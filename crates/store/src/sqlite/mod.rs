@@ -20,9 +20,10 @@ use std::time::Duration;
 use jiff::Timestamp;
 use sqlx::migrate::{Migration, MigrationType, Migrator};
 use sqlx::sqlite::{
-    SqliteConnectOptions, SqliteJournalMode, SqlitePool, SqlitePoolOptions, SqliteSynchronous,
+    SqliteConnectOptions, SqliteConnection, SqliteJournalMode, SqlitePool, SqlitePoolOptions,
+    SqliteSynchronous,
 };
-use sqlx::{ConnectOptions as _, SqlSafeStr as _};
+use sqlx::{ConnectOptions as _, Connection as _, SqlSafeStr as _};
 use sqlx::{Sqlite, Transaction};
 
 use crate::{Error, Result};
@@ -83,6 +84,7 @@ impl SqliteStore {
             source,
         };
         let writer = pool(1)
+            .after_release(|connection, _| Box::pin(is_at_rest(connection)))
             .connect_with(options.clone())
             .await
             .map_err(&opened)?;
@@ -115,6 +117,18 @@ impl SqliteStore {
             .await
             .map_err(Error::query(operation))
     }
+}
+
+/// Whether a connection that comes back to the pool is outside any transaction; otherwise the pool
+/// closes it and the next writer opens another.
+///
+/// After some errors (a full disk, a failing one, no memory) SQLite rolls back by itself. The
+/// driver's own rollback then fails, and it would count the connection as inside a transaction, and
+/// refuse to begin another, for as long as the connection lives.
+async fn is_at_rest(connection: &mut SqliteConnection) -> sqlx::Result<bool> {
+    // The rollback of a dropped transaction is queued in front of this.
+    connection.ping().await?;
+    Ok(!connection.is_in_transaction())
 }
 
 fn pool(connections: u32) -> SqlitePoolOptions {
@@ -159,4 +173,38 @@ fn timestamp(what: &'static str, millis: i64) -> Result<Timestamp> {
 /// A time from a table that may be absent.
 fn optional_timestamp(what: &'static str, millis: Option<i64>) -> Result<Option<Timestamp>> {
     millis.map(|millis| timestamp(what, millis)).transpose()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::SqliteStore;
+    use crate::Settings as _;
+
+    #[tokio::test]
+    async fn a_full_database_takes_writes_again_once_there_is_room() {
+        let folder = tempfile::tempdir().unwrap();
+        let store = SqliteStore::open(folder.path()).await.unwrap();
+        // SQLite does not go below the pages in use, so this leaves no room.
+        sqlx::query("PRAGMA max_page_count = 1")
+            .execute(&store.writer)
+            .await
+            .unwrap();
+        let large = vec![7; 1 << 20];
+        let error = store.setting_or_insert("large", &large).await.unwrap_err();
+        assert!(error.is_transient(), "{error:?}");
+        let sqlx::Error::Database(cause) = (match error {
+            crate::Error::Query { source, .. } => source,
+            other => panic!("{other:?}"),
+        }) else {
+            panic!("not an error of the database");
+        };
+        assert_eq!(cause.code().as_deref(), Some("13"), "SQLITE_FULL");
+        sqlx::query("PRAGMA max_page_count = 1000000")
+            .execute(&store.writer)
+            .await
+            .unwrap();
+        store.check_writable().await.unwrap();
+        let stored = store.setting_or_insert("large", &large).await.unwrap();
+        assert_eq!(stored, large);
+    }
 }

@@ -33,4 +33,13 @@ impl Settings for SqliteStore {
             .map_err(Error::query(operation))?;
         Ok(stored)
     }
+
+    async fn check_writable(&self) -> Result<()> {
+        let operation = "begin a write";
+        let transaction = self.write(operation).await?;
+        transaction
+            .rollback()
+            .await
+            .map_err(Error::query(operation))
+    }
 }
