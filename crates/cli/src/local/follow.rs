@@ -43,6 +43,34 @@ pub(super) struct Job {
     pub(super) action: Action,
 }
 
+/// Who asks for a step that runs here.
+#[derive(Debug, PartialEq, Eq)]
+struct Asker {
+    /// For the release record.
+    name: String,
+    /// With the machine, for the Lease.
+    address: String,
+}
+
+impl Asker {
+    /// A process without a user's name, as in many containers, is known by its user id and machine.
+    fn of(user: Option<&str>, uid: u32, host: &str) -> Self {
+        match user {
+            Some(user) => Self {
+                name: user.to_owned(),
+                address: format!("{user}@{host}"),
+            },
+            None => {
+                let address = format!("uid {uid}@{host}");
+                Self {
+                    name: address.clone(),
+                    address,
+                }
+            }
+        }
+    }
+}
+
 /// Runs the step to its end. Ctrl-C stops it at the next safe place; a second one ends the program.
 pub(super) async fn run(job: Job, around: &Surroundings) -> Result<Value> {
     let Job {
@@ -53,13 +81,11 @@ pub(super) async fn run(job: Job, around: &Surroundings) -> Result<Value> {
         timeout,
         action,
     } = job;
-    let user = around
-        .environment
-        .user
-        .clone()
-        .unwrap_or_else(|| "somebody".to_owned());
-    let host = rustix::system::uname();
-    let host = host.nodename().to_string_lossy();
+    let who = Asker::of(
+        around.environment.user.as_deref(),
+        rustix::process::getuid().as_raw(),
+        &rustix::system::uname().nodename().to_string_lossy(),
+    );
     let task = Task {
         id: uuid::Uuid::now_v7().to_string(),
         epoch: 0,
@@ -69,7 +95,7 @@ pub(super) async fn run(job: Job, around: &Surroundings) -> Result<Value> {
             owner: Owner::default(),
         },
         requested_by: RequestedBy {
-            user: user.clone(),
+            user: who.name,
             ..RequestedBy::default()
         },
         timeout,
@@ -95,7 +121,8 @@ pub(super) async fn run(job: Job, around: &Surroundings) -> Result<Value> {
         sink: Arc::new(teller),
         cancel: cancel.clone(),
         holder: format!(
-            "{user}@{host} (sortie {verb}, process {})",
+            "{} (sortie {verb}, process {})",
+            who.address,
             std::process::id()
         ),
         limits: Limits::default(),
@@ -306,5 +333,20 @@ fn failed(failure: sortie_step::Failure, verb: &str, release: &str) -> Failure {
         hint: Some(hint).filter(|hint| !hint.is_empty()),
         code: Some(code).filter(|code| !code.is_empty()),
         ..Failure::new(exit, format!("{verb} {release} failed{number}: {message}"))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_asker_without_a_name_is_known_by_user_id_and_machine() {
+        let named = Asker::of(Some("ada"), 1000, "desk");
+        assert_eq!(named.name, "ada");
+        assert_eq!(named.address, "ada@desk");
+        let nameless = Asker::of(None, 1000, "runner-7");
+        assert_eq!(nameless.name, "uid 1000@runner-7");
+        assert_eq!(nameless.address, "uid 1000@runner-7");
     }
 }
