@@ -10,7 +10,7 @@ use sortie_step::report::{Change, Unit};
 use sortie_step::task::{Action, RollingDeploy, Target};
 use sortie_step::{Resolution, Resolver, Unanswered};
 
-use crate::world::{Told, World, app, config, documents, plain, web};
+use crate::world::{RELEASE, Told, World, app, config, documents, plain, web};
 
 const PASSWORD: &str = "correct-horse-battery";
 
@@ -187,6 +187,32 @@ async fn records_beyond_the_depth_of_the_history_go() {
     }
     let numbers: Vec<u64> = world.heads().await.iter().map(|head| head.number).collect();
     assert_eq!(numbers, [3, 4]);
+    world.finish().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn deleting_a_damaged_record_lets_the_release_go_on() {
+    let world = World::new("damaged").await;
+    for value in ["1", "2"] {
+        world.deploy(plain(&config("a", value))).await.outputs();
+    }
+    let head = format!("sortie.release.{RELEASE}.2");
+    let damage = r#"{"data": {"head": "bm90IGpzb24="}}"#;
+    world
+        .kubectl(&["patch", "secret", &head, "-p", damage], "")
+        .await;
+    let refused = world.deploy(plain(&config("a", "3"))).await;
+    let failure = refused.failure();
+    assert_eq!(failure.code, "SRT-C032", "{failure:?}");
+    assert!(failure.message.contains(&head), "{failure:?}");
+    assert!(
+        failure.hint.contains("delete that one Secret"),
+        "{failure:?}"
+    );
+
+    world.kubectl(&["delete", "secret", &head], "").await;
+    world.deploy(plain(&config("a", "3"))).await.outputs();
+    assert_eq!(world.statuses().await, ["Superseded", "Succeeded"]);
     world.finish().await;
 }
 
