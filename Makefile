@@ -15,7 +15,7 @@ help: ## this list
 build: ## all programs, dev profile
 	cargo build --workspace --locked
 
-demo: tools ## deploy v1, v2 and a broken v3 through a delegate into a real cluster
+demo: ## deploy v1, v2 and a broken v3 through a delegate into a real cluster
 	tests/demo/demo.sh
 
 demo-clean: ## remove what the demo made

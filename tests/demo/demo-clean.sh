@@ -7,6 +7,8 @@ if [ "$OWN_CLUSTER" = yes ]; then
   cargo run --quiet --locked --bin sortie-cluster -- down --name "$CLUSTER_NAME"
 else
   PATH=$SORTIE_CACHE/bin:$PATH
-  kubectl delete namespace -l sortie.dev/demo=true --ignore-not-found
+  for namespace in "$SYSTEM" "$TARGET"; do
+    kubectl delete namespace -l sortie.dev/demo=true --field-selector "metadata.name=$namespace" --ignore-not-found
+  done
 fi
 rm -rf "$STATE"

@@ -1,6 +1,6 @@
 # shared by demo.sh and demo-clean.sh; sourced
 export SORTIE_CACHE=${SORTIE_CACHE:-${XDG_CACHE_HOME:-$HOME/.cache}/sortie}
-SYSTEM=${SYSTEM:-sortie}
+SYSTEM=${SYSTEM:-sortie-demo-system}
 TARGET=${TARGET:-sortie-demo}
 CLUSTER_NAME=demo
 STATE=$SORTIE_CACHE/demo
@@ -44,7 +44,10 @@ preflight() {
 }
 
 prepare_cluster() {
-  [ "$OWN_CLUSTER" = yes ] || return 0
+  if [ "$OWN_CLUSTER" = no ]; then
+    tests/cluster/build-tools.sh helm kubectl kustomize
+    return
+  fi
   tests/cluster/build-tools.sh
   sortie-cluster up --name "$CLUSTER_NAME" | sed 's/^/   /'
   KUBECONFIG=$(sortie-cluster kubeconfig --name "$CLUSTER_NAME")
@@ -68,9 +71,15 @@ prepare_images() {
   say "images: $SERVER_IMAGE $DELEGATE_IMAGE $SAMPLE_REPOSITORY:{v1,v2,v3}"
 }
 
+# Only namespaces that the demo made itself are used, and later removed.
 make_namespace() {
-  kubectl create namespace "$1" --dry-run=client -o yaml | kubectl apply -f - >/dev/null
-  kubectl label --overwrite namespace "$1" pod-security.kubernetes.io/enforce=restricted sortie.dev/demo=true >/dev/null
+  if kubectl get namespace "$1" >/dev/null 2>&1; then
+    [ "$(kubectl get namespace "$1" -o jsonpath='{.metadata.labels.sortie\.dev/demo}')" = true ] ||
+      fail "namespace $1 exists and was not made by the demo; delete it, or set SYSTEM and TARGET to other names"
+    return
+  fi
+  kubectl create namespace "$1" >/dev/null
+  kubectl label namespace "$1" pod-security.kubernetes.io/enforce=restricted sortie.dev/demo=true >/dev/null
 }
 
 # A port of the control plane on loopback, for as long as the demo runs.
@@ -89,7 +98,11 @@ forward_web() {
 
 # The first admin token is printed once; the demo keeps it beside its state.
 login() {
-  if [ ! -s "$STATE/token" ]; then
+  # Another cluster, or the same one made anew, has another token.
+  local cluster
+  cluster=$(kubectl get namespace "$SYSTEM" -o jsonpath='{.metadata.uid}')
+  if [ ! -s "$STATE/token" ] || [ "$(cat "$STATE/cluster" 2>/dev/null)" != "$cluster" ]; then
+    echo "$cluster" >"$STATE/cluster"
     (umask 077 && kubectl -n "$SYSTEM" logs deployment/sortie-server | sed -n 's/.*admin token[^:]*: *\(sortie_[^ "]*\).*/\1/p' | head -n 1 >"$STATE/token")
   fi
   [ -s "$STATE/token" ] || fail "no admin token in the log of the control plane"

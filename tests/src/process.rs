@@ -16,12 +16,12 @@ use tokio::task::JoinSet;
 /// # Errors
 /// It has not been built.
 pub(crate) fn program(name: &str) -> Result<PathBuf> {
-    // target/debug/deps/TEST -> target/debug/NAME
+    // Tests lie in target/debug/deps, the programs and benchmarks one folder above.
     let own = std::env::current_exe().context("where is this test?")?;
-    let folder = own
-        .parent()
-        .and_then(|deps| deps.parent())
-        .context("a test outside target/")?;
+    let mut folder = own.parent().context("a test outside target/")?;
+    if folder.ends_with("deps") {
+        folder = folder.parent().context("a test outside target/")?;
+    }
     let path = folder.join(name);
     if !path.exists() {
         bail!(
