@@ -60,8 +60,8 @@ fn every_kind(name: &str, text: &str, image: &str) -> String {
         .replace("HOLD", hold)
 }
 
-/// Takes the finalizer away as soon as somebody wants the object to go.
-async fn let_go<K>(namespace: &TestNamespace)
+/// Takes the finalizer away once the account wants the object to go and watches for that.
+async fn let_go<K>(namespace: &TestNamespace, account: &Account)
 where
     K: Resource<Scope = NamespaceResourceScope, DynamicType = ()>,
     K: Clone + std::fmt::Debug + Serialize + DeserializeOwned + Send + Sync + 'static,
@@ -70,6 +70,22 @@ where
     let doomed =
         |object: Option<&K>| object.is_some_and(|it| it.meta().deletion_timestamp.is_some());
     wait_for(api.clone(), "more", Duration::from_secs(60), doomed)
+        .await
+        .unwrap();
+    let resource = K::plural(&());
+    let watched = async {
+        let user = account.user();
+        let watches = |request: &Audited| request.verb == "watch" && request.resource == resource;
+        while !account
+            .cluster()
+            .audit(&user)
+            .await
+            .unwrap()
+            .iter()
+            .any(watches)
+        {}
+    };
+    tokio::time::timeout(Duration::from_secs(60), watched)
         .await
         .unwrap();
     let patch = Patch::Merge(json!({"metadata": {"finalizers": null}}));
@@ -177,11 +193,11 @@ async fn the_preset_namespaces_is_what_the_steps_need() {
     );
     let (rolled_back, ..) = tokio::join!(
         steps.rollback(),
-        let_go::<Secret>(&target),
-        let_go::<ConfigMap>(&target),
-        let_go::<ServiceAccount>(&target),
-        let_go::<Ingress>(&target),
-        let_go::<NetworkPolicy>(&target),
+        let_go::<Secret>(&target, &account),
+        let_go::<ConfigMap>(&target, &account),
+        let_go::<ServiceAccount>(&target, &account),
+        let_go::<Ingress>(&target, &account),
+        let_go::<NetworkPolicy>(&target, &account),
     );
     succeeded(&rolled_back);
     let left = kubectl(
