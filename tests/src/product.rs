@@ -162,7 +162,6 @@ impl Product {
             ("SORTIE_DATA_DIR", self.path("server").display().to_string()),
             ("SORTIE_WEB_ADDRESS", self.web.to_string()),
             ("SORTIE_AGENT_ADDRESS", self.agent.to_string()),
-            ("SORTIE_AGENT_HOSTNAMES", "127.0.0.1,localhost".to_owned()),
         ];
         if let Some(lifetime) = &self.options.certificate_lifetime {
             environment.push(("SORTIE_CERTIFICATE_LIFETIME", lifetime.clone()));

@@ -23,14 +23,6 @@ pub struct Args {
     /// Address for delegates
     #[arg(long, env = "SORTIE_AGENT_ADDRESS", value_name = "ADDR")]
     pub agent_address: Option<SocketAddr>,
-    /// Name under which delegates reach the agent address; may be given several times
-    #[arg(
-        long = "agent-hostname",
-        env = "SORTIE_AGENT_HOSTNAMES",
-        value_name = "NAME",
-        value_delimiter = ','
-    )]
-    pub agent_hostnames: Vec<String>,
     /// File with the master key: 32 random bytes, base64
     #[arg(long, env = "SORTIE_MASTER_KEY_FILE", value_name = "FILE")]
     pub master_key_file: Option<PathBuf>,
@@ -72,9 +64,6 @@ pub struct Config {
     pub web_address: SocketAddr,
     /// Address for delegates. Default `127.0.0.1:8443`.
     pub agent_address: SocketAddr,
-    /// Names and IP addresses under which delegates reach the agent address. Default `localhost`
-    /// and `127.0.0.1`.
-    pub agent_hostnames: Vec<String>,
     /// The master key's file; by default one is made in the data folder.
     pub master_key_file: Option<PathBuf>,
     /// Life of a delegate's certificate. Default 24 h.
@@ -93,7 +82,7 @@ pub struct Config {
 struct File {
     data_dir: Option<PathBuf>,
     web: Listener,
-    agent: AgentListener,
+    agent: Listener,
     master_key_file: Option<PathBuf>,
     certificate_lifetime: Option<String>,
     task_lease: Option<String>,
@@ -104,13 +93,6 @@ struct File {
 #[serde(deny_unknown_fields, default)]
 struct Listener {
     address: Option<SocketAddr>,
-}
-
-#[derive(Debug, Default, Deserialize)]
-#[serde(deny_unknown_fields, default)]
-struct AgentListener {
-    address: Option<SocketAddr>,
-    hostnames: Vec<String>,
 }
 
 #[derive(Debug, Default, Deserialize)]
@@ -178,7 +160,6 @@ impl Config {
             data_dir,
             web_address,
             agent_address,
-            agent_hostnames,
             master_key_file,
             certificate_lifetime,
             task_lease,
@@ -186,10 +167,6 @@ impl Config {
             log_level,
             print_config: _,
         } = args;
-        let hostnames = [agent_hostnames, file.agent.hostnames]
-            .into_iter()
-            .find(|names| !names.is_empty())
-            .unwrap_or_else(|| vec!["localhost".to_owned(), "127.0.0.1".to_owned()]);
         Ok(Self {
             data_dir: data_dir
                 .or(file.data_dir)
@@ -200,7 +177,6 @@ impl Config {
             agent_address: agent_address
                 .or(file.agent.address)
                 .unwrap_or_else(|| SocketAddr::from(([127, 0, 0, 1], 8443))),
-            agent_hostnames: hostnames,
             master_key_file: master_key_file.or(file.master_key_file),
             certificate_lifetime: duration(
                 "certificateLifetime",
@@ -276,13 +252,12 @@ mod tests {
     #[test]
     fn the_file_of_the_chart_is_read() {
         let config = file(
-            "dataDir: /data\nweb:\n  address: \"0.0.0.0:8080\"\nagent:\n  address: \"0.0.0.0:8443\"\n  \
-             hostnames: [\"a\",\"a.b.svc\"]\nmasterKeyFile: /etc/k\ncertificateLifetime: 24h\n\
+            "dataDir: /data\nweb:\n  address: \"0.0.0.0:8080\"\nagent:\n  address: \"0.0.0.0:8443\"\n\
+             masterKeyFile: /etc/k\ncertificateLifetime: 24h\n\
              log:\n  format: json\n  level: \"info\"\n",
         )
         .unwrap();
         assert_eq!(config.data_dir, Path::new("/data"));
-        assert_eq!(config.agent_hostnames, ["a", "a.b.svc"]);
         assert_eq!(config.certificate_lifetime, Duration::from_secs(86_400));
         assert_eq!(config.log_format, LogFormat::Json);
     }
@@ -308,6 +283,7 @@ mod tests {
         for (text, expected) in [
             ("dataDirr: /data\n", "dataDirr"),
             ("web: {port: 80}\n", "port"),
+            ("agent: {hostnames: [a]}\n", "hostnames"),
             ("web: {address: nowhere}\n", ""),
             ("[1, 2]\n", ""),
         ] {

@@ -43,7 +43,7 @@ existingSecret: master
 image: {repository: registry.example.com/team/server, tag: 1.2.3, pullPolicy: Always, pullSecrets: [{name: registry}]}
 persistence: {storageClass: local, accessMode: ReadWriteOncePod, size: 1Gi}
 web: {port: 8081}
-agent: {port: 9443, hostnames: [sortie.example.com, 192.0.2.1], service: {type: LoadBalancer, annotations: {example.com/scheme: internal}}}
+agent: {port: 9443, service: {type: LoadBalancer, annotations: {example.com/scheme: internal}}}
 log: {format: human, level: debug}
 certificates: {lifetime: 1h30m}
 taskLease: 30s

@@ -30,7 +30,11 @@ const REFUSED: &[(&str, &str, &str)] = &[
         "agent: {service: {type: ExternalName}}",
         "/agent/service/type",
     ),
-    (SERVER, "agent: {hostnames: ['a b']}", "/agent/hostnames/0"),
+    (
+        SERVER,
+        "agent: {hostnames: [sortie.example.com]}",
+        "'hostnames' not allowed",
+    ),
     (SERVER, "masterKey: c2VjcmV0", "'masterKey' not allowed"),
     (SERVER, "existingSecret: {name: a}", "/existingSecret"),
     (SERVER, "taskLease: soon", "/taskLease"),

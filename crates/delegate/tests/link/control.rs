@@ -25,7 +25,6 @@ pub const PATIENCE: Duration = Duration::from_secs(30);
 pub fn options() -> Options {
     Options {
         address: SocketAddr::from(([127, 0, 0, 1], 0)),
-        hostnames: Vec::new(),
         certificate_lifetime: Duration::from_secs(3600),
         task_lease: Duration::from_secs(60),
         drain: Duration::from_millis(300),

@@ -145,13 +145,11 @@ impl Authority {
     /// A key and certificate for the agent listener.
     pub(super) fn listener(
         &self,
-        hostnames: &[String],
         now: Timestamp,
     ) -> Result<(CertificateDer<'static>, PrivatePkcs8KeyDer<'static>), Error> {
         let operation = "make the listener's certificate";
-        let mut names = vec![LISTENER_NAME.to_owned()];
-        names.extend(hostnames.iter().cloned());
-        let mut params = CertificateParams::new(names).map_err(Error::certificate(operation))?;
+        let mut params = CertificateParams::new([LISTENER_NAME.to_owned()])
+            .map_err(Error::certificate(operation))?;
         params
             .distinguished_name
             .push(DnType::CommonName, "Sortie agent listener");

@@ -39,10 +39,9 @@ const HANDSHAKES: usize = 512;
 /// The server's TLS settings.
 pub(super) fn tls(
     authority: &Authority,
-    hostnames: &[String],
     now: jiff::Timestamp,
 ) -> Result<Arc<rustls::ServerConfig>, Error> {
-    let (certificate, key) = authority.listener(hostnames, now)?;
+    let (certificate, key) = authority.listener(now)?;
     let provider = Arc::new(rustls::crypto::aws_lc_rs::default_provider());
     let verifier = client_verifier(authority)?;
     let mut config = rustls::ServerConfig::builder_with_provider(provider)

@@ -67,8 +67,6 @@ const MAX_ENROLMENT: usize = 64 * 1024;
 pub struct Options {
     /// Where to listen.
     pub address: SocketAddr,
-    /// Further names in the listener's certificate.
-    pub hostnames: Vec<String>,
     /// Life of a delegate's certificate.
     pub certificate_lifetime: Duration,
     /// How long an instance may be away before its tasks are offered to others.
@@ -85,7 +83,6 @@ impl Options {
     pub fn new(config: &crate::config::Config) -> Self {
         Self {
             address: config.agent_address,
-            hostnames: config.agent_hostnames.clone(),
             certificate_lifetime: config.certificate_lifetime,
             task_lease: config.task_lease,
             drain: Duration::from_secs(3),
@@ -207,7 +204,7 @@ impl Agent {
             events,
             resolver,
         });
-        let tls = listener::tls(&core.authority, &core.options.hostnames, clock::now())?;
+        let tls = listener::tls(&core.authority, clock::now())?;
         let enrolment = EnrolmentServer::new(enrolment::Enrolment::new(Arc::clone(core))?)
             .max_decoding_message_size(MAX_ENROLMENT);
         let link = LinkServer::new(link::LinkService::new(Arc::clone(&runtime)))

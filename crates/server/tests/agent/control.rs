@@ -27,7 +27,6 @@ pub(crate) const PATIENCE: Duration = Duration::from_secs(20);
 pub(crate) fn options() -> Options {
     Options {
         address: SocketAddr::from(([127, 0, 0, 1], 0)),
-        hostnames: vec!["localhost".to_owned()],
         certificate_lifetime: Duration::from_secs(3600),
         task_lease: Duration::from_secs(60),
         drain: Duration::from_millis(500),
