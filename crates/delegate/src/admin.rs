@@ -1,10 +1,13 @@
 //! The admin port: `/live`, `/ready`, `/metrics`, and `PUT /log-level`.
+//!
+//! Probes and scrapers come over the pod's address and only read; the log level is changed from inside the pod.
 
+use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
 use std::time::Duration;
 
 use axum::Router;
-use axum::extract::{DefaultBodyLimit, State};
+use axum::extract::{ConnectInfo, DefaultBodyLimit, State};
 use axum::http::{StatusCode, header};
 use axum::response::IntoResponse;
 use axum::routing::{get, put};
@@ -49,7 +52,8 @@ pub async fn serve(
         .route("/log-level", put(log_level))
         .layer(DefaultBodyLimit::max(1024))
         .with_state(Arc::new(admin));
-    axum::serve(listener, router)
+    let service = router.into_make_service_with_connect_info::<SocketAddr>();
+    axum::serve(listener, service)
         .with_graceful_shutdown(stop.cancelled_owned())
         .await
 }
@@ -92,7 +96,19 @@ async fn metrics(State(admin): State<Arc<Admin>>) -> impl IntoResponse {
     }
 }
 
-async fn log_level(State(admin): State<Arc<Admin>>, filter: String) -> (StatusCode, String) {
+/// A log at `trace` may tell more than its readers should know, and slows the delegate down: not for everyone in the cluster.
+async fn log_level(
+    State(admin): State<Arc<Admin>>,
+    ConnectInfo(peer): ConnectInfo<SocketAddr>,
+    filter: String,
+) -> (StatusCode, String) {
+    if !is_inside(peer.ip()) {
+        return (
+            StatusCode::FORBIDDEN,
+            "the log level is changed from inside the pod only; use `kubectl port-forward`\n"
+                .to_owned(),
+        );
+    }
     let Some(log_level) = &admin.log_level else {
         return (
             StatusCode::NOT_FOUND,
@@ -108,5 +124,28 @@ async fn log_level(State(admin): State<Arc<Admin>>, filter: String) -> (StatusCo
             StatusCode::BAD_REQUEST,
             format!("{}: {}\n", error.code(), crate::telemetry::chain(&error)),
         ),
+    }
+}
+
+fn is_inside(peer: IpAddr) -> bool {
+    peer.to_canonical().is_loopback()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn inside_is_loopback() {
+        for (peer, want) in [
+            ("127.0.0.1", true),
+            ("::1", true),
+            ("::ffff:127.0.0.1", true),
+            ("10.0.0.7", false),
+            ("::ffff:10.0.0.7", false),
+            ("fe80::1", false),
+        ] {
+            assert_eq!(is_inside(peer.parse().unwrap()), want, "{peer}");
+        }
     }
 }

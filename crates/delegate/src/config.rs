@@ -1,5 +1,7 @@
 //! Settings of the delegate: file, then environment, then flags; later ones win.
 
+mod rules;
+
 use std::fmt;
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
@@ -154,8 +156,8 @@ pub struct Config {
 /// Why the settings cannot be used.
 #[derive(Debug, thiserror::Error)]
 pub enum Error {
-    /// The file is not there or not readable.
-    #[error("cannot read the settings file {}", path.display())]
+    /// The settings file, or a file that it names, is not there or not readable.
+    #[error("cannot read the file {} of the settings", path.display())]
     Read {
         /// The file.
         path: PathBuf,
@@ -186,16 +188,35 @@ pub enum Error {
         /// Flag.
         flag: &'static str,
     },
+    /// A setting has a value that cannot work.
+    #[error("the setting `{key}` is `{value}`; it must be {expected}")]
+    Invalid {
+        /// Key in the file.
+        key: &'static str,
+        /// What it is, cut to 100 characters.
+        value: String,
+        /// What it may be.
+        expected: &'static str,
+    },
+    /// The address of the control plane or of the proxy is none.
+    #[error("cannot use the settings `server` and `HTTPS_PROXY`")]
+    Route {
+        /// Which and why.
+        #[source]
+        source: Box<crate::link::Error>,
+    },
 }
 
 impl Error {
     /// Stable code with a page in the error reference.
     #[must_use]
-    pub const fn code(&self) -> &'static str {
+    pub fn code(&self) -> &'static str {
         match self {
             Self::Read { .. } => "SRT-D001",
             Self::Parse { .. } => "SRT-D002",
             Self::Missing { .. } => "SRT-D003",
+            Self::Invalid { .. } => "SRT-D006",
+            Self::Route { source } => source.code(),
         }
     }
 }
@@ -265,7 +286,7 @@ impl Args {
     /// Read the file that the arguments name and put everything together.
     ///
     /// # Errors
-    /// The file cannot be read or parsed, or a setting without a default is missing.
+    /// The file cannot be read or parsed, a setting without a default is missing, or one cannot work.
     pub fn resolve(self) -> Result<Config, Error> {
         let Self {
             config,
@@ -316,10 +337,10 @@ impl Args {
         if !tags.contains(&name) {
             tags.insert(0, name.clone());
         }
-        Ok(Config {
+        let config = Config {
             server,
             tags,
-            capacity: capacity.or(file_capacity).unwrap_or(10).max(1),
+            capacity: capacity.or(file_capacity).unwrap_or(10),
             namespace: namespace.unwrap_or_else(|| "default".to_owned()),
             identity_secret: identity
                 .secret
@@ -345,7 +366,9 @@ impl Args {
                 .filter(|proxy| !proxy.is_empty()),
             no_proxy: no_proxy.or_else(|| lowercase("no_proxy")),
             name,
-        })
+        };
+        rules::check(&config)?;
+        Ok(config)
     }
 }
 

@@ -22,7 +22,19 @@ const WORKERS: usize = 2;
 fn main() -> ExitCode {
     // Another provider can only be there by a mistake of ours; the first one stays.
     drop(rustls::crypto::aws_lc_rs::default_provider().install_default());
-    let args = Args::parse();
+    let args = match Args::try_parse() {
+        Ok(args) => args,
+        Err(error) => {
+            // Help and version come this way too. Nobody may be there to read it.
+            drop(error.print());
+            let is_usage = error.use_stderr();
+            return if is_usage {
+                ExitCode::from(USAGE)
+            } else {
+                ExitCode::SUCCESS
+            };
+        }
+    };
     let print_config = args.print_config;
     let config = match args.resolve() {
         Ok(config) => config,

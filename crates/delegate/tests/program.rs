@@ -56,21 +56,44 @@ fn flags_win_over_the_environment_and_the_environment_over_the_file() {
 #[test]
 fn wrong_settings_end_with_64_and_a_code() {
     let folder = tempfile::tempdir().unwrap();
-    let path = folder.path().join("delegate.yaml");
-    std::fs::write(&path, "server: https://a:1\nname: edge\ncapacitty: 3\n").unwrap();
-    let settings = path.to_str().unwrap();
-    let complete = ["--server", "https://a:1", "--name", "edge"];
+    let file = |name: &str, text: &str| {
+        let path = folder.path().join(name);
+        std::fs::write(&path, text).unwrap();
+        format!("--config {}", path.display())
+    };
+    let unknown = file(
+        "unknown.yaml",
+        "server: https://a:1\nname: edge\ncapacitty: 3\n",
+    );
+    let no_ca = file(
+        "ca.yaml",
+        "server: https://a:1\nname: edge\nextraCaFile: /nowhere/ca.pem\n",
+    );
+    let with = |more: &str| format!("--server https://a:1 --name edge {more}");
     for (arguments, code, part) in [
-        (vec![], "SRT-D003", "SORTIE_DELEGATE_SERVER"),
-        (vec!["--server", "https://a:1"], "SRT-D003", "--name"),
-        (vec!["--config", "/nowhere"], "SRT-D001", "/nowhere"),
-        (vec!["--config", settings], "SRT-D002", "capacitty"),
+        (String::new(), "SRT-D003", "SORTIE_DELEGATE_SERVER"),
+        ("--server https://a:1".to_owned(), "SRT-D003", "--name"),
+        ("--config /nowhere".to_owned(), "SRT-D001", "/nowhere"),
+        (unknown, "SRT-D002", "capacitty"),
+        (no_ca, "SRT-D001", "/nowhere/ca.pem"),
+        (with("--capacity 0"), "SRT-D006", "`capacity` is `0`"),
+        (with("--capacity 1001"), "SRT-D006", "1 to 1000"),
+        (with("--drain-seconds 9999"), "SRT-D006", "drainSeconds"),
         (
-            [&complete[..], &["--log-level", "a=b=c"]].concat(),
-            "SRT-D004",
-            "a=b=c",
+            "--server https://a:1 --name Edge_1".to_owned(),
+            "SRT-D006",
+            "Edge_1",
         ),
+        (
+            "--server http://a:1 --name edge".to_owned(),
+            "SRT-D020",
+            "http://a:1",
+        ),
+        (with("--log-level a=b=c"), "SRT-D004", "a=b=c"),
+        (with("--nonsense"), "error", "--nonsense"),
+        (with("--capacity many"), "error", "many"),
     ] {
+        let arguments: Vec<&str> = arguments.split_whitespace().collect();
         let output = delegate(&arguments);
         let error = text(&output.stderr);
         assert_eq!(output.status.code(), Some(64), "{arguments:?}: {error}");
@@ -79,6 +102,7 @@ fn wrong_settings_end_with_64_and_a_code() {
             "{arguments:?}: {error}"
         );
     }
+    assert!(delegate(&["--version"]).status.success());
 }
 
 #[test]

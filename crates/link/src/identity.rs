@@ -116,3 +116,35 @@ impl fmt::Display for TaskRef {
         write!(f, "{}@{}", self.id, self.epoch)
     }
 }
+
+/// Whether `name` may name a delegate: a DNS label (RFC 1123), since it becomes part of Secret names and of the names in certificates.
+#[must_use]
+pub fn is_delegate_name(name: &str) -> bool {
+    let inner = |byte: u8| byte.is_ascii_lowercase() || byte.is_ascii_digit() || byte == b'-';
+    (1..=63).contains(&name.len())
+        && name.bytes().all(inner)
+        && !name.starts_with('-')
+        && !name.ends_with('-')
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn names_of_delegates_are_dns_labels() {
+        for (name, want) in [
+            ("edge", true),
+            ("edge-1", true),
+            ("", false),
+            ("-edge", false),
+            ("edge-", false),
+            ("Edge", false),
+            ("a.b", false),
+            (&"a".repeat(63), true),
+            (&"a".repeat(64), false),
+        ] {
+            assert_eq!(is_delegate_name(name), want, "{name}");
+        }
+    }
+}

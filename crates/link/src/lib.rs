@@ -33,7 +33,9 @@ pub mod task;
 mod version;
 
 pub use self::error::Error;
-pub use self::identity::{BootId, DelegateId, Holder, InstanceId, TaskId, TaskRef};
+pub use self::identity::{
+    BootId, DelegateId, Holder, InstanceId, TaskId, TaskRef, is_delegate_name,
+};
 pub use self::message::{
     CancelReason, DelegateControl, End, FromDelegate, FromServer, GoAwayReason, Hello, Outcome,
     Payload, RefusalReason, ServerControl, State, StateKind, Welcome,

@@ -69,6 +69,18 @@ pub struct Standing {
     pub trouble: Option<(&'static str, String)>,
 }
 
+/// Whether there can be a way to the control plane `server` by these settings, without going it.
+///
+/// # Errors
+/// An address is of the wrong form.
+pub fn check_route(
+    server: &str,
+    https_proxy: Option<&str>,
+    no_proxy: Option<&str>,
+) -> Result<(), Error> {
+    Dialer::new(server, https_proxy, no_proxy).map(drop)
+}
+
 /// Keeps a session with the control plane, and runs the tasks that come over it, until `stop` and the drain after it.
 ///
 /// # Errors
