@@ -35,6 +35,8 @@ spec:
             periodSeconds: 1
 "#;
 
+const CONFIG: &str = "apiVersion: v1\nkind: ConfigMap\nmetadata: {name: web}\n";
+
 struct World {
     cluster: Cluster,
     namespace: TestNamespace,
@@ -78,6 +80,21 @@ impl World {
             .await
     }
 
+    /// Makes the record with this number unreadable.
+    async fn damage(&self, number: u64) {
+        let output =
+            tokio::process::Command::new(sortie_testkit::environment::tool("kubectl").unwrap())
+                .arg("--kubeconfig")
+                .arg(self.cluster.kubeconfig())
+                .args(["-n", self.namespace.name(), "patch", "secret"])
+                .arg(format!("sortie.release.shop.{number}"))
+                .args(["-p", r#"{"data": {"head": "bm90IGpzb24="}}"#])
+                .output()
+                .await
+                .unwrap();
+        assert!(output.status.success(), "{output:?}");
+    }
+
     async fn numbers(&self) -> Vec<(u64, String)> {
         let listed = self.on(&["history", "-o", "json"]).await.ok().json();
         let row = |row: &Value| {
@@ -93,6 +110,48 @@ impl World {
             .map(row)
             .collect()
     }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_damaged_record_is_named_and_marked() {
+    let world = World::new("cli_damaged").await;
+    world.me.file("one.yaml", CONFIG);
+    let deploy = ["deploy", "one.yaml"];
+    for _ in 0..2 {
+        world.on(&deploy).await.ok();
+    }
+    world.damage(2).await;
+
+    assert_eq!(
+        world.numbers().await,
+        [status(2, "Damaged"), status(1, "Superseded")]
+    );
+    let listed = world.on(&["history"]).await.ok().stdout;
+    let row = listed
+        .lines()
+        .find(|line| line.contains("Damaged"))
+        .unwrap();
+    assert!(
+        row.contains("SRT-C032: record sortie.release.shop.2"),
+        "{row}"
+    );
+    assert!(row.contains("backup"), "{row}");
+    let ended = world.on(&["status"]).await;
+    assert_eq!(ended.code, 1, "{ended:?}");
+    assert!(ended.stdout.contains("shop number 1"), "{ended:?}");
+    assert!(ended.stderr.contains("warning: SRT-C032"), "{ended:?}");
+
+    let ended = world.on(&deploy).await.ok();
+    assert!(ended.stdout.contains("number 3 runs"), "{ended:?}");
+    let shown = world.on(&["status", "-o", "json"]).await.ok().json();
+    assert_eq!(shown["unreadable"][0]["number"], 2);
+
+    world.damage(1).await;
+    world.damage(3).await;
+    let ended = world.on(&["status"]).await;
+    assert_eq!(ended.code, 1);
+    assert!(ended.stderr.contains("sortie.release.shop.3"), "{ended:?}");
+    world.namespace.finish().await.unwrap();
 }
 
 fn status(number: u64, text: &str) -> (u64, String) {

@@ -30,10 +30,14 @@ pub(crate) fn records(run: &Run<'_>) -> Result<Records, Failure> {
 /// The history of the task's release.
 ///
 /// # Errors
-/// It cannot be read, or the release belongs to somebody else.
+/// It cannot be read, or the release belongs to somebody else, or a later version of Sortie works on it. A record that is
+/// damaged is no hindrance: it is in the history as one that cannot be read.
 pub(crate) async fn history(records: &Records, task: &Task) -> Result<History, Failure> {
     let history = records.history().await;
     let history = history.map_err(|error| record_failure(&error))?;
+    if let Some(newer) = history.unreadable().iter().find(|record| record.is_newer()) {
+        return Err(record_failure(&newer.why));
+    }
     match history.another_owner(&owner(task)) {
         None => Ok(history),
         Some(other) => {
@@ -79,6 +83,14 @@ impl Locked {
             .pending()
             .set(format!("the records of release {release}"));
         let history = history(&records, run.task).await?;
+        for record in history.unreadable() {
+            let text = format!(
+                "{}; going on without it. {}",
+                record.why,
+                record.why.advice()
+            );
+            run.warn(unit, text);
+        }
         Ok(Self {
             held,
             lease,

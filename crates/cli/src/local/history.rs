@@ -1,8 +1,10 @@
 //! `sortie history`: the releases that are kept.
 
+use std::borrow::Cow;
+
 use jiff::Timestamp;
 use serde::Serialize;
-use sortie_cluster::record::Head;
+use sortie_cluster::record::{Head, History, Unreadable};
 
 use super::records;
 use crate::args::{Output, ReleaseArgs};
@@ -13,54 +15,92 @@ use crate::{Surroundings, print};
 #[derive(Debug, Serialize)]
 #[serde(rename_all = "camelCase")]
 struct Row<'a> {
-    number: u64,
+    /// Absent when the Secret has not the name of a record.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    number: Option<u64>,
     status: &'static str,
-    message: &'a str,
-    objects: usize,
-    requested_by: &'a str,
-    execution: &'a str,
-    created_at: Timestamp,
-    updated_at: Timestamp,
+    message: Cow<'a, str>,
+    /// Absent, as all that follow, when the record cannot be read.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    objects: Option<usize>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    requested_by: Option<&'a str>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    execution: Option<&'a str>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    created_at: Option<Timestamp>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    updated_at: Option<Timestamp>,
 }
 
 impl<'a> From<&'a Head> for Row<'a> {
     fn from(head: &'a Head) -> Self {
         Self {
-            number: head.number,
+            number: Some(head.number),
             status: head.status.name(),
-            message: &head.message,
-            objects: head.inventory.len(),
-            requested_by: &head.asked_by.user,
-            execution: &head.asked_by.execution,
-            created_at: head.created_at,
-            updated_at: head.updated_at,
+            message: head.message.as_str().into(),
+            objects: Some(head.inventory.len()),
+            requested_by: Some(&head.asked_by.user),
+            execution: Some(&head.asked_by.execution),
+            created_at: Some(head.created_at),
+            updated_at: Some(head.updated_at),
         }
     }
+}
+
+impl<'a> From<&'a Unreadable> for Row<'a> {
+    fn from(record: &'a Unreadable) -> Self {
+        Self {
+            number: record.number,
+            status: record.status(),
+            message: described(record).into(),
+            objects: None,
+            requested_by: None,
+            execution: None,
+            created_at: record.created_at,
+            updated_at: None,
+        }
+    }
+}
+
+/// What is wrong with a record and what to do about it.
+pub(super) fn described(record: &Unreadable) -> String {
+    let code = record.why.code();
+    format!("{code}: {}. {}", record.why, record.why.advice())
+}
+
+/// A row for each record, the newest first; those without a number last.
+fn rows(history: &History) -> Vec<Row<'_>> {
+    let unreadable = history.unreadable().iter().map(Row::from);
+    let mut rows: Vec<Row<'_>> = history.heads().map(Row::from).chain(unreadable).collect();
+    rows.sort_by_key(|row| std::cmp::Reverse(row.number));
+    rows
 }
 
 /// List them, newest first.
 pub(crate) async fn run(args: &ReleaseArgs, around: &Surroundings) -> Result {
     let (_cluster, records) = records(args).await?;
     let history = records.history().await?;
-    let heads: Vec<&Head> = history.heads().rev().collect();
-    if heads.is_empty() {
+    let rows = rows(&history);
+    if rows.is_empty() {
         return Err(nothing(records.release()));
     }
-    let rows: Vec<Row<'_>> = heads.into_iter().map(Row::from).collect();
     match around.output {
         Output::Json => print::json(&serde_json::json!({ "items": rows })),
         Output::Text => {
             let cells: Vec<Vec<String>> = rows
                 .iter()
                 .map(|row| {
-                    vec![
-                        row.number.to_string(),
-                        row.status.to_owned(),
-                        row.objects.to_string(),
-                        print::time(row.created_at),
-                        row.requested_by.to_owned(),
-                        row.message.to_owned(),
+                    [
+                        row.number.map(|number| number.to_string()),
+                        Some(row.status.to_owned()),
+                        row.objects.map(|count| count.to_string()),
+                        row.created_at.map(print::time),
+                        row.requested_by.map(str::to_owned),
+                        Some(row.message.to_string()),
                     ]
+                    .map(Option::unwrap_or_default)
+                    .to_vec()
                 })
                 .collect();
             let header = ["NUMBER", "STATUS", "OBJECTS", "BEGUN", "BY", "MESSAGE"];

@@ -6,7 +6,7 @@ use sortie_cluster::Cluster;
 use sortie_cluster::record::{Head, Status, Tracked};
 use sortie_health::Verdict;
 
-use super::history::nothing;
+use super::history::{described, nothing};
 use super::records;
 use crate::args::{Output, ReleaseArgs};
 use crate::exit::{Exit, Result};
@@ -28,14 +28,21 @@ struct Row {
 }
 
 /// Read every object of what runs once. The exit says whether the newest release ended well, or was rolled back well,
-/// and its objects are healthy.
+/// and its objects are healthy; of a newest one whose record cannot be read it is not known.
 pub(crate) async fn run(args: &ReleaseArgs, around: &Surroundings) -> Result {
     let (cluster, records) = records(args).await?;
     let history = records.history().await?;
     let Some(newest) = history.newest() else {
-        return Err(nothing(records.release()));
+        let unreadable = history.into_unreadable().into_iter().next_back();
+        return Err(
+            unreadable.map_or_else(|| nothing(records.release()), |record| record.why.into())
+        );
     };
     let newest = &newest.head;
+    let unreadable = history.unreadable();
+    let newer_is_lost = unreadable
+        .iter()
+        .any(|record| record.number > Some(newest.number));
     let restored = restored(newest).and_then(|number| history.number(number));
     let runs = restored.map_or(newest, |stored| &stored.head);
     let looked: Vec<Result<Row>> = stream::iter(&runs.inventory)
@@ -49,14 +56,23 @@ pub(crate) async fn run(args: &ReleaseArgs, around: &Surroundings) -> Result {
             "release": newest.release, "namespace": newest.namespace, "number": newest.number,
             "status": newest.status.name(), "message": newest.message,
             "running": runs.number, "objects": rows,
+            "unreadable": unreadable.iter().map(|record| serde_json::json!({
+                "number": record.number, "secret": record.secret, "status": record.status(),
+                "message": described(record),
+            })).collect::<Vec<_>>(),
         })),
-        Output::Text => show(newest, runs, &rows),
+        Output::Text => {
+            show(newest, runs, &rows);
+            for record in unreadable {
+                print::note(&harmless(&format!("warning: {}", described(record))));
+            }
+        }
     }
     let well = rows
         .iter()
         .all(|row| matches!(row.health, "Healthy" | "Suspended"));
     let ended_well = matches!(runs.status, Status::Succeeded | Status::Superseded);
-    Ok(if well && ended_well {
+    Ok(if well && ended_well && !newer_is_lost {
         Exit::Done
     } else {
         Exit::Failed

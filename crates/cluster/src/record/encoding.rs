@@ -114,14 +114,15 @@ pub(super) fn decode(release: &Release, secret: &Value) -> Result<Decoded, Recor
     let bytes = data(secret, HEAD).map_err(damaged)?;
     let mut document: Map<String, Value> =
         serde_json::from_slice(&bytes).map_err(|error| damaged(error.to_string()))?;
-    let version = document
-        .get("formatVersion")
-        .and_then(Value::as_str)
-        .unwrap_or_default();
-    Head::check_format(version).map_err(|found| RecordError::NewerFormat {
-        secret: name.clone(),
-        found: found.0,
-    })?;
+    let version = document.get("formatVersion").and_then(Value::as_str);
+    match Head::is_known_format(version.unwrap_or_default()) {
+        Some(true) => {}
+        Some(false) => {
+            let (secret, found) = (name, version.unwrap_or_default().to_owned());
+            return Err(RecordError::NewerFormat { secret, found });
+        }
+        None => return Err(damaged("it has no version of the format".to_owned())),
+    }
     let mut list = |(key, field): (&str, &str)| match document.remove(field) {
         Some(parts) => serde_json::from_value(parts)
             .map(List::Moved)
@@ -136,6 +137,10 @@ pub(super) fn decode(release: &Release, secret: &Value) -> Result<Decoded, Recor
             "it is of release {}/{}",
             head.namespace, head.release
         )));
+    }
+    if name != release.head_name(head.number) {
+        let number = head.number;
+        return Err(damaged(format!("its name is not that of number {number}")));
     }
     let version = secret
         .pointer("/metadata/resourceVersion")
@@ -271,6 +276,12 @@ mod tests {
         let good = encode(&release(), &head).unwrap().secret;
         let other = Release::new("shop", "api").unwrap();
         assert_eq!(decode(&other, &good).unwrap_err().code(), "SRT-C032");
+        let mut copy = good.clone();
+        copy["metadata"]["name"] = "copy".into();
+        assert_eq!(decode(&release(), &copy).unwrap_err().code(), "SRT-C032");
+        let mut empty = good.clone();
+        empty["data"]["head"] = STANDARD.encode("{}").into();
+        assert_eq!(decode(&release(), &empty).unwrap_err().code(), "SRT-C032");
         let mut cut = good;
         cut["data"]["head"] = STANDARD.encode("{\"formatVersion\": \"1.0\"").into();
         assert_eq!(decode(&release(), &cut).unwrap_err().code(), "SRT-C032");

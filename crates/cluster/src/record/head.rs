@@ -166,10 +166,6 @@ pub struct Head {
     pub unknown: Map<String, Value>,
 }
 
-/// The format is newer than this reader.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct UnknownFormat(pub String);
-
 impl Head {
     /// A head of a release that is about to begin.
     pub fn new(release: &super::Release, number: u64, now: Timestamp) -> Self {
@@ -242,17 +238,14 @@ impl Head {
         });
     }
 
-    /// Checks that this reader knows the format: the first number counts.
-    pub(super) fn check_format(version: &str) -> Result<(), UnknownFormat> {
+    /// Whether this reader knows the format: the first number counts. `None` when it has none.
+    pub(super) fn is_known_format(version: &str) -> Option<bool> {
         let major = |text: &str| {
             text.split('.')
                 .next()
                 .and_then(|first| first.parse::<u32>().ok())
         };
-        match (major(version), major(FORMAT_VERSION)) {
-            (Some(found), Some(ours)) if found <= ours => Ok(()),
-            _ => Err(UnknownFormat(version.to_owned())),
-        }
+        Some(major(version)? <= major(FORMAT_VERSION)?)
     }
 }
 
@@ -284,11 +277,17 @@ mod tests {
 
     #[test]
     fn only_a_newer_major_format_is_refused() {
-        for known in ["1.0", "1.7", "1", "0.9"] {
-            assert_eq!(Head::check_format(known), Ok(()), "{known}");
-        }
-        for unknown in ["2.0", "10", "", "one"] {
-            assert!(Head::check_format(unknown).is_err(), "{unknown}");
+        for (version, known) in [
+            ("1.0", Some(true)),
+            ("1.7", Some(true)),
+            ("1", Some(true)),
+            ("0.9", Some(true)),
+            ("2.0", Some(false)),
+            ("10", Some(false)),
+            ("", None),
+            ("one", None),
+        ] {
+            assert_eq!(Head::is_known_format(version), known, "{version}");
         }
     }
 

@@ -5,11 +5,13 @@ use std::collections::BTreeSet;
 use super::head::{Head, Owner, Status};
 use super::part::PartId;
 use super::records::Stored;
+use super::unreadable::Unreadable;
 
 /// All records of one release, the oldest first.
-#[derive(Clone, Debug, Default)]
+#[derive(Debug, Default)]
 pub struct History {
     stored: Vec<Stored>,
+    unreadable: Vec<Unreadable>,
 }
 
 /// What a collection would remove.
@@ -23,14 +25,25 @@ pub struct Collection {
 
 impl History {
     /// A history of these records, in any order.
-    pub fn new(mut stored: Vec<Stored>) -> Self {
+    pub fn new(mut stored: Vec<Stored>, mut unreadable: Vec<Unreadable>) -> Self {
         stored.sort_by_key(|stored| stored.head.number);
-        Self { stored }
+        unreadable.sort_by_key(|unreadable| unreadable.number);
+        Self { stored, unreadable }
     }
 
-    /// The records, the oldest first.
+    /// The records that can be read, the oldest first.
     pub fn records(&self) -> &[Stored] {
         &self.stored
+    }
+
+    /// The records that cannot be read, the oldest first.
+    pub fn unreadable(&self) -> &[Unreadable] {
+        &self.unreadable
+    }
+
+    /// The same, for the one who can do nothing without them.
+    pub fn into_unreadable(self) -> Vec<Unreadable> {
+        self.unreadable
     }
 
     /// The record with this number.
@@ -40,15 +53,39 @@ impl History {
             .find(|stored| stored.head.number == number)
     }
 
-    /// The newest record.
+    /// The newest record that can be read.
     pub fn newest(&self) -> Option<&Stored> {
         self.stored.last()
     }
 
-    /// The number that the next release gets.
+    /// The number that the next release gets: above all, those of records that cannot be read among them.
     pub fn next_number(&self) -> u64 {
-        self.newest()
-            .map_or(1, |newest| newest.head.number.saturating_add(1))
+        self.numbers()
+            .last()
+            .map_or(1, |newest| newest.saturating_add(1))
+    }
+
+    /// The numbers of all records.
+    fn numbers(&self) -> BTreeSet<u64> {
+        let unreadable = self.unreadable.iter().filter_map(|record| record.number);
+        let readable = self.heads().map(|head| head.number);
+        readable.chain(unreadable).collect()
+    }
+
+    fn is_newer(&self, number: u64) -> bool {
+        let mut records = self.unreadable.iter();
+        records.any(|record| record.number == Some(number) && record.is_newer())
+    }
+
+    /// The version of the record with this number.
+    pub(super) fn version(&self, number: u64) -> Option<&str> {
+        let unreadable = || {
+            let mut records = self.unreadable.iter();
+            let record = records.find(|record| record.number == Some(number));
+            record.map(|record| record.version.as_str())
+        };
+        let readable = self.number(number).map(|stored| stored.version.as_str());
+        readable.or_else(unreadable)
     }
 
     /// The newest record that succeeded, of those older than `before` when that is given.
@@ -84,25 +121,30 @@ impl History {
     }
 
     /// What to remove so that the newest `depth` records stay, and with them always the last good
-    /// one, everything newer than it, and every part that a kept record names. `parts` are all that
-    /// the release has.
+    /// one, everything newer than it, and every part that a kept record names: all parts while one
+    /// that stays cannot be read. `parts` are all that the release has.
     pub fn collection(&self, depth: usize, parts: &[PartId]) -> Collection {
-        let cut = self.stored.len().saturating_sub(depth.max(1));
-        let last_good = self
-            .last_good(None)
-            .map_or(u64::MAX, |good| good.head.number);
-        let goes = |(index, stored): &(usize, &Stored)| {
-            *index < cut
-                && stored.head.number < last_good
-                && stored.head.status != Status::InProgress
+        let all = self.numbers();
+        let cut = all.len().saturating_sub(depth.max(1));
+        let last_good = self.last_good(None).map(|good| good.head.number);
+        let goes = |number: &u64| match self.number(*number) {
+            Some(stored) => {
+                last_good.is_none_or(|good| *number < good)
+                    && stored.head.status != Status::InProgress
+            }
+            // It may be the last good one itself, once it is repaired.
+            None => last_good.is_some_and(|good| *number < good) && !self.is_newer(*number),
         };
-        let numbers: Vec<u64> = self
-            .stored
-            .iter()
-            .enumerate()
-            .filter(goes)
-            .map(|(_, stored)| stored.head.number)
-            .collect();
+        let numbers: Vec<u64> = all.into_iter().take(cut).filter(goes).collect();
+        let stays = |record: &Unreadable| {
+            record
+                .number
+                .is_none_or(|number| !numbers.contains(&number))
+        };
+        if self.unreadable.iter().any(stays) {
+            let parts = Vec::new();
+            return Collection { numbers, parts };
+        }
         let named: BTreeSet<&PartId> = self
             .stored
             .iter()
@@ -126,7 +168,7 @@ impl History {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::record::Release;
+    use crate::record::{RecordError, Release};
     use jiff::Timestamp;
     use proptest::prelude::*;
 
@@ -144,7 +186,46 @@ mod tests {
             .iter()
             .zip(1..)
             .map(|(status, number)| stored(number, *status));
-        History::new(numbered.collect())
+        History::new(numbered.collect(), Vec::new())
+    }
+
+    /// The same; where there is no status, the record is damaged.
+    fn with_damage(statuses: &[Option<Status>]) -> History {
+        let numbered = || statuses.iter().zip(1..);
+        let readable = numbered().filter_map(|(status, number)| Some(stored(number, (*status)?)));
+        let damaged = numbered().filter(|(status, _)| status.is_none());
+        let damaged = damaged.map(|(_, number)| damaged_one(number));
+        History::new(readable.collect(), damaged.collect())
+    }
+
+    fn damaged_one(number: u64) -> Unreadable {
+        let release = Release::new("shop", "web").unwrap();
+        let secret = release.head_name(number);
+        let what = "cut".to_owned();
+        Unreadable::new(
+            &release,
+            &serde_json::json!({"metadata": {"name": secret, "resourceVersion": "5"}}),
+            RecordError::Damaged { secret, what },
+        )
+    }
+
+    #[test]
+    fn a_damaged_record_keeps_its_number() {
+        use Status::{Failed, Succeeded};
+        for (statuses, next, newest) in [
+            (vec![None], 2, None),
+            (vec![Some(Succeeded), None], 3, Some(1)),
+            (vec![None, Some(Failed)], 3, Some(2)),
+        ] {
+            let history = with_damage(&statuses);
+            let found = history.newest().map(|stored| stored.head.number);
+            assert_eq!(
+                (history.next_number(), found),
+                (next, newest),
+                "{statuses:?}"
+            );
+            assert_eq!(history.unreadable().len(), 1);
+        }
     }
 
     #[test]
@@ -176,7 +257,7 @@ mod tests {
     fn another_owner_is_noticed() {
         let mut first = stored(1, Status::Succeeded);
         first.head.owner.service = "web".into();
-        let history = History::new(vec![first]);
+        let history = History::new(vec![first], Vec::new());
         let api = Owner {
             service: "api".into(),
             ..Owner::default()
@@ -184,13 +265,14 @@ mod tests {
         assert_eq!(history.another_owner(&api).unwrap().service, "web");
     }
 
-    fn statuses() -> impl Strategy<Value = Vec<Status>> {
+    fn statuses() -> impl Strategy<Value = Vec<Option<Status>>> {
         use Status::{Failed, InProgress, Succeeded, Superseded};
         let one = prop_oneof![
-            Just(Failed),
-            Just(InProgress),
-            Just(Succeeded),
-            Just(Superseded)
+            Just(None),
+            Just(Some(Failed)),
+            Just(Some(InProgress)),
+            Just(Some(Succeeded)),
+            Just(Some(Superseded))
         ];
         proptest::collection::vec(one, 0..20)
     }
@@ -198,12 +280,19 @@ mod tests {
     proptest! {
         #[test]
         fn collection_keeps_what_may_still_be_needed(statuses in statuses(), depth in 0usize..8) {
-            let history = history(&statuses);
+            let history = with_damage(&statuses);
             let orphan = PartId::of("r", b"orphan");
             let mut parts: Vec<PartId> = history.records().iter().flat_map(Stored::all_parts).cloned().collect();
             parts.push(orphan.clone());
             let collection = history.collection(depth, &parts);
-            prop_assert!(collection.parts.contains(&orphan));
+            let damaged: Vec<u64> = history.unreadable().iter().filter_map(|record| record.number).collect();
+            // Whether a damaged record that stays needs a part is not known.
+            let all_known = damaged.iter().all(|number| collection.numbers.contains(number));
+            prop_assert_eq!(collection.parts.contains(&orphan), all_known);
+            for number in damaged.iter().filter(|number| collection.numbers.contains(number)) {
+                prop_assert!(history.last_good(None).is_some_and(|good| good.head.number > *number));
+                prop_assert_eq!(history.version(*number), Some("5"));
+            }
             let kept: Vec<&Stored> = history.records().iter().filter(|s| !collection.numbers.contains(&s.head.number)).collect();
             for stored in &kept {
                 prop_assert!(stored.all_parts().all(|part| !collection.parts.contains(part)));
@@ -219,7 +308,8 @@ mod tests {
                     prop_assert!(!collection.numbers.contains(&stored.head.number));
                 }
             }
-            let newest_numbers: Vec<u64> = history.records().iter().rev().take(depth).map(|s| s.head.number).collect();
+            let count = u64::try_from(statuses.len()).unwrap();
+            let newest_numbers: Vec<u64> = (1..=count).rev().take(depth).collect();
             prop_assert!(newest_numbers.iter().all(|n| !collection.numbers.contains(n)));
         }
     }

@@ -12,15 +12,15 @@ mod head;
 mod history;
 mod part;
 mod records;
+mod unreadable;
 
 use sortie_manifest::labels;
 
-pub use head::{
-    Asker, FORMAT_VERSION, Head, JournalEntry, Owner, Side, Status, Tracked, UnknownFormat,
-};
+pub use head::{Asker, FORMAT_VERSION, Head, JournalEntry, Owner, Side, Status, Tracked};
 pub use history::{Collection, History};
 pub use part::PartId;
 pub use records::{Collected, Records, Stored};
+pub use unreadable::Unreadable;
 
 /// Label with the release number.
 pub const NUMBER_LABEL: &str = "sortie.dev/release-number";
@@ -77,6 +77,13 @@ impl Release {
     /// Name of the head of release number `number`.
     pub fn head_name(&self, number: u64) -> String {
         format!("sortie.release.{}.{number}", self.name)
+    }
+
+    /// The release number in the name of a head.
+    fn number_in(&self, head_name: &str) -> Option<u64> {
+        let (_, number) = head_name.rsplit_once('.')?;
+        let number = number.parse().ok()?;
+        (self.head_name(number) == head_name).then_some(number)
     }
 }
 
@@ -178,6 +185,18 @@ pub enum RecordError {
 }
 
 impl RecordError {
+    /// Whether it is about what a record holds, and not about reaching it: the other records of the release can be
+    /// read all the same.
+    pub(super) const fn is_about_content(&self) -> bool {
+        matches!(
+            self,
+            Self::NewerFormat { .. }
+                | Self::Damaged { .. }
+                | Self::PartMissing { .. }
+                | Self::TooLarge { .. }
+        )
+    }
+
     /// Stable code with a page in the error reference.
     pub fn code(&self) -> &'static str {
         match self {
@@ -198,10 +217,10 @@ impl RecordError {
             Self::InvalidName { .. } => "Choose another release name in the infrastructure.",
             Self::NewerFormat { .. } => "Use the version of Sortie that wrote it, or a later one.",
             Self::Damaged { .. } => {
-                "Restore that Secret from a backup. Without one, save it, delete that one Secret with kubectl in the namespace of the release, and deploy again."
+                "Restore that Secret from a backup. Without one, save it and delete it with kubectl in the namespace of the release; deploying goes on without it."
             }
             Self::PartMissing { .. } => {
-                "Restore the part from a backup. Without one, save the record's Secret, delete that one Secret with kubectl in the namespace of the release, and deploy again."
+                "Restore the part from a backup. Without one, save the record's Secret and delete it with kubectl in the namespace of the release; deploying goes on without it."
             }
             Self::Encode { .. } => "Take the value that the reason names out of the manifest.",
             Self::AnotherOwner { .. } => {

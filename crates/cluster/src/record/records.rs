@@ -9,7 +9,7 @@ use super::encoding::{self, Decoded, List};
 use super::head::{Head, Status};
 use super::history::History;
 use super::part::{self, Part, PartId};
-use super::{HEAD_TYPE, PART_TYPE, RecordError, Release};
+use super::{HEAD_TYPE, PART_TYPE, RecordError, Release, Unreadable};
 use crate::clock;
 use crate::connect::Cluster;
 use crate::error::{Cause, Error};
@@ -36,7 +36,7 @@ pub struct Records {
 pub struct Stored {
     /// The head; change it, then [`Records::update`] it.
     pub head: Head,
-    version: String,
+    pub(super) version: String,
     /// Parts that inventory and journal have moved to.
     moved: Vec<PartId>,
 }
@@ -85,32 +85,29 @@ impl Records {
         &self.release
     }
 
-    /// All heads of the release, with inventory and journal.
+    /// All heads of the release, with inventory and journal. A record that cannot be read is named in the history, and
+    /// keeps nobody from the others.
     pub async fn history(&self) -> Result<History, RecordError> {
         let path = self.list_path(HEAD_TYPE);
         let target = format!("the records of release {}", self.release);
-        let mut stored = Vec::new();
-        for secret in self
-            .cluster
-            .list_all("list", &target, &path, None)
-            .await
-            .map_err(cluster)?
-        {
-            stored.push(
-                self.complete(encoding::decode(&self.release, &secret)?)
-                    .await?,
-            );
+        let listed = self.cluster.list_all("list", &target, &path, None).await;
+        let (mut stored, mut unreadable) = (Vec::new(), Vec::new());
+        for secret in listed.map_err(cluster)? {
+            match self.decoded(&secret).await {
+                Ok(record) => stored.push(record),
+                Err(why) if why.is_about_content() => {
+                    unreadable.push(Unreadable::new(&self.release, &secret, why));
+                }
+                Err(error) => return Err(error),
+            }
         }
-        Ok(History::new(stored))
+        Ok(History::new(stored, unreadable))
     }
 
     /// The head of one number; `None` when there is none.
     pub async fn read(&self, number: u64) -> Result<Option<Stored>, RecordError> {
         match self.secret(&self.release.head_name(number)).await {
-            Ok(secret) => self
-                .complete(encoding::decode(&self.release, &secret)?)
-                .await
-                .map(Some),
+            Ok(secret) => self.decoded(&secret).await.map(Some),
             Err(error) if error.is_not_found() => Ok(None),
             Err(error) => Err(cluster(error)),
         }
@@ -219,7 +216,8 @@ impl Records {
     }
 
     /// Removes records beyond the newest `depth`, and parts of this release that nothing names.
-    /// The last good record, everything newer, and what is in progress always stay.
+    /// The last good record, everything newer, and what is in progress always stay; parts all stay while a record
+    /// that may need them cannot be read.
     ///
     /// Call it under the release's lease: a part is an orphan between its writing and its head's.
     pub async fn collect(&self, depth: usize, guard: &Guard) -> Result<Collected, RecordError> {
@@ -238,9 +236,7 @@ impl Records {
         let plan = history.collection(depth, &parts);
         // Heads first: killed in between, a part is an orphan and not a head without its parts.
         for number in &plan.numbers {
-            let version = history
-                .number(*number)
-                .map(|stored| stored.version.as_str());
+            let version = history.version(*number);
             let name = self.release.head_name(*number);
             self.remove(&name, version, (Point::HeadDelete, guard))
                 .await?;
@@ -298,12 +294,12 @@ impl Records {
         }
     }
 
-    async fn complete(&self, decoded: Decoded) -> Result<Stored, RecordError> {
+    async fn decoded(&self, secret: &Value) -> Result<Stored, RecordError> {
         let Decoded {
             mut stored,
             inventory,
             journal,
-        } = decoded;
+        } = encoding::decode(&self.release, secret)?;
         let (number, name) = (
             stored.head.number,
             self.release.head_name(stored.head.number),

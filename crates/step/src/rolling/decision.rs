@@ -14,6 +14,8 @@ pub(super) enum Decision {
     Restore(Plan),
     /// A holder of this task that was killed has done it; its result was lost on the way.
     Done(u64),
+    /// Nothing: it takes the record with this number, which cannot be read.
+    Needs(u64),
 }
 
 /// What is brought back, and in whose place.
@@ -23,6 +25,8 @@ pub(super) struct Plan {
     pub(super) good: u64,
     /// Numbers of the releases after it, the oldest first: what they added and `good` lacks is removed.
     pub(super) undone: Vec<u64>,
+    /// Numbers of releases after it whose records cannot be read: what they added is not known.
+    pub(super) unknown: Vec<u64>,
     /// Where the rollback is recorded.
     pub(super) record: Place,
 }
@@ -38,41 +42,66 @@ pub(super) enum Place {
     Open(u64),
 }
 
-/// Decide by the heads of the release, the oldest first.
+/// What is known of a release.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Known<'a> {
+    /// Its heads, the oldest first.
+    pub(super) heads: &'a [&'a Head],
+    /// Numbers of records that cannot be read, the lowest first.
+    pub(super) unreadable: &'a [u64],
+}
+
+/// Decide by the heads of the release. A record that cannot be read stands in the way only where it is needed: as the
+/// release that is undone or was chosen, or when no other is good.
 ///
 /// # Errors
 /// The wish cannot be met, or must not be: somebody else has deployed meanwhile.
-pub(super) fn decide(heads: &[&Head], target: Target, task: &Task) -> Result<Decision, Failure> {
-    let Some(newest) = heads.last() else {
+pub(super) fn decide(known: Known<'_>, target: Target, task: &Task) -> Result<Decision, Failure> {
+    if let Target::Number(wanted) = target {
+        return chosen(known, wanted, task);
+    }
+    let heads = known.heads;
+    let readable = heads.last().map(|head| head.number);
+    let Some(number) = readable.max(known.unreadable.last().copied()) else {
         return nothing("there is no release yet: nothing to roll back");
     };
-    let number = newest.number;
-    match target {
-        Target::Number(wanted) => chosen(heads, wanted, task),
-        // Its own release is not the newest any more: undoing it would undo somebody else's.
-        Target::Below(failed) if failed < number => Err(Failure::new(
-            FailureKind::Unknown,
-            "SRT-T020",
-            format!("release number {failed} was followed by number {number} meanwhile"),
-            "look at the newer release; roll it back if it is wrong as well",
-        )),
-        Target::Below(failed) if failed > number => nothing(format!(
-            "release number {failed} was never begun: nothing to roll back"
-        )),
-        Target::Below(_) => below(heads, newest),
-        Target::LastGood if newest.is_good() => nothing(format!(
-            "the newest release, number {number}, is good: nothing to roll back"
-        )),
-        Target::LastGood => {
-            let (ours, theirs) = (&task.requested_by.execution, &newest.asked_by.execution);
-            if !ours.is_empty() && ours != theirs {
-                return nothing(format!(
-                    "this execution has begun no release; number {number}, which failed, is another's: nothing to roll back"
-                ));
-            }
-            below(heads, newest)
+    if let Target::Below(failed) = target
+        && failed != number
+    {
+        return another_newest(failed, number);
+    }
+    let Some(newest) = heads.last().filter(|head| head.number == number) else {
+        return Ok(Decision::Needs(number));
+    };
+    if target == Target::LastGood {
+        if newest.is_good() {
+            return nothing(format!(
+                "the newest release, number {number}, is good: nothing to roll back"
+            ));
+        }
+        let (ours, theirs) = (&task.requested_by.execution, &newest.asked_by.execution);
+        if !ours.is_empty() && ours != theirs {
+            return nothing(format!(
+                "this execution has begun no release; number {number}, which failed, is another's: nothing to roll back"
+            ));
         }
     }
+    below(known, newest)
+}
+
+fn another_newest(failed: u64, newest: u64) -> Result<Decision, Failure> {
+    if failed > newest {
+        return nothing(format!(
+            "release number {failed} was never begun: nothing to roll back"
+        ));
+    }
+    // Its own release is not the newest any more: undoing it would undo somebody else's.
+    Err(Failure::new(
+        FailureKind::Unknown,
+        "SRT-T020",
+        format!("release number {failed} was followed by number {newest} meanwhile"),
+        "look at the newer release; roll it back if it is wrong as well",
+    ))
 }
 
 fn nothing(reason: impl Into<String>) -> Result<Decision, Failure> {
@@ -80,23 +109,30 @@ fn nothing(reason: impl Into<String>) -> Result<Decision, Failure> {
 }
 
 /// The last good release below the newest.
-fn below(heads: &[&Head], newest: &Head) -> Result<Decision, Failure> {
+fn below(known: Known<'_>, newest: &Head) -> Result<Decision, Failure> {
     let older = |head: &&&Head| head.number < newest.number;
-    let Some(good) = heads.iter().rev().filter(older).find(|head| head.is_good()) else {
+    let mut older = known.heads.iter().rev().filter(older);
+    let Some(good) = older.find(|head| head.is_good()) else {
+        // One of these may be the good one.
+        if let Some(number) = known.unreadable.last() {
+            return Ok(Decision::Needs(*number));
+        }
         return nothing(format!(
             "no release before number {} has succeeded: nothing is brought back, and nothing removed",
             newest.number
         ));
     };
-    Ok(Decision::Restore(Plan {
-        good: good.number,
-        undone: after(heads, good.number, newest.number),
-        record: Place::Undone(newest.number),
-    }))
+    Ok(Decision::Restore(plan(
+        known,
+        good.number,
+        newest.number,
+        Place::Undone(newest.number),
+    )))
 }
 
 /// Exactly the wanted number.
-fn chosen(heads: &[&Head], wanted: u64, task: &Task) -> Result<Decision, Failure> {
+fn chosen(known: Known<'_>, wanted: u64, task: &Task) -> Result<Decision, Failure> {
+    let heads = known.heads;
     let own = heads
         .iter()
         .rev()
@@ -104,19 +140,14 @@ fn chosen(heads: &[&Head], wanted: u64, task: &Task) -> Result<Decision, Failure
     if let Some(own) = own.filter(|own| own.is_good()) {
         return Ok(Decision::Done(own.number));
     }
+    if known.unreadable.contains(&wanted) {
+        return Ok(Decision::Needs(wanted));
+    }
     if !heads
         .iter()
         .any(|head| head.number == wanted && head.is_good())
     {
-        let good: Vec<String> = heads
-            .iter()
-            .filter(|head| head.is_good())
-            .map(|head| head.number.to_string())
-            .collect();
-        let hint = match good.as_slice() {
-            [] => "no release has succeeded yet".to_owned(),
-            good => format!("the kept numbers that succeeded are {}", good.join(", ")),
-        };
+        let hint = good_numbers(heads);
         let text = format!("there is no good release number {wanted}");
         return Err(Failure::new(
             FailureKind::Configuration,
@@ -128,20 +159,29 @@ fn chosen(heads: &[&Head], wanted: u64, task: &Task) -> Result<Decision, Failure
     let open = own.filter(|own| own.status == Status::InProgress);
     let record = open.map_or(Place::New, |own| Place::Open(own.number));
     let end = open.map_or(u64::MAX, |own| own.number - 1);
-    Ok(Decision::Restore(Plan {
-        good: wanted,
-        undone: after(heads, wanted, end),
-        record,
-    }))
+    Ok(Decision::Restore(plan(known, wanted, end, record)))
 }
 
-/// The numbers after `good` up to `last`.
-fn after(heads: &[&Head], good: u64, last: u64) -> Vec<u64> {
-    heads
-        .iter()
-        .map(|head| head.number)
-        .filter(|number| *number > good && *number <= last)
-        .collect()
+/// Which numbers can be chosen, for people.
+pub(super) fn good_numbers(heads: &[&Head]) -> String {
+    let good = heads.iter().filter(|head| head.is_good());
+    let good: Vec<String> = good.map(|head| head.number.to_string()).collect();
+    match good.as_slice() {
+        [] => "no release has succeeded yet".to_owned(),
+        good => format!("the kept numbers that succeeded are {}", good.join(", ")),
+    }
+}
+
+/// Bring `good` back in place of what came after it, up to `last`.
+fn plan(known: Known<'_>, good: u64, last: u64, record: Place) -> Plan {
+    let after = |number: &u64| *number > good && *number <= last;
+    let heads = known.heads.iter().map(|head| head.number);
+    Plan {
+        good,
+        undone: heads.filter(after).collect(),
+        unknown: known.unreadable.iter().copied().filter(after).collect(),
+        record,
+    }
 }
 
 #[cfg(test)]
@@ -173,9 +213,13 @@ mod tests {
     }
 
     /// One head per letter: `p` in progress, `s` succeeded, `x` failed, `o` superseded; the last one's task at will.
+    /// There is none for `?`, which cannot be read.
     fn heads(statuses: &str, last_task: &str) -> Vec<Head> {
         let release = Release::new("shop", "web").unwrap();
-        let numbered = statuses.chars().zip(1..);
+        let numbered = statuses
+            .chars()
+            .zip(1..)
+            .filter(|(letter, _)| *letter != '?');
         let mut heads: Vec<Head> = numbered
             .map(|(letter, number)| {
                 let mut head = Head::new(&release, number, Timestamp::UNIX_EPOCH);
@@ -199,11 +243,22 @@ mod tests {
     fn decided(statuses: &str, last_task: &str, target: Target, execution: &str) -> String {
         let heads = heads(statuses, last_task);
         let heads: Vec<&Head> = heads.iter().collect();
-        match decide(&heads, target, &task(execution)) {
+        let damaged = statuses
+            .chars()
+            .zip(1..)
+            .filter(|(letter, _)| *letter == '?');
+        let unreadable: Vec<u64> = damaged.map(|(_, number)| number).collect();
+        let known = Known {
+            heads: &heads,
+            unreadable: &unreadable,
+        };
+        match decide(known, target, &task(execution)) {
             Ok(Decision::Nothing(_)) => "nothing".to_owned(),
             Ok(Decision::Done(number)) => format!("done {number}"),
+            Ok(Decision::Needs(number)) => format!("needs {number}"),
             Ok(Decision::Restore(plan)) => {
-                format!("{}<{:?}@{:?}", plan.good, plan.undone, plan.record)
+                let unknown: String = plan.unknown.iter().map(|n| format!("?{n}")).collect();
+                format!("{}<{:?}{unknown}@{:?}", plan.good, plan.undone, plan.record)
             }
             Err(failure) => failure.code,
         }
@@ -241,6 +296,31 @@ mod tests {
         ] {
             let got = decided(statuses, "", Target::LastGood, execution);
             assert_eq!(got, expected, "{statuses:?} for {execution:?}");
+        }
+    }
+
+    #[test]
+    fn a_record_that_cannot_be_read_hinders_only_where_it_is_needed() {
+        let (below, to) = (Target::Below, Target::Number);
+        for (statuses, target, expected) in [
+            // Not needed, or another one is good as well.
+            ("?sx", Target::LastGood, "2<[3]@Undone(3)"),
+            ("s?x", Target::LastGood, "1<[3]?2@Undone(3)"),
+            ("s?x", below(3), "1<[3]?2@Undone(3)"),
+            ("?s", Target::LastGood, "nothing"),
+            ("s?", to(1), "1<[]?2@New"),
+            ("s?x", below(2), "SRT-T020"),
+            ("s?", below(3), "nothing"),
+            // Needed: what it added, or what it was.
+            ("s?", Target::LastGood, "needs 2"),
+            ("s?", below(2), "needs 2"),
+            ("s?", to(2), "needs 2"),
+            ("?x", Target::LastGood, "needs 1"),
+            ("?", Target::LastGood, "needs 1"),
+            ("?", to(2), "SRT-T021"),
+        ] {
+            let got = decided(statuses, "", target, "");
+            assert_eq!(got, expected, "{statuses:?} {target:?}");
         }
     }
 

@@ -10,14 +10,14 @@ use sortie_cluster::record::{Head, Status, Stored};
 use sortie_manifest::{Object, ObjectId, versioning};
 
 use super::closing::close;
-use super::decision::{Decision, Place, Plan, decide};
+use super::decision::{Decision, Known, Place, Plan, decide, good_numbers};
 use super::deploy::learn;
 use super::earlier::noted;
 use super::opening::{close_interrupted, gone, objects_of, record_objects};
 use super::removals::{Removals, Undone, is_storage, removals};
 use crate::apply::{self, OnRefusal};
 use crate::failure::{Failure, chain, first_of};
-use crate::locked::{self, Locked};
+use crate::locked::{self, Locked, record_failure};
 use crate::remove::remove;
 use crate::report::Unit;
 use crate::run::Run;
@@ -49,8 +49,15 @@ async fn under_lease(
         locked.history = locked::history(&locked.records, run.task).await?;
     }
     let heads: Vec<&Head> = locked.history.heads().collect();
-    let plan = match decide(&heads, options.target, run.task)? {
+    let unreadable = locked.history.unreadable().iter();
+    let unreadable: Vec<u64> = unreadable.filter_map(|record| record.number).collect();
+    let known = Known {
+        heads: &heads,
+        unreadable: &unreadable,
+    };
+    let plan = match decide(known, options.target, run.task)? {
         Decision::Restore(plan) => plan,
+        Decision::Needs(number) => return Err(unreadable_one(locked, number, &heads).into()),
         Decision::Nothing(reason) => {
             run.info(unit, &reason);
             let name = &run.task.release.name;
@@ -137,6 +144,25 @@ async fn begin(
         objects,
         doomed,
     })
+}
+
+/// A rollback that takes a record which cannot be read.
+fn unreadable_one(locked: &Locked, number: u64, heads: &[&Head]) -> Failure {
+    let mut records = locked.history.unreadable().iter();
+    let Some(record) = records.find(|record| record.number == Some(number)) else {
+        return gone(number);
+    };
+    let mut failure = record_failure(&record.why);
+    failure.message = format!(
+        "a rollback needs release number {number}: {}",
+        failure.message
+    );
+    failure.hint = format!(
+        "{} Or bring another release back by its number: {}.",
+        failure.hint,
+        good_numbers(heads)
+    );
+    failure
 }
 
 fn numbered(locked: &Locked, number: u64) -> Result<&Stored, Failure> {
@@ -281,6 +307,12 @@ async fn doomed(
     locked: &Locked,
     plan: &Plan,
 ) -> Result<Vec<Doomed>, Failure> {
+    for number in &plan.unknown {
+        let text = format!(
+            "what release number {number} added is not known and stays: its record cannot be read"
+        );
+        run.warn(Unit::Initialize, text);
+    }
     let mut undone = Vec::new();
     for number in &plan.undone {
         let stored = numbered(locked, *number)?;

@@ -6,7 +6,7 @@ use async_trait::async_trait;
 use secrecy::SecretString;
 use serde_json::{Value, json};
 use sortie_health::Status;
-use sortie_step::report::{Change, Unit};
+use sortie_step::report::{Change, Level, Unit};
 use sortie_step::task::{Action, RollingDeploy, Target};
 use sortie_step::{Resolution, Resolver, Unanswered};
 
@@ -191,29 +191,79 @@ async fn records_beyond_the_depth_of_the_history_go() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn deleting_a_damaged_record_lets_the_release_go_on() {
+async fn a_damaged_record_keeps_its_number_and_nobody_from_deploying() {
     let world = World::new("damaged").await;
     for value in ["1", "2"] {
         world.deploy(plain(&config("a", value))).await.outputs();
     }
-    let head = format!("sortie.release.{RELEASE}.2");
+    let head = damage(&world, 2).await;
+    let secrets = async || world.kubectl(&["get", "secret", "-o", "name"], "").await;
+    let before = secrets().await;
+
+    let third = world.deploy(plain(&config("a", "3"))).await;
+    assert_eq!(third.outputs()["releaseNumber"], 3);
+    let warnings = third.lines.iter().filter(|(_, level, line)| {
+        *level == Level::Warning && line.contains(&head) && line.contains("backup")
+    });
+    assert_eq!(warnings.count(), 1, "{:?}", third.lines);
+    assert_eq!(world.statuses().await, ["Superseded", "Succeeded"]);
+    let after = secrets().await;
+    let lost: Vec<&str> = before
+        .lines()
+        .filter(|name| !after.contains(name))
+        .collect();
+    assert!(lost.is_empty(), "still to be repaired: {lost:?}");
+    world.finish().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_rollback_refuses_a_damaged_record_only_where_it_needs_it() {
+    let world = World::new("damaged_back").await;
+    for value in ["1", "2", "3"] {
+        world.deploy(plain(&config("a", value))).await.outputs();
+    }
+    let added = documents(&[&config("a", "4"), &config("b", "4")]);
+    world.deploy(plain(&added)).await.outputs();
+    let value = async || world.get("v1/ConfigMap", "a").await.unwrap()["data"]["a"].clone();
+
+    // Number 3 was the last good one; without it that is number 2.
+    damage(&world, 3).await;
+    let back = world.rollback(Target::Below(4)).await;
+    assert_eq!(back.outputs()["releaseNumber"], 2);
+    assert!(back.said("number 3 added is not known"), "{:?}", back.lines);
+    assert_eq!(value().await, "2");
+    assert!(world.get("v1/ConfigMap", "b").await.is_none());
+
+    let head = damage(&world, 4).await;
+    for target in [Target::LastGood, Target::Below(4), Target::Number(4)] {
+        let refused = world.rollback(target).await;
+        let failure = refused.failure();
+        assert_eq!(failure.code, "SRT-C032", "{target:?} {failure:?}");
+        assert!(failure.message.contains(&head), "{failure:?}");
+        assert!(failure.hint.contains("are 1, 2"), "{failure:?}");
+    }
+    world.rollback(Target::Number(1)).await.outputs();
+    assert_eq!(value().await, "1");
+    assert_eq!(world.heads().await.last().unwrap().number, 5);
+
+    // A later version's record is another matter.
+    let newer = json!({"data": {"head": "eyJmb3JtYXRWZXJzaW9uIjogIjIuMCJ9"}}).to_string();
+    world
+        .kubectl(&["patch", "secret", &head, "-p", &newer], "")
+        .await;
+    let refused = world.deploy(plain(&config("a", "6"))).await;
+    assert_eq!(refused.failure().code, "SRT-C031");
+    world.finish().await;
+}
+
+/// Makes the head with this number unreadable. Returns the name of its Secret.
+async fn damage(world: &World, number: u64) -> String {
+    let head = format!("sortie.release.{RELEASE}.{number}");
     let damage = r#"{"data": {"head": "bm90IGpzb24="}}"#;
     world
         .kubectl(&["patch", "secret", &head, "-p", damage], "")
         .await;
-    let refused = world.deploy(plain(&config("a", "3"))).await;
-    let failure = refused.failure();
-    assert_eq!(failure.code, "SRT-C032", "{failure:?}");
-    assert!(failure.message.contains(&head), "{failure:?}");
-    assert!(
-        failure.hint.contains("delete that one Secret"),
-        "{failure:?}"
-    );
-
-    world.kubectl(&["delete", "secret", &head], "").await;
-    world.deploy(plain(&config("a", "3"))).await.outputs();
-    assert_eq!(world.statuses().await, ["Superseded", "Succeeded"]);
-    world.finish().await;
+    head
 }
 
 #[tokio::test(flavor = "multi_thread")]
