@@ -17,6 +17,7 @@ use crate::keys::{self, MasterKey};
 use crate::metrics::Metrics;
 use crate::sealing::AtRest;
 use crate::tasks::Dispatcher;
+use crate::telemetry::LogLevel;
 use crate::web::{self, Auth, Web};
 use crate::{clock, tokens};
 
@@ -28,6 +29,7 @@ pub struct App {
     hub: Arc<Hub>,
     metrics: Arc<Metrics>,
     listener: web::Listener,
+    log_level: Option<LogLevel>,
     stopping: CancellationToken,
     /// Held for as long as the data folder is in use.
     lock: std::fs::File,
@@ -141,9 +143,17 @@ impl App {
             hub,
             metrics,
             listener,
+            log_level: None,
             stopping,
             lock,
         })
+    }
+
+    /// Lets the level of the process's log be changed over the web side.
+    #[must_use]
+    pub fn with_log_level(mut self, log_level: LogLevel) -> Self {
+        self.log_level = Some(log_level);
+        self
     }
 
     /// Makes the first user with a token when there is no user yet: at the first start of a data
@@ -192,6 +202,7 @@ impl App {
             hub,
             metrics,
             listener,
+            log_level,
             stopping,
             lock,
         } = self;
@@ -214,6 +225,7 @@ impl App {
             hub,
             metrics,
             auth: Arc::new(Auth::default()),
+            log_level,
             stopping: stopping.clone(),
         };
         let serving = web::serve(listener, web::router(web), stopping.clone());

@@ -120,13 +120,7 @@ impl MasterKey {
                     key_id: key_id.clone(),
                 });
             }
-            (None, None) if file.is_some() => {
-                return Err(Error::File {
-                    operation: "read",
-                    path,
-                    source: ErrorKind::NotFound.into(),
-                });
-            }
+            (None, None) if file.is_some() => return Err(missing(&path)),
             (None, None) => make(&path)?,
         };
         let key = Self::new(&key, &path)?;
@@ -215,6 +209,21 @@ impl std::fmt::Debug for MasterKey {
             .debug_struct("MasterKey")
             .field("id", &self.id)
             .finish_non_exhaustive()
+    }
+}
+
+/// Whether a file that somebody named is there and holds a key.
+pub(crate) fn check_file(path: &Path) -> Result<(), Error> {
+    let key = read(path)?.ok_or_else(|| missing(path))?;
+    MasterKey::new(&key, path).map(drop)
+}
+
+/// A file that somebody named is not there.
+fn missing(path: &Path) -> Error {
+    Error::File {
+        operation: "read",
+        path: path.to_owned(),
+        source: ErrorKind::NotFound.into(),
     }
 }
 

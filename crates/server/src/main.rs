@@ -3,51 +3,58 @@
 use std::process::ExitCode;
 
 use anyhow::Context as _;
-use clap::Parser as _;
 use sortie_server::config::{Args, Config};
 use sortie_server::problem::chain;
 use sortie_server::server::Server;
-use sortie_server::{signals, telemetry};
+use sortie_server::signals;
+use sortie_server::telemetry::{self, LogLevel};
 use tokio_util::sync::CancellationToken;
 
 #[global_allocator]
 static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
 
-/// The command line or the settings are wrong (as in `sysexits.h`).
-const USAGE: u8 = 64;
+/// The command line or the settings are wrong; the same in all programs.
+const USAGE: u8 = 2;
 
 fn main() -> ExitCode {
     // Another provider can only be there by a mistake of ours; the first one stays.
     let _only_here = rustls::crypto::aws_lc_rs::default_provider().install_default();
-    let args = Args::parse();
+    let args = match Args::read(std::env::args_os()) {
+        Ok(args) => args,
+        // Also what `--help` and `--version` print; ends with 2 unless it is that.
+        Err(error) => error.exit(),
+    };
     let print_config = args.print_config;
     let config = match Config::load(args) {
         Ok(config) => config,
-        Err(error) => return fail(USAGE, &chain(&error)),
+        Err(error) => return fail(USAGE, &format!("{}: {}", error.code(), chain(&error))),
     };
     if print_config {
-        return print(&config);
+        print(&config.to_file());
+        return ExitCode::SUCCESS;
     }
-    if let Err(error) = telemetry::install(config.log_format, &config.log_level) {
-        return fail(USAGE, &chain(&error));
-    }
-    match run(&config) {
+    let log_level = match telemetry::install(config.log_format, &config.log_level) {
+        Ok(log_level) => log_level,
+        Err(error) => return fail(1, &chain(&error)),
+    };
+    match run(&config, log_level) {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => fail(1, &format!("{error:#}")),
     }
 }
 
-fn run(config: &Config) -> anyhow::Result<()> {
+fn run(config: &Config, log_level: LogLevel) -> anyhow::Result<()> {
     let runtime = tokio::runtime::Builder::new_multi_thread()
         .enable_all()
         .max_blocking_threads(64)
         .build()
         .context("could not start the runtime")?;
-    runtime.block_on(serve(config))
+    runtime.block_on(serve(config, log_level))
 }
 
-async fn serve(config: &Config) -> anyhow::Result<()> {
+async fn serve(config: &Config, log_level: LogLevel) -> anyhow::Result<()> {
     let server = Server::open(config).await.map_err(coded)?;
+    let server = server.with_log_level(log_level);
     if let Some(token) = server.first_token().await.map_err(coded)? {
         announce(&token);
     }
@@ -87,14 +94,8 @@ fn announce(token: &str) {
 }
 
 #[expect(clippy::print_stdout, reason = "asked for on the command line")]
-fn print(config: &Config) -> ExitCode {
-    match serde_json::to_string_pretty(config) {
-        Ok(text) => {
-            println!("{text}");
-            ExitCode::SUCCESS
-        }
-        Err(error) => fail(1, &error.to_string()),
-    }
+fn print(text: &str) {
+    println!("{text}");
 }
 
 #[expect(
@@ -102,7 +103,9 @@ fn print(config: &Config) -> ExitCode {
     reason = "the last word of the program, also when there is no log yet"
 )]
 fn fail(code: u8, why: &str) -> ExitCode {
-    eprintln!("sortie-server: {why}");
+    for line in why.lines() {
+        eprintln!("sortie-server: {line}");
+    }
     ExitCode::from(code)
 }
 

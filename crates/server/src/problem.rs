@@ -82,11 +82,13 @@ pub enum Code {
     Ended,
     /// The server is starting or stopping.
     Unavailable,
+    /// The request is taken from the server's own machine only.
+    NotFromHere,
 }
 
 impl Code {
     /// All codes, for tests and documentation.
-    pub const ALL: [Self; 13] = [
+    pub const ALL: [Self; 14] = [
         Self::Unauthorised,
         Self::NotFound,
         Self::MethodNotAllowed,
@@ -100,6 +102,7 @@ impl Code {
         Self::Conflict,
         Self::Ended,
         Self::Unavailable,
+        Self::NotFromHere,
     ];
 
     /// Stable code, title and HTTP status.
@@ -143,6 +146,7 @@ impl Code {
                 "Not available now",
                 StatusCode::SERVICE_UNAVAILABLE,
             ),
+            Self::NotFromHere => ("SRT-S014", "Not from here", StatusCode::FORBIDDEN),
         }
     }
 }

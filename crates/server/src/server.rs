@@ -10,6 +10,7 @@ use zeroize::Zeroizing;
 use crate::agent::{self, Agent};
 use crate::app::{self, AgentSide, App};
 use crate::config::Config;
+use crate::telemetry::LogLevel;
 
 /// A control plane that is bound and not yet serving.
 #[derive(Debug)]
@@ -47,6 +48,13 @@ impl Server {
         let options = agent::Options::new(config);
         let agent = Agent::open(options, Arc::new(app.store()), app.keys().as_ref()).await?;
         Ok(Self { app, agent })
+    }
+
+    /// Lets the level of the process's log be changed over the web side.
+    #[must_use]
+    pub fn with_log_level(mut self, log_level: LogLevel) -> Self {
+        self.app = self.app.with_log_level(log_level);
+        self
     }
 
     /// The first admin token, only at the first start of a data folder. Show it: it is kept as a

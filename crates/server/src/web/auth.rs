@@ -27,6 +27,8 @@ pub struct Principal {
 /// One connection of the web listener.
 #[derive(Debug, Clone)]
 pub(super) struct Connection {
+    /// Who is at the other end.
+    pub peer: std::net::SocketAddr,
     /// The first token that was verified on this connection.
     pub login: Arc<OnceLock<Login>>,
 }

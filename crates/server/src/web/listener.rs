@@ -123,6 +123,7 @@ fn connection(
     graceful: &GracefulShutdown,
 ) -> impl Future<Output = ()> + Send + use<> {
     let info = Connection {
+        peer,
         login: Arc::new(OnceLock::new()),
     };
     let service =

@@ -36,6 +36,7 @@ use crate::hub::Hub;
 use crate::metrics::Metrics;
 use crate::problem::{Code, Problem, ProblemDocument};
 use crate::sealing::AtRest;
+use crate::telemetry::LogLevel;
 
 /// Longest time for a request that is not a stream.
 const REQUEST_TIMEOUT: Duration = Duration::from_secs(30);
@@ -60,6 +61,8 @@ pub struct Web {
     pub metrics: Arc<Metrics>,
     /// Who may come in.
     pub auth: Arc<Auth>,
+    /// Changes the level of the log; `None` when the log belongs to another program.
+    pub log_level: Option<LogLevel>,
     /// Ends streams when the server stops.
     pub stopping: CancellationToken,
 }
@@ -153,6 +156,7 @@ fn open_routes() -> OpenApiRouter<Web> {
 fn protected_routes() -> OpenApiRouter<Web> {
     OpenApiRouter::new()
         .routes(routes!(meta::whoami))
+        .routes(routes!(meta::log_level))
         .merge(
             OpenApiRouter::new()
                 .routes(routes!(entities::put))
