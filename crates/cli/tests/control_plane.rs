@@ -287,6 +287,81 @@ async fn an_execution_is_started_listed_and_ended() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn an_execution_is_named_by_its_beginning_its_number_or_as_the_newest() {
+    let server = ControlPlane::start().await;
+    let me = server.person().await;
+    let ended = me.sortie(&["watch"]).await;
+    assert_eq!(ended.code, 4, "{ended:?}");
+    assert!(ended.stderr.contains("SRT-Z012"), "{ended:?}");
+    me.sortie(&["apply", "-f", hello().to_str().unwrap()])
+        .await
+        .ok();
+    let mut ids = Vec::new();
+    for _ in 0..3 {
+        let started = me.sortie(&["run", "hello"]).await.ok();
+        ids.push(started.stdout.trim().to_owned());
+    }
+    let get = async |arguments: &[&str]| {
+        let ended = me
+            .sortie(&[&["get", "execution", "-o", "json"], arguments].concat())
+            .await;
+        if ended.code == 0 {
+            ended.json()["id"].as_str().unwrap().to_owned()
+        } else {
+            format!("{}: {}", ended.code, ended.stderr)
+        }
+    };
+    for (place, id) in ids.iter().enumerate() {
+        assert_eq!(&get(&[&format!("hello#{}", place + 1)]).await, id);
+        assert_eq!(&get(&[&id[..id.len() - 2]]).await, id);
+        assert_eq!(&get(&[&id[..24].to_uppercase()]).await, id);
+    }
+    for newest in [&["hello"][..], &["--latest"], &["hello", "--latest"]] {
+        assert_eq!(get(newest).await, ids[2], "{newest:?}");
+    }
+    // All of them begin alike: what they have in common names none.
+    let several = get(&[&ids[0][..4]]).await;
+    assert!(
+        several.starts_with("2: ") && several.contains("SRT-Z013"),
+        "{several}"
+    );
+    for (place, id) in ids.iter().enumerate() {
+        assert!(
+            several.contains(&format!("hello#{} ({id})", place + 1)),
+            "{several}"
+        );
+    }
+    for missing in ["hello#4", "nothing", "nothing#1", "0fff", "0190-none"] {
+        let answer = get(&[missing]).await;
+        assert!(answer.starts_with("4: "), "{missing}: {answer}");
+    }
+    // Another project has none of them.
+    let elsewhere = get(&["hello#1", "--project", "other"]).await;
+    assert!(elsewhere.starts_with("4: "), "{elsewhere}");
+
+    // The newest is ended only by who says so.
+    for unsaid in [&["abort"][..], &["abort", "hello"]] {
+        assert_eq!(me.sortie(unsaid).await.code, 2, "{unsaid:?}");
+    }
+    me.sortie(&["abort", "hello", "--latest"]).await.ok();
+    let ended = me.sortie(&["watch", "hello"]).await;
+    assert!(ended.stdout.contains("hello #3 aborted"), "{ended:?}");
+    me.sortie(&["abort", "hello#1"]).await.ok();
+    let ended = me.sortie(&["watch", "hello#1"]).await;
+    assert!(ended.stdout.contains("hello #1 aborted"), "{ended:?}");
+    for step in ["rolling", "rollout/rolling", "deploy"] {
+        me.sortie(&["logs", "hello#1", "--step", step]).await.ok();
+    }
+    let ended = me.sortie(&["logs", "hello#1", "--step", "roll"]).await;
+    assert_eq!(ended.code, 4, "{ended:?}");
+    assert!(
+        ended.stderr.contains("it has deploy, rollout, rolling"),
+        "{ended:?}"
+    );
+    server.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn delegates_get_tokens() {
     let server = ControlPlane::start().await;
     let me = server.person().await;

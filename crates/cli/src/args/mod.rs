@@ -12,7 +12,9 @@ use clap::{Args, Parser, Subcommand, ValueEnum};
 
 pub use delegate::{Delegate, DelegateInstall, DelegateRevoke, DelegateToken, DelegateTokenCreate};
 pub use local::{ClusterArgs, Deploy, Dev, ReleaseArgs, Rollback, Strategy, Validate};
-pub use remote::{Abort, Apply, Delete, Get, Level, Login, Logs, Run, ScopeArgs, Watch};
+pub use remote::{
+    Abort, Apply, Delete, ExecutionArgs, Get, Level, Login, Logs, Run, ScopeArgs, Watch,
+};
 
 /// Deploys applications to Kubernetes, by a control plane or straight from here.
 #[derive(Debug, Parser)]
@@ -97,7 +99,7 @@ pub enum Verb {
     Apply(Apply),
     /// Show entities, executions or delegates
     #[command(
-        after_help = "Examples:\n  sortie get pipelines\n  sortie get service hello\n  sortie get infrastructure demo/demo_namespace\n  sortie get executions -o json"
+        after_help = "Examples:\n  sortie get pipelines\n  sortie get service hello\n  sortie get infrastructure demo/demo_namespace\n  sortie get executions -o json\n  sortie get execution hello#3"
     )]
     Get(Get),
     /// Delete an entity
@@ -110,16 +112,18 @@ pub enum Verb {
     Run(Run),
     /// Follow an execution until it ends
     #[command(
-        after_help = "The exit code tells how the execution ended: 0 well, 1 failed, expired or aborted."
+        after_help = "Examples:\n  sortie watch hello#3\n  sortie watch --latest hello\n\nThe exit code tells how the execution ended: 0 well, 1 failed, expired or aborted."
     )]
     Watch(Watch),
     /// Print the log of an execution
     #[command(
-        after_help = "Examples:\n  sortie logs EXECUTION --step rolling\n  sortie logs EXECUTION --follow"
+        after_help = "Examples:\n  sortie logs hello#3 --step rolling\n  sortie logs --latest hello --follow"
     )]
     Logs(Logs),
     /// Stop an execution
-    #[command(after_help = "Example:\n  sortie abort EXECUTION --reason 'wrong version'")]
+    #[command(
+        after_help = "Examples:\n  sortie abort hello#3 --reason 'wrong version'\n  sortie abort --latest hello"
+    )]
     Abort(Abort),
     /// Delegates: tokens, installation, revocation
     #[command(subcommand)]

@@ -71,8 +71,11 @@ pub struct Apply {
 pub struct Get {
     /// pipeline, service, environment, infrastructure, connector, secret, file, execution or delegate
     pub kind: String,
-    /// One of them, whole; infrastructures are named ENVIRONMENT/ID
+    /// One of them, whole; infrastructures are named ENVIRONMENT/ID, executions also PIPELINE#NUMBER
     pub id: Option<String>,
+    /// Executions: the newest run, of PIPELINE when one is named
+    #[arg(long)]
+    pub latest: bool,
     #[command(flatten)]
     pub scope: ScopeArgs,
     /// Where to look
@@ -110,17 +113,29 @@ pub struct Run {
     pub follow: bool,
 }
 
+/// Which execution is meant.
+#[derive(Clone, Debug, Default, Args)]
+pub struct ExecutionArgs {
+    /// Id or its beginning, PIPELINE#NUMBER, or PIPELINE for its newest run; default: the newest run of all
+    pub execution: Option<String>,
+    /// The newest run, of PIPELINE when one is named
+    #[arg(long)]
+    pub latest: bool,
+    #[command(flatten)]
+    pub scope: ScopeArgs,
+}
+
 #[derive(Debug, Args)]
 pub struct Watch {
-    /// Id of the execution
-    pub execution: String,
+    #[command(flatten)]
+    pub execution: ExecutionArgs,
 }
 
 #[derive(Debug, Args)]
 pub struct Logs {
-    /// Id of the execution
-    pub execution: String,
-    /// Only of this step, group or stage (identifier or path)
+    #[command(flatten)]
+    pub execution: ExecutionArgs,
+    /// Only of this step, group or stage: its identifier, or as much of the end of its path as tells it apart
     #[arg(long, value_name = "STEP")]
     pub step: Option<String>,
     /// Go on until the execution ends
@@ -130,8 +145,13 @@ pub struct Logs {
 
 #[derive(Debug, Args)]
 pub struct Abort {
-    /// Id of the execution
-    pub execution: String,
+    /// Id or its beginning, or PIPELINE#NUMBER; with --latest PIPELINE or nothing
+    pub execution: Option<String>,
+    /// The newest run, of PIPELINE when one is named
+    #[arg(long)]
+    pub latest: bool,
+    #[command(flatten)]
+    pub scope: ScopeArgs,
     /// Why, for others to read
     #[arg(long, value_name = "TEXT")]
     pub reason: Option<String>,

@@ -69,6 +69,15 @@ pub struct Page {
     pub next: Option<String>,
 }
 
+/// A page of executions.
+#[derive(Debug, Deserialize)]
+pub struct ExecutionPage {
+    /// Newest first.
+    pub items: Vec<ExecutionSummary>,
+    /// Where the next page begins.
+    pub next: Option<String>,
+}
+
 /// An execution, without its nodes.
 #[derive(Clone, Debug, Deserialize)]
 #[serde(rename_all = "camelCase")]

@@ -2,6 +2,7 @@
 
 mod labels;
 mod lines;
+mod naming;
 mod screen;
 mod status;
 mod summary;
@@ -9,6 +10,7 @@ mod tree;
 
 pub use labels::Labels;
 pub use lines::{Changes, LogLines};
+pub use naming::{Named, find, shortest};
 pub use screen::Screen;
 pub use status::State;
 pub(crate) use summary::failed;

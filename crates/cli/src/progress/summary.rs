@@ -1,6 +1,6 @@
 //! The last words about an execution.
 
-use super::{Labels, State};
+use super::{Labels, State, shortest};
 use crate::client::wire::{Execution, Node};
 use crate::duration;
 use crate::exit::Exit;
@@ -59,7 +59,8 @@ pub fn summary(execution: &Execution, style: Style) -> Vec<String> {
         lines.push(format!("  rollback: {}", undone.word()));
     }
     let step = failed.first().map_or(String::new(), |node| {
-        format!(" --step {}", harmless(&node.path))
+        let name = shortest(&execution.nodes, &node.path);
+        format!(" --step {}", harmless(&name))
     });
     let hint = style.paint(Tone::Active, "hint:");
     lines.push(format!("  {hint} sortie logs {}{step}", run.id));
@@ -132,7 +133,7 @@ mod tests {
         ✗ hello #4 failed after 1 m 05 s
           rolling: Deployment/web: image not found (SRT-H004)
           rollback: succeeded
-          hint: sortie logs 0190 --step s.r
+          hint: sortie logs 0190 --step rolling
         ");
         for status in ["FAILED", "EXPIRED", "ABORTED", "SOMETHING_NEW"] {
             assert_eq!(exit_of(status), Exit::Failed, "{status}");

@@ -3,8 +3,8 @@
 use reqwest::Method;
 use serde_json::{Map, Value, json};
 
-use super::{Remote, watch};
-use crate::args::{Abort, Get, Level, Output, Run};
+use super::{Remote, reference, watch};
+use crate::args::{Abort, ExecutionArgs, Get, Level, Output, Run};
 use crate::client::wire::{Execution, ExecutionSummary, Page};
 use crate::client::{Body, Request};
 use crate::exit::{Exit, Result};
@@ -63,10 +63,22 @@ pub(crate) async fn run(args: &Run, around: &Surroundings) -> Result {
 
 /// End an execution.
 pub(crate) async fn abort(args: &Abort, around: &Surroundings) -> Result {
-    let remote = Remote::connect(around, &crate::args::ScopeArgs::default())?;
-    let what = format!("abort execution {}", args.execution);
-    let path = ["executions", args.execution.as_str(), "abort"];
-    let body = json!({ "reason": args.reason });
+    let Abort {
+        execution,
+        latest,
+        scope,
+        reason,
+    } = args;
+    let remote = Remote::connect(around, scope)?;
+    let wanted = ExecutionArgs {
+        execution: execution.clone(),
+        latest: *latest,
+        scope: scope.clone(),
+    };
+    let id = reference::find_named(&remote, "abort", &wanted).await?;
+    let what = format!("abort execution {id}");
+    let path = ["executions", id.as_str(), "abort"];
+    let body = json!({ "reason": reason });
     let request = Request::new(&what, Method::POST, &path).body(Body::Json(&body));
     let value = remote.client.send(request).await?;
     match around.output {
@@ -74,7 +86,7 @@ pub(crate) async fn abort(args: &Abort, around: &Surroundings) -> Result {
         Output::Text => {
             let execution: Execution = remote.client.typed(&what, value)?;
             let state = State::of(&execution.summary.status);
-            print::line(&format!("execution {} is {}", args.execution, state.word()));
+            print::line(&format!("execution {id} is {}", state.word()));
         }
     }
     Ok(Exit::Done)
@@ -82,13 +94,19 @@ pub(crate) async fn abort(args: &Abort, around: &Surroundings) -> Result {
 
 /// One execution as a tree, or the newest ones.
 pub(super) async fn get(remote: &Remote, args: &Get, around: &Surroundings) -> Result {
-    let Some(id) = &args.id else {
+    if args.id.is_none() && !args.latest {
         return list(remote, args, around.output).await;
+    }
+    let wanted = ExecutionArgs {
+        execution: args.id.clone(),
+        latest: args.latest,
+        scope: args.scope.clone(),
     };
+    let id = reference::find(remote, "get", &wanted).await?;
     let what = format!("get execution {id}");
     let value = remote
         .client
-        .send(Request::get(&what, &["executions", id]))
+        .send(Request::get(&what, &["executions", &id]))
         .await?;
     match around.output {
         Output::Json => print::json(&value),

@@ -19,6 +19,7 @@ pub(crate) async fn run(args: &Get, around: &Surroundings) -> Result {
     let remote = Remote::connect(around, &args.scope)?;
     match args.kind.as_str() {
         "execution" | "executions" => return executions::get(&remote, args, around).await,
+        _ if args.latest => return Err(Failure::usage("--latest goes with executions only")),
         "delegate" | "delegates" => return delegates::get(&remote, args, around).await,
         _ => {}
     }

@@ -9,6 +9,7 @@ pub(crate) mod get;
 pub(crate) mod install;
 pub(crate) mod login;
 pub(crate) mod logs;
+mod reference;
 mod secret_value;
 pub(crate) mod watch;
 

@@ -8,8 +8,8 @@ use futures::{StreamExt as _, stream};
 use serde_json::json;
 use serde_json::value::RawValue;
 
-use super::Remote;
-use crate::args::{Output, ScopeArgs, Watch};
+use super::{Remote, reference};
+use crate::args::{Output, Watch};
 use crate::client::wire::{Execution, LogLine};
 use crate::client::{Client, Event, Follow, Patience};
 use crate::exit::{Exit, Failure, Result};
@@ -25,8 +25,9 @@ const LAST_WORDS: usize = 12;
 
 /// Follow an execution.
 pub(crate) async fn run(args: &Watch, around: &Surroundings) -> Result {
-    let remote = Remote::connect(around, &ScopeArgs::default())?;
-    follow(&remote.client, &args.execution, around).await
+    let remote = Remote::connect(around, &args.execution.scope)?;
+    let id = reference::find(&remote, "follow", &args.execution).await?;
+    follow(&remote.client, &id, around).await
 }
 
 /// Show an execution until it ends; the exit says how it ended. Ctrl-C leaves it alone and ends the view.
