@@ -6,7 +6,7 @@ pub(crate) const MESSAGE_LIMIT: usize = 600;
 pub(crate) const NAME_LIMIT: usize = 253;
 
 /// `text` on one line: white space runs become one space, control and direction-changing characters go away, and
-/// what is longer than `limit` characters ends in "…".
+/// what is longer than `limit` characters ends in "…", after a whole word if one ends near.
 pub(crate) fn one_line(text: &str, limit: usize) -> String {
     let mut line = String::with_capacity(text.len().min(limit));
     let mut length = 0;
@@ -20,6 +20,9 @@ pub(crate) fn one_line(text: &str, limit: usize) -> String {
             continue;
         }
         if length + 2 >= limit {
+            if !gap {
+                cut_word(&mut line);
+            }
             line.push('…');
             return line;
         }
@@ -32,6 +35,15 @@ pub(crate) fn one_line(text: &str, limit: usize) -> String {
         length += 1;
     }
     line
+}
+
+/// Takes the last word away if it is short beside what stays.
+fn cut_word(line: &mut String) {
+    if let Some(space) = line.rfind(' ')
+        && space > line.len() / 2
+    {
+        line.truncate(space);
+    }
 }
 
 /// "3 of 5 pods", with the noun in the singular for a total of one.
@@ -81,6 +93,9 @@ mod tests {
             ("a\n\tb  c", 99, "a b c"),
             ("  \u{1b}[31mred\u{202e} ", 99, "[31mred"),
             ("abcdefgh", 6, "abcd…"),
+            ("abc de fghij", 10, "abc de…"),
+            ("abc de fghij", 8, "abc de…"),
+            ("a bcdefgh", 7, "a bcd…"),
             ("日本語日本語", 5, "日本語…"),
             ("", 5, ""),
         ] {

@@ -12,8 +12,9 @@ pub struct Budgets {
     pub quick_exit: SignedDuration,
     /// For image pulls that may still succeed: time-outs, rate limits, 5xx. Default 60 s.
     pub image_pull: SignedDuration,
-    /// For a registry whose name does not resolve. Default 15 s.
-    pub registry_unknown: SignedDuration,
+    /// For a registry that is not there: its name does not resolve, it refuses the connection or has a certificate that
+    /// the node does not trust. Default 15 s.
+    pub registry_unreachable: SignedDuration,
     /// For a ConfigMap, Secret, key or service account that does not exist; an operator may be about to make it.
     /// Default 10 s.
     pub config_missing: SignedDuration,
@@ -41,7 +42,7 @@ impl Default for Budgets {
             crash_restarts: 2,
             quick_exit: SignedDuration::from_secs(10),
             image_pull: SignedDuration::from_secs(60),
-            registry_unknown: SignedDuration::from_secs(15),
+            registry_unreachable: SignedDuration::from_secs(15),
             config_missing: SignedDuration::from_secs(10),
             container_refused: SignedDuration::from_secs(30),
             quota: SignedDuration::from_secs(30),

@@ -121,19 +121,22 @@ impl<'a> Container<'a> {
         };
         let patience = match pull {
             Pull::NotFound | Pull::Denied => Patience::Over,
-            Pull::RegistryUnknown => Patience::For(self.budgets.registry_unknown),
+            Pull::Unreachable => Patience::For(self.budgets.registry_unreachable),
             Pull::Unclear => Patience::For(self.budgets.image_pull),
         };
-        let message = if message.contains(image) {
-            message.to_owned()
-        } else {
-            format!("image {image}: {message}")
+        // A back-off is the wait after the failure, which stays the same.
+        let reason = match reason {
+            "ImagePullBackOff" => "ErrImagePull",
+            other => other,
         };
-        Symptom::new(
-            self.pod,
-            patience,
-            self.cause(pull.class(), reason, &message),
-        )
+        let told = image::telling(message, image);
+        let message = if image.is_empty() {
+            told
+        } else {
+            format!("image {image}: {told}")
+        };
+        let cause = self.cause(pull.class(), reason, &message);
+        Symptom::new(self.pod, patience, cause)
     }
 
     fn config(&self, reason: &str) -> Symptom {

@@ -2,8 +2,18 @@
 
 use super::cause::Class;
 
+/// Signs of a registry that is not there, or does not speak as the node expects. Seldom does that pass by itself.
+const UNREACHABLE: [&str; 6] = [
+    "no such host",
+    "connection refused",
+    "no route to host",
+    "network is unreachable",
+    "x509:",
+    "server gave http response to https client",
+];
+
 /// Signs of trouble that may pass. They win over the signs below, since a registry that is down says "not found" too.
-const TRANSIENT: [&str; 19] = [
+const TRANSIENT: [&str; 16] = [
     "toomanyrequests",
     "too many requests",
     "rate limit",
@@ -11,11 +21,8 @@ const TRANSIENT: [&str; 19] = [
     "timeout",
     "timed out",
     "deadline exceeded",
-    "connection refused",
     "connection reset",
     "unexpected eof",
-    "no route to host",
-    "network is unreachable",
     "temporary failure",
     "server misbehaving",
     "context canceled",
@@ -52,8 +59,8 @@ const NOT_FOUND: [&str; 6] = [
 pub(crate) enum Pull {
     NotFound,
     Denied,
-    /// The registry's host name does not resolve.
-    RegistryUnknown,
+    /// No registry answers there: its name does not resolve, the connection or its certificate is refused.
+    Unreachable,
     /// May still succeed.
     Unclear,
 }
@@ -63,7 +70,7 @@ impl Pull {
         match self {
             Self::NotFound => Class::ImageNotFound,
             Self::Denied => Class::ImageDenied,
-            Self::RegistryUnknown | Self::Unclear => Class::ImagePull,
+            Self::Unreachable | Self::Unclear => Class::ImagePull,
         }
     }
 }
@@ -73,8 +80,8 @@ impl Pull {
 pub(crate) fn classify(message: &str, image: &str) -> Pull {
     let plain = without_names(message, image);
     let says = |signs: &[&str]| signs.iter().any(|sign| plain.contains(sign));
-    if says(&["no such host"]) {
-        Pull::RegistryUnknown
+    if says(&UNREACHABLE) {
+        Pull::Unreachable
     } else if says(&TRANSIENT) {
         Pull::Unclear
     } else if says(&DENIED) {
@@ -84,6 +91,78 @@ pub(crate) fn classify(message: &str, image: &str) -> Pull {
     } else {
         Pull::Unclear
     }
+}
+
+/// What the message says in the end, without the layers that only say what was being done: "not found",
+/// "dial tcp 10.0.0.9:443: connect: connection refused".
+pub(crate) fn telling(message: &str, image: &str) -> String {
+    let pieces = pieces(message);
+    let last = pieces.len().saturating_sub(1);
+    let first = pieces
+        .iter()
+        .position(|piece| !is_layer(piece, image))
+        .unwrap_or(last);
+    // Ports of our own end differ from try to try.
+    let told = pieces.iter().skip(first).enumerate();
+    let told: Vec<&str> = told
+        .filter(|(index, piece)| first + index == last || !is_own_end(piece))
+        .map(|(_, piece)| *piece)
+        .collect();
+    told.join(": ")
+}
+
+/// The layers of an error, which are put together with ": ". What is quoted stays whole.
+fn pieces(message: &str) -> Vec<&str> {
+    let mut pieces = Vec::new();
+    let mut quoted = false;
+    let mut begin = 0;
+    for (index, character) in message.char_indices() {
+        match character {
+            '"' => quoted = !quoted,
+            ':' if !quoted && message[index..].starts_with(": ") => {
+                pieces.push(message[begin..index].trim());
+                begin = index + 2;
+            }
+            _ => {}
+        }
+    }
+    pieces.push(message[begin..].trim());
+    pieces
+}
+
+/// Does this layer say only what was being done?
+fn is_layer(piece: &str, image: &str) -> bool {
+    const BEGINNINGS: [&str; 15] = [
+        "rpc error",
+        "code = ",
+        "failed to ",
+        "back-off pulling image",
+        "errimagepull",
+        "imagepullbackoff",
+        "unable to pull image",
+        "error response from daemon",
+        "initializing source",
+        "pinging container registry",
+        "unexpected status",
+        "httpreadseeker",
+        "head \"",
+        "get \"",
+        "post \"",
+    ];
+    let plain = piece.to_lowercase();
+    BEGINNINGS.iter().any(|layer| plain.starts_with(layer)) || names_only(piece, image)
+}
+
+/// `nginx:nope`, or the same with its registry.
+fn names_only(piece: &str, image: &str) -> bool {
+    !piece.contains(char::is_whitespace)
+        && !image.is_empty()
+        && (piece == image || piece.ends_with(&format!("/{image}")))
+}
+
+/// `read udp 10.0.0.5:47797->10.0.0.53:53`.
+fn is_own_end(piece: &str) -> bool {
+    piece.contains("->") && (piece.starts_with("read ") || piece.starts_with("write "))
 }
 
 /// The message in lower case without quoted text, URLs, paths and the image's own name.
@@ -128,7 +207,7 @@ mod tests {
             ),
             (
                 r#"failed to do request: Head "https://registry.invalid/v2/app/manifests/1": dial tcp: lookup registry.invalid on 10.96.0.10:53: no such host"#,
-                Pull::RegistryUnknown,
+                Pull::Unreachable,
             ),
             (
                 r#"Head "https://r.example/v2/app/manifests/1": dial tcp 10.0.0.9:443: i/o timeout"#,
@@ -136,7 +215,11 @@ mod tests {
             ),
             (
                 "dial tcp 10.0.0.9:443: connect: connection refused",
-                Pull::Unclear,
+                Pull::Unreachable,
+            ),
+            (
+                "tls: failed to verify certificate: x509: certificate signed by unknown authority",
+                Pull::Unreachable,
             ),
             (
                 "toomanyrequests: You have reached your pull rate limit.",
@@ -154,6 +237,55 @@ mod tests {
             ("", Pull::Unclear),
         ] {
             assert_eq!(classify(message, "nginx:nope"), expected, "{message}");
+        }
+    }
+
+    #[test]
+    fn the_end_of_a_message_tells() {
+        for (message, expected) in [
+            (
+                r#"Failed to pull image "r:5/app:1": failed to pull and unpack image "r:5/app:1": failed to resolve reference "r:5/app:1": failed to do request: Head "http://r:5/v2/app/manifests/1": dial tcp 127.0.0.1:5: connect: connection refused"#,
+                "dial tcp 127.0.0.1:5: connect: connection refused",
+            ),
+            (
+                r#"rpc error: code = NotFound desc = failed to pull and unpack image "r:5/app:1": failed to resolve reference "r:5/app:1": r:5/app:1: not found"#,
+                "not found",
+            ),
+            (
+                r#"Back-off pulling image "app:1": ErrImagePull: failed to resolve reference "docker.io/library/app:1": docker.io/library/r:5/app:1: not found"#,
+                "not found",
+            ),
+            (
+                r#"failed to authorize: failed to fetch anonymous token: unexpected status from GET request to https://r/token?scope=a%3Ab: 401 Unauthorized"#,
+                "401 Unauthorized",
+            ),
+            (
+                r#"failed to do request: Head "https://r/v2/": dial tcp: lookup r.invalid on 10.0.0.53:53: read udp 172.30.1.11:47797->10.0.0.53:53: i/o timeout"#,
+                "dial tcp: lookup r.invalid on 10.0.0.53:53: i/o timeout",
+            ),
+            (
+                "pull access denied, repository does not exist or may require authorization: server message: insufficient_scope: authorization failed",
+                "pull access denied, repository does not exist or may require authorization: server message: insufficient_scope: authorization failed",
+            ),
+            (
+                "Error response from daemon: manifest for app:1 not found: manifest unknown",
+                "manifest for app:1 not found: manifest unknown",
+            ),
+            (
+                r#"Back-off pulling image "r:5/app:1""#,
+                r#"Back-off pulling image "r:5/app:1""#,
+            ),
+            (
+                r#"an odd " quote: at the end: "#,
+                r#"an odd " quote: at the end: "#,
+            ),
+            ("", ""),
+        ] {
+            assert_eq!(
+                telling(message, "r:5/app:1"),
+                expected.trim_end(),
+                "{message}"
+            );
         }
     }
 

@@ -50,11 +50,14 @@ fn images() {
     );
     assert_eq!(deadline_after(after(&slow, &[0, 59]), Class::ImagePull), 60);
     assert_eq!(fatal(after(&slow, &[0, 60])).class, Class::ImagePull);
-    let nowhere = pulling(
-        "ErrImagePull",
+    for nowhere in [
         "dial tcp: lookup registry.invalid: no such host",
-    );
-    assert_eq!(deadline_after(after(&nowhere, &[0]), Class::ImagePull), 15);
+        "dial tcp 10.0.0.1:443: connect: connection refused",
+        "tls: failed to verify certificate: x509: certificate signed by unknown authority",
+    ] {
+        let nowhere = pulling("ErrImagePull", nowhere);
+        assert_eq!(deadline_after(after(&nowhere, &[0]), Class::ImagePull), 15);
+    }
 
     // A back-off that hides the reason: the event tells it.
     let hidden =
@@ -65,6 +68,38 @@ fn images() {
             "Failed to pull image \"r/web:3\": manifest unknown",
         ));
     assert_eq!(fatal(after(&hidden, &[0])).class, Class::ImageNotFound);
+}
+
+#[test]
+fn a_failed_pull_and_the_wait_after_it_are_one_cause() {
+    let refused = "failed to pull and unpack image \"r/web:3\": failed to resolve reference \"r/web:3\": failed to do request: Head \"https://r/v2/web/manifests/3\": dial tcp 10.0.0.1:443: connect: connection refused";
+    let scene = |reason: &str, message: &str| {
+        Scene::deployment(3)
+            .with_pod(pod("web-new-1").status(container(waiting(reason, message), 0)))
+            .with_event(event(
+                "web-new-1",
+                "Failed",
+                5,
+                &format!("Failed to pull image \"r/web:3\": {refused}"),
+            ))
+    };
+    for (reason, message) in [
+        ("ErrImagePull", refused.to_owned()),
+        (
+            "ImagePullBackOff",
+            "Back-off pulling image \"r/web:3\"".to_owned(),
+        ),
+        (
+            "ImagePullBackOff",
+            format!("Back-off pulling image \"r/web:3\": ErrImagePull: {refused}"),
+        ),
+    ] {
+        let cause = fatal(after(&scene(reason, &message), &[0, 15]));
+        assert_eq!(
+            cause.one_line(&[]),
+            "pod web-new-1 container web: ErrImagePull: image r/web:3: dial tcp 10.0.0.1:443: connect: connection refused"
+        );
+    }
 }
 
 #[test]

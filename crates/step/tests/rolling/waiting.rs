@@ -4,7 +4,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use sortie_step::Outcome;
-use sortie_step::report::{Unit, UnitStatus};
+use sortie_step::report::{Level, Unit, UnitStatus};
 use sortie_step::task::Action;
 
 use crate::world::{Log, RELEASE, World, config, documents, plain, web};
@@ -41,6 +41,21 @@ async fn a_second_task_waits_for_the_holder_and_names_it() {
     assert!(matches!(first, Outcome::Aborted), "{first:?}");
     assert!(matches!(second, Outcome::Succeeded { .. }), "{second:?}");
     assert_eq!(world.statuses().await, ["Failed", "Succeeded"]);
+    world.finish().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_registry_that_is_not_there_is_told_once_and_not_waited_for() {
+    let world = World::new("no_registry").await;
+    // Nothing listens on this port of the node.
+    let mut task = world.task(Action::RollingDeploy(plain(&web("127.0.0.1:5/web:1", ""))));
+    task.timeout = Duration::from_secs(50);
+    let told = world.run(&task).await;
+    assert_eq!(told.failure().code, "SRT-H004", "{:?}", told.failure());
+    let tries = told.lines.iter().filter(|(_, level, line)| {
+        *level == Level::Warning && line.contains("ErrImagePull: image 127.0.0.1:5/web:1: dial")
+    });
+    assert_eq!(tries.count(), 1, "{:?}", told.lines);
     world.finish().await;
 }
 
