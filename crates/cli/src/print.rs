@@ -102,6 +102,34 @@ pub fn table(header: &[&str], rows: &[Vec<String>]) -> String {
     lines.join("\n")
 }
 
+/// A table as the result. On a terminal each row is one line, cut where the terminal ends; elsewhere rows are whole.
+pub fn rows(header: &[&str], rows: &[Vec<String>]) {
+    let text = table(header, rows);
+    match columns(std::io::stdout()) {
+        Some(width) => line(&fitted(&text, width)),
+        None => line(&text),
+    }
+}
+
+/// The width of a terminal; `None` when it is none, or does not say.
+fn columns(of: impl std::os::fd::AsFd) -> Option<usize> {
+    let size = rustix::termios::tcgetwinsize(of).ok()?;
+    (size.ws_col > 0).then_some(usize::from(size.ws_col))
+}
+
+/// The lines of `text`, each at most `width` characters; one that is cut ends in "…".
+fn fitted(text: &str, width: usize) -> String {
+    let fit = |line: &str| {
+        if line.chars().count() <= width {
+            return line.to_owned();
+        }
+        let mut cut: String = line.chars().take(width.saturating_sub(1)).collect();
+        cut.push('…');
+        cut
+    };
+    text.lines().map(fit).collect::<Vec<_>>().join("\n")
+}
+
 /// A moment, to the second, in UTC.
 #[must_use]
 pub fn time(moment: jiff::Timestamp) -> String {
@@ -141,6 +169,18 @@ mod tests {
           hint: correct them
           code: SRT-S008
         ");
+    }
+
+    #[test]
+    fn what_does_not_fit_the_terminal_ends_in_an_ellipsis() {
+        for (text, width, expected) in [
+            ("NUMBER\n1 äöü", 6, "NUMBER\n1 äöü"),
+            ("NUMBER\n1 äöüx y", 6, "NUMBER\n1 äöü…"),
+            ("ab", 1, "…"),
+            ("", 5, ""),
+        ] {
+            assert_eq!(fitted(text, width), expected, "{text:?}");
+        }
     }
 
     #[test]

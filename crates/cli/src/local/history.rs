@@ -104,7 +104,7 @@ pub(crate) async fn run(args: &ReleaseArgs, around: &Surroundings) -> Result {
                 })
                 .collect();
             let header = ["NUMBER", "STATUS", "OBJECTS", "BEGUN", "BY", "MESSAGE"];
-            print::line(&print::table(&header, &cells));
+            print::rows(&header, &cells);
         }
     }
     Ok(Exit::Done)

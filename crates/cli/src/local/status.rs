@@ -135,10 +135,7 @@ fn show(newest: &Head, runs: &Head, rows: &[Row]) {
             ]
         })
         .collect();
-    print::line(&print::table(
-        &["KIND", "NAMESPACE", "NAME", "HEALTH", "MESSAGE"],
-        &cells,
-    ));
+    print::rows(&["KIND", "NAMESPACE", "NAME", "HEALTH", "MESSAGE"], &cells);
 }
 
 async fn look(cluster: &Cluster, tracked: &Tracked) -> Result<Row> {
