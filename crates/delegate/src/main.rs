@@ -13,8 +13,8 @@ use tokio_util::sync::CancellationToken;
 #[global_allocator]
 static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
 
-/// The command line or the settings are wrong (as in `sysexits.h`).
-const USAGE: u8 = 64;
+/// The command line or the settings are wrong, as in all programs of Sortie.
+const USAGE: u8 = 2;
 
 /// A delegate mostly waits.
 const WORKERS: usize = 2;

@@ -54,7 +54,7 @@ fn flags_win_over_the_environment_and_the_environment_over_the_file() {
 }
 
 #[test]
-fn wrong_settings_end_with_64_and_a_code() {
+fn wrong_settings_end_with_2_and_a_code() {
     let folder = tempfile::tempdir().unwrap();
     let file = |name: &str, text: &str| {
         let path = folder.path().join(name);
@@ -96,7 +96,7 @@ fn wrong_settings_end_with_64_and_a_code() {
         let arguments: Vec<&str> = arguments.split_whitespace().collect();
         let output = delegate(&arguments);
         let error = text(&output.stderr);
-        assert_eq!(output.status.code(), Some(64), "{arguments:?}: {error}");
+        assert_eq!(output.status.code(), Some(2), "{arguments:?}: {error}");
         assert!(
             error.contains(code) && error.contains(part),
             "{arguments:?}: {error}"
