@@ -10,6 +10,7 @@ use support::{Server, deploy, files, problem};
 
 const ROLLING: &str = "pipeline.stages.deploy.spec.execution.steps.rollout.steps.rolling";
 const ROLLBACK: &str = "pipeline.stages.deploy.spec.execution.rollbackSteps.rollback";
+const DEPLOY: &str = "pipeline.stages.deploy.spec.execution.steps.rollout.steps.rolling";
 
 fn node<'a>(view: &'a Value, path: &str) -> &'a Value {
     let nodes = view["nodes"].as_array().unwrap();
@@ -171,7 +172,7 @@ async fn an_abort_cancels_the_task_and_ends_without_rollback() {
     server.accept(&task).await;
     let abort = format!("/api/v1/executions/{id}/abort");
     let response = server
-        .post(&abort, &json!({"reason": "wrong version"}))
+        .post(&abort, &json!({"reason": "wrong\nversion"}))
         .send()
         .await
         .unwrap();
@@ -183,6 +184,13 @@ async fn an_abort_cancels_the_task_and_ends_without_rollback() {
     let ended = server.ended(&id).await;
     assert_eq!(ended["status"], "ABORTED");
     assert_eq!(ended["abortedBy"], "admin");
+    assert_eq!(ended["abortReason"], "wrong version");
+    assert!(ended["abortedAt"].is_string());
+    let list = server.get("/api/v1/executions").send().await.unwrap();
+    let list = support::json(list, 200).await;
+    let told = "aborted by admin: wrong version";
+    assert_eq!(list["items"][0]["message"], told);
+    assert_eq!(node(&ended, DEPLOY)["message"], told);
     assert_ne!(node(&ended, ROLLBACK)["status"], "SUCCEEDED");
     let response = server.post(&abort, &json!({})).send().await.unwrap();
     problem(response, 409, "SRT-S012").await;

@@ -98,6 +98,10 @@ pub struct ExecutionHead {
     pub sequence: i64,
     /// Status in words.
     pub status: String,
+    /// Why it failed or was aborted, in one line.
+    pub message: Option<String>,
+    /// Stable code of the error that `message` tells.
+    pub code: Option<String>,
     /// Version of the state, for compare-and-set.
     pub version: i64,
     /// Who asked.
@@ -125,6 +129,10 @@ pub struct Advance {
     pub state: String,
     /// Its status in words.
     pub status: String,
+    /// Why it failed or was aborted, in one line.
+    pub message: Option<String>,
+    /// Stable code of the error that `message` tells.
+    pub code: Option<String>,
     /// Whether the execution is over.
     pub ended: bool,
 }

@@ -63,7 +63,9 @@ fn advance(state: &str, events: &[&str], ended: bool) -> Advance {
     Advance {
         events: events.iter().map(|&event| event.to_owned()).collect(),
         state: state.to_owned(),
-        status: if ended { "SUCCEEDED" } else { "RUNNING" }.to_owned(),
+        status: if ended { "FAILED" } else { "RUNNING" }.to_owned(),
+        message: ended.then(|| "no luck".to_owned()),
+        code: ended.then(|| "SRT-T001".to_owned()),
         ended,
     }
 }
@@ -314,6 +316,12 @@ async fn an_execution_moves_by_compare_and_set(store: &dyn Store) {
         ids(store.list_executions(&filter).await.unwrap()),
         ["e2", "e1"]
     );
+    let heads = store.list_executions(&filter).await.unwrap();
+    let causes: Vec<_> = heads
+        .iter()
+        .map(|head| (head.message.as_deref(), head.code.as_deref()))
+        .collect();
+    assert_eq!(causes, [(None, None), (Some("no luck"), Some("SRT-T001"))]);
     let older = ExecutionFilter {
         before: Some("e2".to_owned()),
         ..filter

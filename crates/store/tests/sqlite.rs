@@ -52,6 +52,8 @@ async fn concurrent_advances_have_one_winner() {
                 events: vec![n.to_string()],
                 state: "{}".to_owned(),
                 status: "RUNNING".to_owned(),
+                message: None,
+                code: None,
                 ended: false,
             };
             sortie_store::Executions::advance_execution(&store, "e1", 1, &advance, at(1)).await

@@ -302,10 +302,7 @@ impl<'p> Machine<'p> {
         let mut message = last.and_then(|child| child.message.clone());
         let code = last.and_then(|child| child.code.clone());
         if let Some(abort) = &self.state.abort {
-            message = Some(match &abort.reason {
-                Some(reason) => format!("aborted by {}: {reason}", abort.by),
-                None => format!("aborted by {}", abort.by),
-            });
+            message = Some(abort.to_string());
         }
         if let Some(node) = self.state.nodes.get_mut(path) {
             node.failures = failures;

@@ -101,6 +101,15 @@ impl Machine<'_> {
                 }
                 self.set_status(path, Status::Aborted);
             }
+            // Its time is over, whoever noticed first; that it never began says more than that.
+            (Outcome::Failed(mut failure), _)
+                if never_began(&failure)
+                    && (cancelled.is_some()
+                        || node.deadline.is_some_and(|deadline| deadline <= self.now)) =>
+            {
+                failure.types = vec![FailureType::DelegateProvisioning, FailureType::Timeout];
+                self.failed(path, failure);
+            }
             (Outcome::Failed(failure), None) => self.failed(path, failure),
             (Outcome::Failed(mut failure), Some(CancelReason::Timeout)) => {
                 failure.types = vec![FailureType::Timeout];
@@ -261,6 +270,11 @@ impl Machine<'_> {
             },
         ]);
     }
+}
+
+/// Whether no delegate took the step.
+fn never_began(failure: &Failure) -> bool {
+    failure.types.contains(&FailureType::DelegateProvisioning)
 }
 
 fn failure(failure: FailureType, message: String) -> Failure {

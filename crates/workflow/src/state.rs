@@ -78,6 +78,16 @@ pub struct Abort {
     pub at: Timestamp,
 }
 
+impl std::fmt::Display for Abort {
+    fn fmt(&self, formatter: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(formatter, "aborted by {}", self.by)?;
+        match &self.reason {
+            Some(reason) => write!(formatter, ": {reason}"),
+            None => Ok(()),
+        }
+    }
+}
+
 impl NodeState {
     pub(crate) fn new(now: Timestamp) -> Self {
         Self {
@@ -111,6 +121,17 @@ impl State {
     /// The status of the execution.
     pub fn status(&self) -> Status {
         self.node_status(&NodePath::pipeline())
+    }
+
+    /// Why the execution failed or was aborted, in one line, and the stable code of that error.
+    pub fn cause(&self) -> (Option<&str>, Option<&str>) {
+        let whole = self.nodes.get(&NodePath::pipeline());
+        let text =
+            |field: fn(&NodeState) -> Option<&String>| whole.and_then(field).map(String::as_str);
+        (
+            text(|node| node.message.as_ref()),
+            text(|node| node.code.as_ref()),
+        )
     }
 
     /// The status of a node; [`Status::NotStarted`] for one that is not known.

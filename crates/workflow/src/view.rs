@@ -103,6 +103,11 @@ pub fn tree(plan: &Plan, state: &State) -> Vec<NodeView> {
 
 fn view(state: &State, path: NodePath, kind: NodeKind, node_type: &str) -> NodeView {
     let node = state.node(&path);
+    let status = state.node_status(&path);
+    let aborted = || {
+        let abort = state.abort().filter(|_| status == Status::Aborted);
+        abort.map(ToString::to_string)
+    };
     NodeView {
         parent: None,
         id: String::new(),
@@ -111,11 +116,11 @@ fn view(state: &State, path: NodePath, kind: NodeKind, node_type: &str) -> NodeV
         node_type: node_type.to_owned(),
         rollback: false,
         parallel_block: None,
-        status: state.node_status(&path),
+        status,
         attempt: node.map_or(0, |node| node.attempt),
         started: node.map(|node| node.started),
         ended: node.and_then(|node| node.ended),
-        message: node.and_then(|node| node.message.clone()),
+        message: node.and_then(|node| node.message.clone()).or_else(aborted),
         code: node.and_then(|node| node.code.clone()),
         by: node.and_then(|node| node.by.clone()),
         path,

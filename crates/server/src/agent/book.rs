@@ -27,8 +27,8 @@ struct Entry {
     queued_at: jiff::Timestamp,
     /// Who refused it lately: not asked again before the time.
     refused: HashMap<Holder, (String, Instant)>,
-    /// Why nobody was chosen, at the last try.
-    reasons: Vec<(String, String)>,
+    /// Why nobody was chosen, at the last try: name and reason for each that was connected.
+    reasons: Option<Vec<(String, String)>>,
 }
 
 /// What has to be done after a change.
@@ -133,6 +133,11 @@ impl Book {
         let Some(entry) = entries.get_mut(id) else {
             return Ok((Verdict::Stale, superseded(id, event).into_iter().collect()));
         };
+        // Nobody took it, and its time is over: so it ends, whoever notices first.
+        let is_late = *event == Event::Cancel
+            && entry.task.standing == Standing::Queued
+            && entry.deadline <= clock::now();
+        let event = if is_late { &Event::Expired } else { event };
         let transition = apply(&entry.task, event);
         if transition.task != entry.task {
             let ended = transition.task.is_ended();
@@ -242,6 +247,7 @@ impl Book {
         let Some(entry) = entries.get_mut(id) else {
             return false;
         };
+        let reasons = Some(reasons);
         let is_new = entry.reasons != reasons;
         entry.reasons = reasons;
         is_new
@@ -303,6 +309,36 @@ fn superseded(id: &TaskId, event: &Event) -> Option<Effect> {
     ))
 }
 
+/// Why nobody was chosen, for people.
+pub(super) fn told(reasons: &[(String, String)]) -> String {
+    let reasons: Vec<String> = reasons
+        .iter()
+        .map(|(name, reason)| format!("{name} {reason}"))
+        .collect();
+    reasons.join("; ")
+}
+
+/// That no delegate took a task, for people.
+fn untaken(
+    selectors: &[String],
+    waited: jiff::SignedDuration,
+    reasons: &[(String, String)],
+) -> String {
+    let tags = match selectors {
+        [] => String::new(),
+        [tag] => format!(" with the tag {tag}"),
+        tags => format!(" with the tags {}", tags.join(", ")),
+    };
+    let seconds = (waited.as_millis() + 500) / 1000;
+    match reasons {
+        [] => format!("no delegate{tags} was connected within {seconds} s"),
+        reasons => format!(
+            "no delegate{tags} took the step within {seconds} s: {}",
+            told(reasons)
+        ),
+    }
+}
+
 /// The result of a task that no delegate reports.
 fn own_result(end: Ending, entry: &Entry) -> Vec<u8> {
     match end {
@@ -312,24 +348,16 @@ fn own_result(end: Ending, entry: &Entry) -> Vec<u8> {
             "the delegate that ran the step was lost, and the step may run only once".to_owned(),
             "check what the step did, then run it again",
         ),
-        Ending::Expired => {
-            let reasons: Vec<String> = entry
-                .reasons
-                .iter()
-                .map(|(name, reason)| format!("{name} {reason}"))
-                .collect();
-            let message = if reasons.is_empty() {
-                "no delegate took the step in time: none was connected".to_owned()
-            } else {
-                format!("no delegate took the step in time: {}", reasons.join("; "))
-            };
-            wire::failure(
-                v1::FailureType::DelegateProvisioning,
-                "SRT-S231",
-                message,
-                "check that a delegate with the right scope and tags is connected",
-            )
-        }
+        Ending::Expired => wire::failure(
+            v1::FailureType::DelegateProvisioning,
+            "SRT-S231",
+            untaken(
+                &entry.requirement.selectors,
+                entry.deadline.duration_since(entry.queued_at),
+                entry.reasons.as_deref().unwrap_or_default(),
+            ),
+            "see `sortie get delegates`, and connect one with the scope and the tags that the step needs",
+        ),
         Ending::Forbidden => {
             let reasons: Vec<&str> = entry
                 .refused
@@ -379,6 +407,44 @@ fn entry(record: &TaskRecord) -> Option<Entry> {
         deadline: record.deadline,
         queued_at: record.created_at,
         refused: HashMap::new(),
-        reasons: Vec::new(),
+        reasons: None,
     })
+}
+
+#[cfg(test)]
+mod tests {
+    use jiff::SignedDuration;
+
+    use super::untaken;
+
+    #[test]
+    fn a_task_that_nobody_took_says_what_was_missing_and_how_long() {
+        let reason = |name: &str, reason: &str| (name.to_owned(), reason.to_owned());
+        for (selectors, millis, reasons, expected) in [
+            (
+                vec![],
+                19_980,
+                vec![],
+                "no delegate was connected within 20 s",
+            ),
+            (
+                vec!["eu".to_owned()],
+                600_000,
+                vec![],
+                "no delegate with the tag eu was connected within 600 s",
+            ),
+            (
+                vec!["eu".to_owned(), "prod".to_owned()],
+                5_000,
+                vec![
+                    reason("edge", "lacks the tags eu"),
+                    reason("core", "is shutting down"),
+                ],
+                "no delegate with the tags eu, prod took the step within 5 s: edge lacks the tags eu; core is shutting down",
+            ),
+        ] {
+            let waited = SignedDuration::from_millis(millis);
+            assert_eq!(untaken(&selectors, waited, &reasons), expected);
+        }
+    }
 }

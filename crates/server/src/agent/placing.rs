@@ -9,7 +9,7 @@ use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
 use super::Runtime;
-use super::book::Queued;
+use super::book::{self, Queued};
 use super::error::chain;
 use crate::clock;
 
@@ -67,16 +67,11 @@ async fn choose(runtime: &Runtime, queued: &Queued) -> Option<sortie_link::Holde
     let selection = select(&queued.requirement, &candidates);
     let id = &queued.requirement.task;
     if selection.chosen.is_none() {
-        let mut reasons = selection.reasons;
-        if reasons.is_empty() {
-            reasons.push(("no delegate".to_owned(), "is connected".to_owned()));
-        }
-        let text: Vec<String> = reasons
-            .iter()
-            .map(|(name, reason)| format!("{name} {reason}"))
-            .collect();
-        let text = text.join("; ");
-        if core.book.explain(id, reasons).await {
+        let text = match selection.reasons.as_slice() {
+            [] => "no delegate is connected".to_owned(),
+            reasons => book::told(reasons),
+        };
+        if core.book.explain(id, selection.reasons).await {
             tracing::info!(task = %id, reasons = text, "no delegate for a task yet");
             if let Err(error) = runtime.events.waiting(id.as_str(), &text).await {
                 tracing::warn!(task = %id, error = chain(&error), "could not show why a task waits");

@@ -300,7 +300,7 @@ fn time(millis: i64) -> Option<Timestamp> {
 }
 
 /// Text from outside as one bounded line without control characters, which a terminal would obey.
-fn one_line(text: &str) -> String {
+pub(super) fn one_line(text: &str) -> String {
     let mut line = String::with_capacity(text.len().min(MAX_LINE));
     for character in text.chars() {
         if line.len() + character.len_utf8() > MAX_LINE {

@@ -212,7 +212,7 @@ impl Engine {
         }
         let event = Event::AbortRequested {
             by: by.to_owned(),
-            reason,
+            reason: reason.map(|reason| listen::one_line(&reason)),
         };
         self.post(id, event).await.map_err(failed)
     }
@@ -388,10 +388,13 @@ fn advance(state: &State, event: Event, now: Timestamp) -> sortie_store::Result<
         what: "event",
         detail: error.to_string(),
     };
+    let (message, code) = state.cause();
     Ok(Advance {
         events: vec![serde_json::to_string(&record).map_err(unwritable)?],
         state: serde_json::to_string(state).map_err(unwritable)?,
         status: status_text(state),
+        message: message.map(str::to_owned),
+        code: code.map(str::to_owned),
         ended: state.status().is_final(),
     })
 }

@@ -29,6 +29,12 @@ pub struct ExecutionSummary {
     pub status: String,
     /// Whether the status can never change again.
     pub ended: bool,
+    /// Why it failed or was aborted, in one line.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub message: Option<String>,
+    /// Stable code of the error that `message` tells.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub code: Option<String>,
     /// Who asked.
     pub requested_by: String,
     /// When it was asked for.
@@ -49,9 +55,16 @@ pub struct ExecutionView {
     pub summary: ExecutionSummary,
     /// Grows with every change of state.
     pub version: i64,
-    /// Who ended it early.
+    /// Who ended it early: a person, or a failure strategy.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub aborted_by: Option<String>,
+    /// Why, if they said so.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub abort_reason: Option<String>,
+    /// When.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[schema(value_type = Option<String>, format = DateTime)]
+    pub aborted_at: Option<Timestamp>,
     /// Stages, groups and steps in the order of the pipeline; a parent comes before its children.
     pub nodes: Vec<NodeView>,
 }
@@ -175,6 +188,8 @@ impl From<&ExecutionHead> for ExecutionSummary {
             sequence: execution.sequence,
             status: execution.status.clone(),
             ended: execution.ended_at.is_some(),
+            message: execution.message.clone(),
+            code: execution.code.clone(),
             requested_by: execution.requested_by.clone(),
             created_at: execution.created_at,
             ended_at: execution.ended_at,
@@ -213,6 +228,8 @@ pub(super) fn view(
         summary: (&execution.head).into(),
         version: execution.version,
         aborted_by: state.abort().map(|abort| abort.by.clone()),
+        abort_reason: state.abort().and_then(|abort| abort.reason.clone()),
+        aborted_at: state.abort().map(|abort| abort.at),
         nodes,
     }
 }

@@ -60,8 +60,8 @@ impl Executions for SqliteStore {
 
     async fn list_executions(&self, filter: &ExecutionFilter) -> Result<Vec<ExecutionHead>> {
         let rows = sqlx::query(
-            "SELECT id, org, project, pipeline, pipeline_version, sequence, status, version,
-               requested_by, created_at, ended_at
+            "SELECT id, org, project, pipeline, pipeline_version, sequence, status, message, code,
+               version, requested_by, created_at, ended_at
              FROM executions
              WHERE org = $1 AND project = $2 AND ($3 IS NULL OR pipeline = $3)
                AND ($4 IS NULL OR id < $4)
@@ -94,7 +94,8 @@ impl Executions for SqliteStore {
     ) -> Result<i64> {
         let mut transaction = self.write(ADVANCE).await?;
         let version: Option<i64> = sqlx::query_scalar(
-            "UPDATE executions SET state = $3, status = $4, ended_at = $5, version = version + 1
+            "UPDATE executions SET state = $3, status = $4, ended_at = $5, message = $6, code = $7,
+               version = version + 1
              WHERE id = $1 AND version = $2 AND ended_at IS NULL RETURNING version",
         )
         .bind(id)
@@ -102,6 +103,8 @@ impl Executions for SqliteStore {
         .bind(&advance.state)
         .bind(&advance.status)
         .bind(advance.ended.then(|| millis(now)))
+        .bind(&advance.message)
+        .bind(&advance.code)
         .fetch_optional(&mut *transaction)
         .await
         .map_err(Error::query(ADVANCE))?;
@@ -255,6 +258,8 @@ fn read_head(row: &SqliteRow) -> Result<ExecutionHead> {
             pipeline_version: row.try_get("pipeline_version")?,
             sequence: row.try_get("sequence")?,
             status: row.try_get("status")?,
+            message: row.try_get("message")?,
+            code: row.try_get("code")?,
             version: row.try_get("version")?,
             requested_by: row.try_get("requested_by")?,
             created_at: Timestamp::UNIX_EPOCH,

@@ -49,6 +49,11 @@ const MIGRATIONS: &[(i64, &str, &str)] = &[
         "delegates and tasks",
         include_str!("../../migrations/0002_delegates.sql"),
     ),
+    (
+        3,
+        "causes of executions",
+        include_str!("../../migrations/0003_execution_causes.sql"),
+    ),
 ];
 
 /// The store of a single server.
