@@ -220,7 +220,26 @@ async fn versions_come_a_broken_one_is_explained_and_goes() {
     assert!(ended.stderr.contains("code: SRT-H"), "{ended:?}");
     let failed = world.on(&["status", "-o", "json"]).await;
     assert_eq!(failed.code, 1, "{failed:?}");
-    assert_eq!(failed.json()["status"], "Failed");
+    let failed = failed.json();
+    assert_eq!(
+        (&failed["status"], &failed["lease"]),
+        (&"Failed".into(), &Value::Null)
+    );
+    // The same line as the failed deployment.
+    let objects = failed["objects"].as_array().unwrap();
+    let ill = objects.iter().find(|object| object["kind"] == "Deployment");
+    let trouble = &ill.unwrap()["trouble"];
+    assert_eq!(trouble["code"], "SRT-H007", "{failed}");
+    let explanation = trouble["explanation"].as_str().unwrap();
+    assert!(
+        explanation.contains("container web") && explanation.contains("/data/settings.toml"),
+        "{explanation}"
+    );
+    let shown = world.on(&["status"]).await.stdout;
+    assert!(
+        shown.contains("Deployment/web: SRT-H007: pod web-"),
+        "{shown}"
+    );
 
     let ended = world.on(&["rollback"]).await.ok();
     assert!(ended.stdout.contains("runs in namespace"), "{ended:?}");
@@ -300,6 +319,18 @@ async fn ctrl_c_stops_at_a_safe_place_and_the_next_deployment_carries_on() {
     .concat();
     let mut following = support::Following::start(&world.me, &arguments);
     following.until("Wait for Steady State: running").await;
+    let shown = world.on(&["status"]).await.stdout;
+    let holder = shown
+        .lines()
+        .find(|line| line.contains("holds the release for"))
+        .unwrap();
+    assert!(
+        holder.contains("tester@") && holder.contains("(sortie deploy, process"),
+        "{holder}"
+    );
+    let held = world.on(&["status", "-o", "json"]).await.json();
+    assert_eq!(held["lease"]["expired"], false, "{held}");
+    assert!(held["lease"]["ageSeconds"].is_u64(), "{held}");
     following.interrupt();
     let (ended, _) = following.ended().await;
     assert_eq!(ended.code, 130, "{ended:?}");

@@ -7,6 +7,7 @@ mod apply;
 mod bounds;
 mod environment;
 mod failure;
+pub mod inspect;
 mod locked;
 mod plan;
 pub mod policy;

@@ -81,7 +81,7 @@ pub enum Verb {
         after_help = "Examples:\n  sortie rollback -n shop --release web\n  sortie rollback -n shop --release web --to 3"
     )]
     Rollback(Rollback),
-    /// Show a release: its newest number, its objects and their health
+    /// Show a release: its newest number, who works on it, its objects, and why one is not healthy
     #[command(after_help = "Example:\n  sortie status -n shop --release web")]
     Status(ReleaseArgs),
     /// List the releases that are kept

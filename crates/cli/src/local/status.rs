@@ -1,30 +1,51 @@
 //! `sortie status`: the newest number of a release, its objects and their health.
 
-use futures::{StreamExt as _, stream};
+use jiff::Timestamp;
 use serde::Serialize;
-use sortie_cluster::Cluster;
-use sortie_cluster::record::{Head, Status, Tracked};
-use sortie_health::Verdict;
+use sortie_cluster::lease::Holder;
+use sortie_cluster::record::{Head, History, Records, Status};
+use sortie_cluster::{Cause, Cluster};
+use sortie_step::inspect::{Inspected, Trouble, inspect};
 
 use super::history::{described, nothing};
 use super::records;
 use crate::args::{Output, ReleaseArgs};
-use crate::exit::{Exit, Result};
+use crate::exit::{Exit, Failure, Result};
 use crate::style::harmless;
-use crate::{Surroundings, print};
-
-/// Objects that are read at a time.
-const AT_ONCE: usize = 16;
+use crate::{Surroundings, clock, duration, print};
 
 /// One object, as `-o json` has it.
 #[derive(Debug, Serialize)]
-struct Row {
-    kind: String,
+struct Row<'a> {
+    kind: &'a str,
     #[serde(skip_serializing_if = "Option::is_none")]
-    namespace: Option<String>,
-    name: String,
+    namespace: Option<&'a str>,
+    name: &'a str,
     health: &'static str,
-    message: String,
+    message: &'a str,
+    /// Why its pods do not get there, as a failed deployment would say it.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    trouble: Option<Told<'a>>,
+}
+
+#[derive(Debug, Serialize)]
+struct Told<'a> {
+    code: &'static str,
+    explanation: &'a str,
+    hint: &'static str,
+}
+
+/// Who works on the release at the moment, as `-o json` has it.
+#[derive(Debug, Serialize)]
+#[serde(rename_all = "camelCase")]
+struct Holding {
+    holder: String,
+    acquired_at: Option<Timestamp>,
+    renewed_at: Option<Timestamp>,
+    /// Since it was taken.
+    age_seconds: Option<i64>,
+    /// Not renewed in time: its holder is gone, and the next task takes over.
+    expired: bool,
 }
 
 /// Read every object of what runs once. The exit says whether the newest release ended well, or was rolled back well,
@@ -32,37 +53,28 @@ struct Row {
 pub(crate) async fn run(args: &ReleaseArgs, around: &Surroundings) -> Result {
     let (cluster, records) = records(args).await?;
     let history = records.history().await?;
+    let holding = holding(&cluster, &records).await?;
     let Some(newest) = history.newest() else {
-        let unreadable = history.into_unreadable().into_iter().next_back();
-        return Err(
-            unreadable.map_or_else(|| nothing(records.release()), |record| record.why.into())
-        );
+        return Err(unknown(history, &records, holding.as_ref()));
     };
     let newest = &newest.head;
-    let unreadable = history.unreadable();
-    let newer_is_lost = unreadable
-        .iter()
-        .any(|record| record.number > Some(newest.number));
     let restored = restored(newest).and_then(|number| history.number(number));
     let runs = restored.map_or(newest, |stored| &stored.head);
-    let looked: Vec<Result<Row>> = stream::iter(&runs.inventory)
-        .map(|tracked| look(&cluster, tracked))
-        .buffered(AT_ONCE)
-        .collect()
-        .await;
-    let rows = looked.into_iter().collect::<Result<Vec<Row>>>()?;
+    let inspected = inspect(&cluster, &records.release().hash(), &runs.inventory).await?;
+    let rows: Vec<Row<'_>> = inspected.iter().map(Row::from).collect();
+    let unreadable = history.unreadable();
     match around.output {
         Output::Json => print::json(&serde_json::json!({
             "release": newest.release, "namespace": newest.namespace, "number": newest.number,
             "status": newest.status.name(), "message": newest.message,
-            "running": runs.number, "objects": rows,
+            "running": runs.number, "lease": holding, "objects": rows,
             "unreadable": unreadable.iter().map(|record| serde_json::json!({
                 "number": record.number, "secret": record.secret, "status": record.status(),
                 "message": described(record),
             })).collect::<Vec<_>>(),
         })),
         Output::Text => {
-            show(newest, runs, &rows);
+            show(newest, runs, holding.as_ref(), &rows);
             for record in unreadable {
                 print::note(&harmless(&format!("warning: {}", described(record))));
             }
@@ -72,11 +84,96 @@ pub(crate) async fn run(args: &ReleaseArgs, around: &Surroundings) -> Result {
         .iter()
         .all(|row| matches!(row.health, "Healthy" | "Suspended"));
     let ended_well = matches!(runs.status, Status::Succeeded | Status::Superseded);
+    let newer_is_lost = unreadable
+        .iter()
+        .any(|record| record.number > Some(newest.number));
     Ok(if well && ended_well && !newer_is_lost {
         Exit::Done
     } else {
         Exit::Failed
     })
+}
+
+/// Why there is no release to show.
+fn unknown(history: History, records: &Records, holding: Option<&Holding>) -> Failure {
+    if let Some(record) = history.into_unreadable().pop() {
+        return record.why.into();
+    }
+    let nothing = nothing(records.release());
+    match holding {
+        Some(holding) => nothing.hint(holding.to_string()),
+        None => nothing,
+    }
+}
+
+/// Who holds the release. An account that may not know is told nothing.
+async fn holding(cluster: &Cluster, records: &Records) -> Result<Option<Holding>> {
+    let release = records.release();
+    let holder = Holder::of(cluster, release.namespace(), &release.lease_name()).await;
+    match holder {
+        Ok(holder) => Ok(holder.map(|holder| Holding::at(holder, clock::now()))),
+        Err(error) if matches!(error.cause(), Cause::Forbidden { .. }) => Ok(None),
+        Err(error) => Err(error.into()),
+    }
+}
+
+impl Holding {
+    fn at(holder: Holder, now: Timestamp) -> Self {
+        let lasts = jiff::SignedDuration::try_from(holder.lasts).unwrap_or_default();
+        let is_late = |renewed: Timestamp| now.duration_since(renewed) > lasts;
+        Self {
+            holder: holder.name,
+            acquired_at: holder.acquired_at,
+            renewed_at: holder.renewed_at,
+            age_seconds: holder
+                .acquired_at
+                .map(|taken| now.duration_since(taken).as_secs().max(0)),
+            expired: holder.renewed_at.is_some_and(is_late),
+        }
+    }
+}
+
+impl std::fmt::Display for Holding {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "{} holds the release", self.holder)?;
+        if let Some(age) = self.age_seconds {
+            let age = duration::show(jiff::SignedDuration::from_secs(age));
+            write!(f, " for {age}")?;
+        }
+        if self.expired {
+            f.write_str(", and is gone: it has not renewed its lease; the next task takes over")?;
+        }
+        Ok(())
+    }
+}
+
+impl<'a> From<&'a Inspected> for Row<'a> {
+    fn from(inspected: &'a Inspected) -> Self {
+        let Inspected {
+            id,
+            verdict,
+            trouble,
+        } = inspected;
+        Self {
+            kind: &id.kind,
+            namespace: id.namespace.as_deref(),
+            name: &id.name,
+            health: verdict.status.as_str(),
+            message: &verdict.message,
+            trouble: trouble.as_ref().map(|trouble| {
+                let Trouble {
+                    code,
+                    explanation,
+                    hint,
+                } = trouble;
+                Told {
+                    code,
+                    explanation,
+                    hint,
+                }
+            }),
+        }
+    }
 }
 
 /// The number that a rollback brought back after this one, as its journal says.
@@ -92,7 +189,7 @@ fn restored(head: &Head) -> Option<u64> {
         .ok()
 }
 
-fn show(newest: &Head, runs: &Head, rows: &[Row]) {
+fn show(newest: &Head, runs: &Head, holding: Option<&Holding>, rows: &[Row<'_>]) {
     let Head {
         release,
         namespace,
@@ -115,41 +212,58 @@ fn show(newest: &Head, runs: &Head, rows: &[Row]) {
         ));
     }
     print::line(&harmless(&first));
-    let cells: Vec<Vec<String>> = rows
-        .iter()
-        .map(|row| {
-            let Row {
-                kind,
-                namespace,
-                name,
-                health,
-                message,
-            } = row;
-            let namespace = namespace.clone().unwrap_or_default();
-            vec![
-                kind.clone(),
-                namespace,
-                name.clone(),
-                (*health).to_owned(),
-                message.clone(),
-            ]
-        })
-        .collect();
+    if let Some(holding) = holding {
+        print::line(&harmless(&holding.to_string()));
+    }
+    let cell = |row: &Row<'_>| {
+        let namespace = row.namespace.unwrap_or_default();
+        [row.kind, namespace, row.name, row.health, row.message]
+            .map(str::to_owned)
+            .to_vec()
+    };
+    let cells: Vec<Vec<String>> = rows.iter().map(cell).collect();
     print::rows(&["KIND", "NAMESPACE", "NAME", "HEALTH", "MESSAGE"], &cells);
+    for row in rows {
+        let Some(trouble) = &row.trouble else {
+            continue;
+        };
+        let Told {
+            code,
+            explanation,
+            hint,
+        } = trouble;
+        print::line(&harmless(&format!(
+            "{}/{}: {code}: {explanation}",
+            row.kind, row.name
+        )));
+        print::line(&format!("  what to do: {hint}"));
+    }
 }
 
-async fn look(cluster: &Cluster, tracked: &Tracked) -> Result<Row> {
-    let id = &tracked.id;
-    let found = cluster.find(id).await?;
-    let Verdict { status, message } = match &found {
-        Some((_, object)) => sortie_health::assess(object),
-        None => Verdict::missing(),
-    };
-    Ok(Row {
-        kind: id.kind.clone(),
-        namespace: id.namespace.clone(),
-        name: id.name.clone(),
-        health: status.as_str(),
-        message,
-    })
+#[cfg(test)]
+mod tests {
+    use std::time::Duration;
+
+    use super::*;
+
+    #[test]
+    fn a_holder_is_told_with_its_age() {
+        let at = |second| Timestamp::from_second(second).unwrap();
+        let holder = |renewed| Holder {
+            name: "ann@laptop".to_owned(),
+            acquired_at: Some(at(100)),
+            renewed_at: Some(at(renewed)),
+            lasts: Duration::from_secs(15),
+        };
+        for (renewed, expected) in [
+            (163, "ann@laptop holds the release for 1 m 05 s"),
+            (
+                140,
+                "ann@laptop holds the release for 1 m 05 s, and is gone: it has not renewed its lease; the next task takes over",
+            ),
+        ] {
+            let holding = Holding::at(holder(renewed), at(165));
+            assert_eq!(holding.to_string(), expected);
+        }
+    }
 }

@@ -3,6 +3,7 @@
 use std::time::Duration;
 
 use http::Method;
+use jiff::Timestamp;
 use serde_json::{Value, json};
 use tokio::sync::watch;
 use tokio::task::JoinSet;
@@ -119,6 +120,8 @@ struct Driver {
     me: String,
     machine: Machine,
     watched: Option<Watched>,
+    /// When the write was sent that made us the holder; for people.
+    acquired: Option<Timestamp>,
 }
 
 impl Driver {
@@ -131,6 +134,7 @@ impl Driver {
             me,
             machine,
             watched: None,
+            acquired: None,
         }
     }
 
@@ -200,7 +204,15 @@ impl Driver {
     }
 
     /// Sends what `action` asks for. Refusals that time does not heal are errors.
-    async fn perform(&self, action: &Action) -> Result<Event, Error> {
+    async fn perform(&mut self, action: &Action) -> Result<Event, Error> {
+        if let Action::Create { .. }
+        | Action::Update {
+            purpose: Purpose::Take,
+            ..
+        } = action
+        {
+            self.acquired = Some(clock::now());
+        }
         let result = match action {
             Action::Read => self.read().await.map(Event::Read),
             Action::Create { transitions } => self.create(*transitions).await,
@@ -337,6 +349,9 @@ impl Driver {
         }
         if let Some(holder) = holder {
             lease["spec"]["holderIdentity"] = holder.into();
+            if let Some(acquired) = self.acquired {
+                lease["spec"]["acquireTime"] = format!("{acquired:.6}").into();
+            }
         }
         lease
     }
@@ -349,7 +364,7 @@ async fn pause(stop: &CancellationToken) {
     }
 }
 
-fn read_lease(lease: &Value) -> Seen {
+pub(super) fn read_lease(lease: &Value) -> Seen {
     let text = |pointer: &str| lease.pointer(pointer).and_then(Value::as_str);
     let number = |pointer: &str| lease.pointer(pointer).and_then(Value::as_u64).unwrap_or(0);
     let duration = Duration::from_secs(number("/spec/leaseDurationSeconds"));
@@ -366,7 +381,7 @@ fn read_lease(lease: &Value) -> Seen {
 }
 
 /// The holder's name without the suffix that made it unique.
-fn display_name(holder: &str) -> String {
+pub(super) fn display_name(holder: &str) -> String {
     match holder.rsplit_once('/') {
         Some((name, suffix)) if suffix.len() == 32 => name.to_owned(),
         _ => holder.to_owned(),

@@ -11,8 +11,10 @@
 
 mod driver;
 mod guard;
+mod holder;
 pub mod state;
 
 pub use driver::{Claim, Held, Waiting, acquire};
 pub use guard::{Guard, Lost};
+pub use holder::Holder;
 pub use state::Terms;

@@ -2,9 +2,10 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::Duration;
 
-use sortie_cluster::Cluster;
-use sortie_cluster::lease::{Claim, Held, Lost, Terms, Waiting, acquire};
+use sortie_cluster::lease::{Claim, Held, Holder, Lost, Terms, Waiting, acquire};
 use sortie_cluster::record::Release;
+use sortie_cluster::watch::{Selection, View};
+use sortie_cluster::{Cluster, Resource};
 use tokio::task::JoinSet;
 
 use crate::fixture::Fixture;
@@ -26,6 +27,34 @@ async fn take(cluster: &Cluster, claim: Claim) -> Held {
         .await
         .expect("not taken in 60 s")
         .unwrap()
+}
+
+#[tokio::test]
+async fn whoever_asks_is_told_the_holder_and_since_when() {
+    let fixture = Fixture::new("holder").await;
+    let ann = claim(&fixture, "ann@laptop", 5);
+    let (name, cluster) = (ann.name.clone(), &fixture.cluster);
+    let ask = async || Holder::of(cluster, fixture.ns(), &name).await.unwrap();
+    assert_eq!(ask().await, None);
+    let held = take(cluster, ann).await;
+    let first = ask().await.unwrap();
+    assert_eq!(first.name, "ann@laptop");
+    assert_eq!(first.lasts, Duration::from_secs(5));
+    // Renewed, it is still the same taking.
+    let selection = Selection::of(Resource::leases(), fixture.ns()).named(&name);
+    let mut lease = cluster.watch(selection).await.unwrap();
+    let renewed = |view: &View| {
+        let lease = view.objects.get(&name)?;
+        let at = lease.pointer("/spec/renewTime")?.as_str()?.parse().ok();
+        (at > first.renewed_at).then_some(())
+    };
+    lease.until(renewed).await;
+    let later = ask().await.unwrap();
+    assert_eq!(later.acquired_at, first.acquired_at);
+    assert!(later.renewed_at > later.acquired_at, "{later:?}");
+    held.release().await;
+    assert_eq!(ask().await, None);
+    fixture.finish().await;
 }
 
 #[tokio::test]

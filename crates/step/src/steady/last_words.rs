@@ -9,7 +9,7 @@ const LINES: u32 = 10;
 const BYTES: u32 = 16 * 1024;
 
 /// The last lines of the container that a cause is about, oldest first; empty when there are none to be had.
-pub(super) async fn last_words(cluster: &Cluster, cause: &Cause) -> Vec<String> {
+pub(crate) async fn last_words(cluster: &Cluster, cause: &Cause) -> Vec<String> {
     let (Some(logs), Some(pod), Some(namespace)) =
         (cause.logs, &cause.pod, &cause.object.namespace)
     else {

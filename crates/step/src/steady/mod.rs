@@ -26,6 +26,8 @@ use crate::run::Run;
 use crate::units::Ended;
 use target::Target;
 
+pub(crate) use last_words::last_words;
+
 /// Objects that the failure at the deadline names.
 const NAMED: usize = 3;
 
@@ -60,7 +62,7 @@ pub(crate) async fn wait(run: &Run<'_>, guard: &Guard, awaited: Vec<Awaited>) ->
         match look {
             Look::AllReached => return Ok(()),
             Look::Failed(cause) => {
-                let words = last_words::last_words(&run.env.cluster, &cause).await;
+                let words = last_words(&run.env.cluster, &cause).await;
                 return Err(Failure::health(&cause, &words).into());
             }
             Look::Stuck(pods) => wait.free(run, guard, pods).await?,
@@ -145,14 +147,8 @@ impl Wait {
         ours: &str,
     ) -> Result<Surroundings, Failure> {
         let cluster = &run.env.cluster;
-        let replica_sets = cluster.resolve("apps", "v1", "ReplicaSet").await;
-        let replica_sets = replica_sets.map_err(|error| Failure::cluster(&error))?;
-        // Pods and ReplicaSets carry the release's label from their template; events carry none.
-        let wanted = [
-            Selection::of(Resource::pods(), namespace).labelled(ours),
-            Selection::of(replica_sets, namespace).labelled(ours),
-            Selection::of(Resource::events(), namespace).where_fields("type!=Normal"),
-        ];
+        let wanted = surroundings(cluster, namespace, ours).await;
+        let wanted = wanted.map_err(|error| Failure::cluster(&error))?;
         let mut indices = [None; 3];
         for (selection, index) in wanted.into_iter().zip(&mut indices) {
             *index = match self.watch(cluster, selections, selection).await {
@@ -296,6 +292,21 @@ impl Wait {
             None => drop(any.await),
         }
     }
+}
+
+/// What explains how the workloads of a release are in a namespace: pods, revisions and events. `ours` selects the
+/// release's label, which pods and ReplicaSets have from their template; events have none.
+pub(crate) async fn surroundings(
+    cluster: &Cluster,
+    namespace: &str,
+    ours: &str,
+) -> Result<[Selection; 3], Error> {
+    let replica_sets = cluster.resolve("apps", "v1", "ReplicaSet").await?;
+    Ok([
+        Selection::of(Resource::pods(), namespace).labelled(ours),
+        Selection::of(replica_sets, namespace).labelled(ours),
+        Selection::of(Resource::events(), namespace).where_fields("type!=Normal"),
+    ])
 }
 
 /// The pod that a cause says is in the way.

@@ -1,0 +1,138 @@
+//! How the objects of a release are right now, for people who ask: read once, and nothing waited for.
+
+use std::collections::BTreeMap;
+
+use futures::{StreamExt as _, TryStreamExt as _, stream};
+use jiff::Timestamp;
+use serde_json::Value;
+use sortie_cluster::record::Tracked;
+use sortie_cluster::{Cause as Refusal, Cluster, Error, clock};
+use sortie_health::diagnosis::{
+    Budgets, Cause, Change, Diagnosis, Diagnostician, Observation, covers,
+};
+use sortie_health::{Status, Verdict};
+use sortie_manifest::{ObjectId, labels};
+
+use crate::steady::{last_words, surroundings};
+
+/// Objects that are read at a time.
+const AT_ONCE: usize = 16;
+
+/// One object as it is now.
+#[derive(Clone, Debug)]
+pub struct Inspected {
+    /// What identifies it.
+    pub id: ObjectId,
+    /// How it is.
+    pub verdict: Verdict,
+    /// What is wrong with its pods, when it is a workload that is not healthy.
+    pub trouble: Option<Trouble>,
+}
+
+/// Trouble in the words that a failed deployment would use.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Trouble {
+    /// Stable code with a page in the error reference.
+    pub code: &'static str,
+    /// One line: pod, container, reason, last log lines.
+    pub explanation: String,
+    /// What to do about it.
+    pub hint: &'static str,
+}
+
+/// What is around the workloads of a namespace: pods, revisions, events.
+type Surroundings = [Vec<Value>; 3];
+
+/// Look at each of these objects of the release with this [hash](sortie_cluster::record::Release::hash), in their order.
+///
+/// # Errors
+/// An object cannot be read. Pods and events that may not be read leave their workloads unexplained.
+pub async fn inspect(
+    cluster: &Cluster,
+    release: &str,
+    objects: &[Tracked],
+) -> Result<Vec<Inspected>, Error> {
+    let found: Vec<Option<Value>> = stream::iter(objects)
+        .map(|tracked| async { Ok(cluster.find(&tracked.id).await?.map(|(_, object)| object)) })
+        .buffered(AT_ONCE)
+        .try_collect()
+        .await?;
+    let ours = format!("{}={release}", labels::RELEASE);
+    let mut around: BTreeMap<&str, Surroundings> = BTreeMap::new();
+    let mut inspected = Vec::new();
+    for (tracked, object) in objects.iter().zip(&found) {
+        let id = &tracked.id;
+        let mut trouble = None;
+        let verdict = match object {
+            Some(object) => sortie_health::assess(object),
+            None => Verdict::missing(),
+        };
+        let ill = !matches!(verdict.status, Status::Healthy | Status::Suspended);
+        if let (Some(object), Some(namespace)) = (object, &id.namespace)
+            && ill
+            && covers(object)
+        {
+            if !around.contains_key(namespace.as_str()) {
+                let read = read_around(cluster, namespace, &ours).await?;
+                around.insert(namespace, read);
+            }
+            if let Some(cause) = around
+                .get(namespace.as_str())
+                .and_then(|around| diagnose(object, around, clock::now()))
+            {
+                trouble = Some(told(cluster, &cause).await);
+            }
+        }
+        let id = id.clone();
+        inspected.push(Inspected {
+            id,
+            verdict,
+            trouble,
+        });
+    }
+    Ok(inspected)
+}
+
+async fn read_around(
+    cluster: &Cluster,
+    namespace: &str,
+    ours: &str,
+) -> Result<Surroundings, Error> {
+    let mut read = Surroundings::default();
+    let selections = surroundings(cluster, namespace, ours).await?;
+    for (selection, list) in selections.iter().zip(&mut read) {
+        match cluster.list(selection).await {
+            Ok(objects) => *list = objects,
+            Err(error) if matches!(error.cause(), Refusal::Forbidden { .. }) => {}
+            Err(error) => return Err(error),
+        }
+    }
+    Ok(read)
+}
+
+/// What a wait that began now would have to say.
+fn diagnose(object: &Value, around: &Surroundings, now: Timestamp) -> Option<Cause> {
+    let [pods, revisions, events] = around.each_ref().map(|list| list.iter().collect());
+    let observation = Observation {
+        workload: object,
+        revisions,
+        pods,
+        events,
+    };
+    let mut diagnostician = Diagnostician::new(Budgets::default(), Change::Changed);
+    match diagnostician.observe(&observation, now) {
+        Diagnosis::Fine => None,
+        Diagnosis::Warning(cause) | Diagnosis::Pending { cause, .. } | Diagnosis::Fatal(cause) => {
+            Some(cause)
+        }
+    }
+}
+
+async fn told(cluster: &Cluster, cause: &Cause) -> Trouble {
+    let words = last_words(cluster, cause).await;
+    Trouble {
+        code: cause.code(),
+        explanation: cause.one_line(&words),
+        hint: cause.hint(),
+    }
+}
