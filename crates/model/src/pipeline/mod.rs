@@ -5,10 +5,12 @@ mod reading;
 pub mod stage;
 pub mod step;
 mod step_reading;
+mod step_type;
 
 pub use failure::{FailureAction, FailureStrategy, FailureType};
 pub use stage::{DeploymentStage, EnvironmentChoice, Stage, StageNode, StageSpec};
 pub use step::{RollingDeploy, RollingRollback, Step, StepGroup, StepNode, StepSpec};
+pub use step_type::StepType;
 
 use std::time::Duration;
 

@@ -4,6 +4,7 @@ use std::collections::HashSet;
 
 use super::failure;
 use super::step::{RollingDeploy, RollingRollback, Step, StepGroup, StepNode, StepSpec};
+use super::step_type::StepType;
 use crate::field::FlagField;
 use crate::parse;
 use crate::path;
@@ -52,9 +53,6 @@ const LATER: [&str; 34] = [
     "Verify",
     "Wait",
 ];
-
-const ROLLING_DEPLOY: &str = "K8sRollingDeploy";
-const ROLLING_ROLLBACK: &str = "K8sRollingRollback";
 
 /// Reads a list of steps. Identifiers are unique over a whole list, groups included.
 pub(crate) fn read_steps(
@@ -173,27 +171,30 @@ impl Step {
 
 impl StepSpec {
     fn read(step_type: &str, fields: &mut Fields<'_>, cx: &mut Context<'_>) -> Option<Self> {
-        if matches!(step_type, ROLLING_DEPLOY | ROLLING_ROLLBACK) {
+        if let Some(known) = StepType::from_name(step_type) {
             let mut spec = fields.required_map("spec", cx)?;
-            let read = if step_type == ROLLING_DEPLOY {
-                let pruning_enabled = spec.flag("pruningEnabled", cx);
-                let off = |flag: &FlagField| flag.value.value() == Some(&false);
-                if pruning_enabled.as_ref().is_some_and(|flag| !off(flag)) {
-                    // A rollback removes what the failed release added with or without it.
-                    spec.no_effect(&["pruningEnabled"], cx);
+            let read = match known {
+                StepType::RollingDeploy => {
+                    let pruning_enabled = spec.flag("pruningEnabled", cx);
+                    let off = |flag: &FlagField| flag.value.value() == Some(&false);
+                    if pruning_enabled.as_ref().is_some_and(|flag| !off(flag)) {
+                        // A rollback removes what the failed release added with or without it.
+                        spec.no_effect(&["pruningEnabled"], cx);
+                    }
+                    Self::RollingDeploy(RollingDeploy {
+                        skip_dry_run: spec.flag("skipDryRun", cx),
+                        pruning_enabled,
+                        delegate_selectors: spec.texts("delegateSelectors", cx),
+                    })
                 }
-                Self::RollingDeploy(RollingDeploy {
-                    skip_dry_run: spec.flag("skipDryRun", cx),
-                    pruning_enabled,
-                    delegate_selectors: spec.texts("delegateSelectors", cx),
-                })
-            } else {
-                // Written by older pipelines; a rollback has no dry run.
-                spec.accept(&["skipDryRun"]);
-                Self::RollingRollback(RollingRollback {
-                    pruning_enabled: spec.flag("pruningEnabled", cx),
-                    delegate_selectors: spec.texts("delegateSelectors", cx),
-                })
+                StepType::RollingRollback => {
+                    // Written by older pipelines; a rollback has no dry run.
+                    spec.accept(&["skipDryRun"]);
+                    Self::RollingRollback(RollingRollback {
+                        pruning_enabled: spec.flag("pruningEnabled", cx),
+                        delegate_selectors: spec.texts("delegateSelectors", cx),
+                    })
+                }
             };
             spec.no_effect(&["commandFlags"], cx);
             spec.finish(cx);
@@ -207,7 +208,7 @@ impl StepSpec {
             return Some(Self::Unsupported);
         }
         let shown = path::clip(step_type);
-        let known = LATER.into_iter().chain([ROLLING_DEPLOY, ROLLING_ROLLBACK]);
+        let known = LATER.into_iter().chain(StepType::ALL.map(StepType::name));
         let message = match suggest::nearest(step_type, known) {
             Some(nearest) => format!("there is no step type `{shown}`; was `{nearest}` meant?"),
             None => format!(

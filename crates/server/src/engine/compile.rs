@@ -6,7 +6,7 @@ use std::time::Duration;
 use serde_json::{Value, json};
 use sortie_model::pipeline::{
     DeploymentStage, FailureAction, FailureStrategy, Pipeline, Stage, StageNode, StageSpec, Step,
-    StepNode, StepSpec,
+    StepNode, StepSpec, StepType,
 };
 use sortie_model::variable::{Variable, VariableValue};
 use sortie_model::{Entity, EntitySpec, Field, ListField, Position, TextField};
@@ -309,14 +309,16 @@ fn rolling_deployments(nodes: &[StepNode], path: &dyn Fn(&str) -> NodePath) -> V
     found
 }
 
-/// A rolling rollback runs only when a rolling deployment of the stage began.
+/// What undoes a rolling deployment runs only when one of the stage began.
 fn guard_rollbacks(nodes: &mut [workflow::Node], deployments: &[NodePath]) {
     for node in nodes {
         match node {
-            workflow::Node::Step(step) if step.step_type == "K8sRollingRollback" => {
-                step.only_if_reached = deployments.to_vec();
+            workflow::Node::Step(step) => {
+                let undone = StepType::from_name(&step.step_type).and_then(StepType::undoes);
+                if undone == Some(StepType::RollingDeploy) {
+                    step.only_if_reached = deployments.to_vec();
+                }
             }
-            workflow::Node::Step(_) => {}
             workflow::Node::Group(group) => guard_rollbacks(&mut group.steps, deployments),
             workflow::Node::Parallel { members } => guard_rollbacks(members, deployments),
         }

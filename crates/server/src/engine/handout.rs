@@ -9,6 +9,7 @@ use serde::{Deserialize, Serialize};
 use sortie_model::connector::{
     ConnectorSpec, GitConnection, GitConnector, GitCredential, Username,
 };
+use sortie_model::pipeline::StepType;
 use sortie_model::service::{GitReference, GitStore, Manifest, ManifestSpec, Store as FileSource};
 use sortie_model::{EntitySpec, Field, FlagField, Kind, ListField};
 use sortie_proto::v1;
@@ -86,7 +87,8 @@ impl Preparation<'_> {
         roots.enter(self.stage, self.step, self.node, self.state);
         let surroundings =
             surroundings::read(&self.library, &self.execution.scope, &stage, &mut roots).await?;
-        let action = self.action(&step, &surroundings, &roots).await?;
+        let step_type = self.step_type()?;
+        let action = self.action(step_type, &step, &surroundings, &roots).await?;
         let mut selectors = roots.list("delegateSelectors", &step.selectors)?;
         selectors.extend(surroundings.selectors.iter().cloned());
         selectors.sort();
@@ -113,7 +115,7 @@ impl Preparation<'_> {
         Ok(Handout {
             task: STANDARD.encode(task.encode_to_vec()),
             selectors,
-            resumable: true,
+            resumable: step_type.is_resumable(),
             deadline: self.deadline,
             context: context.to_string(),
         })
@@ -132,8 +134,17 @@ impl Preparation<'_> {
         }
     }
 
+    fn step_type(&self) -> Result<StepType, Fault> {
+        let name = &self.step.step_type;
+        StepType::from_name(name).ok_or_else(|| Fault::Refused {
+            code: "SRT-S107",
+            message: format!("steps of type {name} cannot be run yet; remove the step"),
+        })
+    }
+
     async fn action(
         &self,
+        step_type: StepType,
         step: &StepParameters,
         surroundings: &Surroundings,
         roots: &Roots,
@@ -147,8 +158,8 @@ impl Preparation<'_> {
             number: None,
         };
         let prune = roots.flag("pruningEnabled", step.spec.get("pruningEnabled"))?;
-        match self.step.step_type.as_str() {
-            "K8sRollingDeploy" => {
+        match step_type {
+            StepType::RollingDeploy => {
                 let (manifests, values, versioning) = self.sources(surroundings, roots).await?;
                 Ok(v1::task::Step::KubernetesRollingDeploy(
                     v1::KubernetesRollingDeploy {
@@ -162,7 +173,7 @@ impl Preparation<'_> {
                     },
                 ))
             }
-            "K8sRollingRollback" => {
+            StepType::RollingRollback => {
                 release.number = failed_release(self.stage, self.state);
                 Ok(v1::task::Step::KubernetesRollingRollback(
                     v1::KubernetesRollingRollback {
@@ -172,10 +183,6 @@ impl Preparation<'_> {
                     },
                 ))
             }
-            other => Err(Fault::Refused {
-                code: "SRT-S107",
-                message: format!("steps of type {other} cannot be run yet; remove the step"),
-            }),
         }
     }
 
@@ -469,7 +476,9 @@ fn unsupported(manifest: &Manifest, kind: &str) -> Fault {
 fn failed_release(stage: &Stage, state: &State) -> Option<u64> {
     fn last(nodes: &[Node], state: &State, path: &dyn Fn(&str) -> NodePath) -> Option<u64> {
         nodes.iter().rev().find_map(|node| match node {
-            Node::Step(step) if step.step_type == "K8sRollingDeploy" => {
+            Node::Step(step)
+                if StepType::from_name(&step.step_type) == Some(StepType::RollingDeploy) =>
+            {
                 let known = state.node(&path(&step.info.id))?;
                 known.outputs.get("releaseNumber")?.as_u64()
             }
