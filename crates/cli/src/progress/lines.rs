@@ -14,50 +14,131 @@ pub struct Changes {
     units: HashMap<(String, usize), String>,
 }
 
+/// A change of state, told as a line.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) struct Change {
+    /// Path of the node.
+    pub(super) node: String,
+    /// Place of the unit among those of its step.
+    pub(super) unit: Option<usize>,
+    /// Whether it is over: nothing more is to be told of it.
+    pub(super) end: bool,
+    /// The line.
+    pub(super) text: String,
+}
+
+/// The end of a node, until everything below it has been told.
+struct End {
+    depth: usize,
+    change: Change,
+    /// Something below it is still under way.
+    early: bool,
+}
+
 impl Changes {
     /// A line for each node and unit whose status is new.
     pub fn since_last(&mut self, nodes: &[Node], labels: &Labels, style: Style) -> Vec<String> {
-        let mut lines = Vec::new();
-        for node in nodes {
+        let changes = self.changes(nodes, labels, style);
+        changes.into_iter().map(|change| change.text).collect()
+    }
+
+    /// What is new, in the order in which it is told: the begin of a parent before that of its children, its end after
+    /// theirs. An end that comes before that of a child is kept back for the next look.
+    pub(super) fn changes(&mut self, nodes: &[Node], labels: &Labels, style: Style) -> Vec<Change> {
+        let mut told = Vec::new();
+        let mut ends: Vec<End> = Vec::new();
+        for (place, node) in nodes.iter().enumerate() {
+            self.close(&mut ends, node.depth, &mut told);
             let prefix = prefix(labels.label(&node.path), style);
-            let seen = self.nodes.insert(node.path.clone(), node.status.clone());
             let state = State::of(&node.status);
-            let is_new = seen.as_deref() != Some(node.status.as_str());
-            // The end of a step is told after its units.
-            if is_new && !state.is_bad() && !state.is_good() && state != State::Waiting {
-                lines.push(format!("{prefix}{}", node_line(node, state, style)));
+            let over = state.is_bad() || state.is_good();
+            if matches!(state, State::Queued | State::Running | State::Stopping) {
+                ends.iter_mut().for_each(|end| end.early = true);
             }
-            for (place, unit) in node.units.iter().enumerate() {
-                let key = (node.path.clone(), place);
-                let seen = self.units.insert(key, unit.status.clone());
-                let state = State::of(&unit.status);
-                if seen.as_deref() == Some(unit.status.as_str())
-                    || matches!(state, State::Waiting | State::Queued)
-                {
-                    continue;
-                }
-                let word = style.paint(state.tone(), state.word());
-                let mut line = format!("{prefix}{}: {word}", harmless(&unit.name));
-                if let (Some(started), Some(ended)) = (unit.started_at, unit.ended_at) {
-                    line.push_str(&format!(
-                        " ({})",
-                        duration::show(ended.duration_since(started))
-                    ));
-                }
-                if !unit.message.is_empty() {
-                    line.push_str(&format!(": {}", harmless(&unit.message)));
-                }
-                lines.push(line);
+            let key = match (&node.message, state) {
+                (Some(message), State::Queued) => format!("{}: {message}", node.status),
+                _ => node.status.clone(),
+            };
+            let is_new = self.nodes.get(&node.path) != Some(&key);
+            self.nodes.insert(node.path.clone(), key);
+            let line = || Change {
+                node: node.path.clone(),
+                unit: None,
+                end: over,
+                text: format!("{prefix}{}", node_line(nodes, place, state, style)),
+            };
+            if is_new && !over && state != State::Waiting {
+                told.push(line());
             }
-            if is_new && (state.is_bad() || state.is_good()) {
-                lines.push(format!("{prefix}{}", node_line(node, state, style)));
+            self.units(node, &prefix, style, &mut told);
+            if is_new && over {
+                ends.push(End {
+                    depth: node.depth,
+                    change: line(),
+                    early: false,
+                });
             }
         }
-        lines
+        self.close(&mut ends, 0, &mut told);
+        told
+    }
+
+    /// Tells the ends of nodes that are as deep as this or deeper.
+    fn close(&mut self, ends: &mut Vec<End>, depth: usize, told: &mut Vec<Change>) {
+        while let Some(end) = ends.pop_if(|end| end.depth >= depth) {
+            if end.early {
+                self.nodes.remove(&end.change.node);
+            } else {
+                told.push(end.change);
+            }
+        }
+    }
+
+    fn units(&mut self, node: &Node, prefix: &str, style: Style, told: &mut Vec<Change>) {
+        for (place, unit) in node.units.iter().enumerate() {
+            let key = (node.path.clone(), place);
+            let seen = self.units.insert(key, unit.status.clone());
+            let state = State::of(&unit.status);
+            if seen.as_deref() == Some(unit.status.as_str())
+                || matches!(state, State::Waiting | State::Queued)
+            {
+                continue;
+            }
+            let word = style.paint(state.tone(), state.word());
+            let mut text = format!("{prefix}{}: {word}", harmless(&unit.name));
+            if let (Some(started), Some(ended)) = (unit.started_at, unit.ended_at) {
+                let took = duration::show(ended.duration_since(started));
+                text.push_str(&format!(" ({took})"));
+            }
+            if !unit.message.is_empty() {
+                text.push_str(&format!(": {}", harmless(&unit.message)));
+            }
+            told.push(Change {
+                node: node.path.clone(),
+                unit: Some(place),
+                end: state.is_bad() || state.is_good(),
+                text,
+            });
+        }
     }
 }
 
-fn node_line(node: &Node, state: State, style: Style) -> String {
+/// Why a node ended as it did; `None` for a parent that only repeats what one below it says.
+pub(super) fn own_message(nodes: &[Node], place: usize) -> Option<&str> {
+    let node = nodes.get(place)?;
+    let message = node.message.as_deref()?;
+    let mut below = nodes
+        .iter()
+        .skip(place + 1)
+        .take_while(|next| next.depth > node.depth);
+    let repeats = below.any(|next| next.message.as_deref() == Some(message));
+    (!repeats).then_some(message)
+}
+
+fn node_line(nodes: &[Node], place: usize, state: State, style: Style) -> String {
+    let Some(node) = nodes.get(place) else {
+        return String::new();
+    };
     let mut line = style.paint(state.tone(), state.word());
     if let (State::Running, Some(delegate)) = (state, &node.delegate) {
         line.push_str(&format!(" on {}", harmless(delegate)));
@@ -70,7 +151,7 @@ fn node_line(node: &Node, state: State, style: Style) -> String {
             duration::show(ended.duration_since(started))
         ));
     }
-    if let Some(message) = &node.message {
+    if let Some(message) = own_message(nodes, place) {
         line.push_str(&format!(": {}", harmless(message)));
     }
     line

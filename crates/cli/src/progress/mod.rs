@@ -3,6 +3,7 @@
 mod labels;
 mod lines;
 mod naming;
+mod narration;
 mod screen;
 mod status;
 mod summary;
@@ -11,6 +12,7 @@ mod tree;
 pub use labels::Labels;
 pub use lines::{Changes, LogLines};
 pub use naming::{Named, find, shortest};
+pub use narration::Narrator;
 pub use screen::Screen;
 pub use status::State;
 pub(crate) use summary::failed;

@@ -3,6 +3,7 @@
 use jiff::Timestamp;
 
 use super::State;
+use super::lines::own_message;
 use super::status::tone_of_health;
 use crate::client::wire::{Node, Resource, Unit};
 use crate::duration;
@@ -53,7 +54,7 @@ pub fn tree(nodes: &[Node], now: Timestamp) -> Vec<Line> {
     let mut lines = Vec::new();
     // Below a node that is over and did no harm nothing is shown.
     let mut collapsed_at: Option<usize> = None;
-    for node in nodes {
+    for (place, node) in nodes.iter().enumerate() {
         if collapsed_at.is_some_and(|depth| node.depth > depth) {
             continue;
         }
@@ -65,7 +66,7 @@ pub fn tree(nodes: &[Node], now: Timestamp) -> Vec<Line> {
         if state.is_good() {
             collapsed_at = Some(node.depth);
         }
-        lines.push(node_line(node, state, now));
+        lines.push(node_line(node, own_message(nodes, place), state, now));
         if matches!(state, State::Running | State::Stopping) {
             details(node, now, &mut lines);
         }
@@ -73,7 +74,7 @@ pub fn tree(nodes: &[Node], now: Timestamp) -> Vec<Line> {
     lines
 }
 
-fn node_line(node: &Node, state: State, now: Timestamp) -> Line {
+fn node_line(node: &Node, message: Option<&str>, state: State, now: Timestamp) -> Line {
     let name = if node.name.is_empty() {
         &node.identifier
     } else {
@@ -100,7 +101,7 @@ fn node_line(node: &Node, state: State, now: Timestamp) -> Line {
     if state != State::Skipped {
         line = with_time(line, node.started_at, node.ended_at, now);
     }
-    match &node.message {
+    match message {
         Some(message) if state.is_bad() => line.push(Tone::Bad, &format!("  {message}")),
         Some(message) if state == State::Ignored => {
             line.push(Tone::Warning, &format!("  {message}"))

@@ -7,13 +7,14 @@ use std::time::Duration;
 use futures::{StreamExt as _, stream};
 use serde_json::json;
 use serde_json::value::RawValue;
+use tokio::time::Instant;
 
 use super::{Remote, reference};
 use crate::args::{Output, Watch};
 use crate::client::wire::{Execution, LogLine};
 use crate::client::{Client, Event, Follow, Patience};
 use crate::exit::{Exit, Failure, Result};
-use crate::progress::{Changes, Labels, LogLines, Screen, exit_of, failed, summary, tree};
+use crate::progress::{Labels, LogLines, Narrator, Screen, exit_of, failed, summary, tree};
 use crate::style::Style;
 use crate::{Surroundings, clock, print};
 
@@ -201,27 +202,38 @@ async fn as_lines(client: &Client, id: &str, around: &Surroundings) -> Result {
         followed.into_stream()
     ));
     let mut last: Option<Execution> = None;
-    let mut labels = Labels::default();
-    let mut changes = Changes::default();
-    let mut shown = LogLines::default();
-    while let Some(event) = events.next().await {
-        let event = event?;
-        let lines = match event.event.as_str() {
-            "state" => {
+    let mut narrator = Narrator::new(style);
+    let begin = Instant::now();
+    let failure = loop {
+        let wake = narrator.next().map(|due| begin + due);
+        let event = tokio::select! {
+            event = events.next() => Some(event),
+            () = tokio::time::sleep_until(wake.unwrap_or(begin)), if wake.is_some() => None,
+        };
+        let now = begin.elapsed();
+        let lines = match event {
+            None => narrator.due(now),
+            Some(None) => break None,
+            Some(Some(Err(failure))) => break Some(failure),
+            Some(Some(Ok(event))) if event.event == "state" => {
                 let execution = parse(client, id, &event)?;
-                labels = Labels::of(&execution.nodes);
-                let lines = changes.since_last(&execution.nodes, &labels, style);
+                let lines = narrator.state(&execution.nodes, now);
                 last = Some(execution);
                 lines
             }
-            "log" => {
-                log_line(&event).map_or_else(Vec::new, |line| shown.show(&line, &labels, style))
+            Some(Some(Ok(event))) => {
+                log_line(&event).map_or_else(Vec::new, |line| narrator.log(line, now))
             }
-            _ => Vec::new(),
         };
         for line in lines {
             print::line(&line);
         }
+    };
+    for line in narrator.rest() {
+        print::line(&line);
+    }
+    if let Some(failure) = failure {
+        return Err(failure);
     }
     let Some(execution) = last else {
         return Ok(Exit::Failed);
