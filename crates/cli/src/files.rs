@@ -106,32 +106,53 @@ impl Explain for Error {
 /// The files that `paths` name: files as they are, `-` for stdin, folders with the YAML and JSON files in them, sorted.
 ///
 /// # Errors
-/// A path does not exist or cannot be read; a folder holds no such file.
+/// A path does not exist or cannot be read; a folder holds no such file; a file is larger than anything that is meant
+/// to be read.
 pub fn read(paths: &[PathBuf], folders: Folders) -> Result<Vec<File>, Error> {
     let mut files = Vec::new();
+    let mut too_large = None;
+    each(paths, folders, LARGEST + 1, |file| {
+        if u64::try_from(file.data.len()).unwrap_or(u64::MAX) > LARGEST {
+            too_large.get_or_insert_with(|| PathBuf::from(&file.name));
+        } else if too_large.is_none() {
+            files.push(file);
+        }
+    })?;
+    match too_large {
+        Some(path) => Err(Error::TooLarge { path }),
+        None => Ok(files),
+    }
+}
+
+/// Hands over one file after the other, of each at most the first `most` bytes. The files are those of [`read`].
+///
+/// # Errors
+/// A path does not exist or cannot be read; a folder holds no such file.
+pub fn each(
+    paths: &[PathBuf],
+    folders: Folders,
+    most: u64,
+    mut take: impl FnMut(File),
+) -> Result<(), Error> {
     for path in paths {
         if path.as_os_str() == "-" {
-            let data = read_bounded(std::io::stdin().lock(), path)?;
-            files.push(File {
+            let data = beginning(std::io::stdin().lock(), most);
+            take(File {
                 name: "-".to_owned(),
-                data,
+                data: data.map_err(|source| failed(path, source))?,
             });
             continue;
         }
         for path in list(path, folders)? {
             let open = std::fs::File::open(&path);
-            let open = open.map_err(|source| Error::Read {
-                path: path.clone(),
-                source,
-            })?;
-            let data = read_bounded(open, &path)?;
-            files.push(File {
+            let data = open.and_then(|file| beginning(file, most));
+            take(File {
                 name: path.display().to_string(),
-                data,
+                data: data.map_err(|source| failed(&path, source))?,
             });
         }
     }
-    Ok(files)
+    Ok(())
 }
 
 /// The files in the folder `path`, or `path` itself.
@@ -187,16 +208,9 @@ fn is_ours(path: &Path) -> bool {
         .is_some_and(|found| EXTENSIONS.iter().any(|known| found == *known))
 }
 
-fn read_bounded(from: impl Read, path: &Path) -> Result<Vec<u8>, Error> {
+fn beginning(from: impl Read, most: u64) -> std::io::Result<Vec<u8>> {
     let mut data = Vec::new();
-    from.take(LARGEST + 1)
-        .read_to_end(&mut data)
-        .map_err(|source| failed(path, source))?;
-    if u64::try_from(data.len()).unwrap_or(u64::MAX) > LARGEST {
-        return Err(Error::TooLarge {
-            path: path.to_owned(),
-        });
-    }
+    from.take(most).read_to_end(&mut data)?;
     Ok(data)
 }
 
@@ -259,6 +273,17 @@ mod tests {
         let folder = tree();
         let files = read(&[folder.path().join("notes.txt")], Folders::Flat).unwrap();
         assert_eq!(files[0].data, b"notes.txt");
+    }
+
+    #[test]
+    fn of_a_file_without_end_only_the_beginning_is_read() {
+        let mut sizes = Vec::new();
+        let endless = [PathBuf::from("/dev/zero")];
+        each(&endless, Folders::Flat, 1000, |file| {
+            sizes.push(file.data.len())
+        })
+        .unwrap();
+        assert_eq!(sizes, [1000]);
     }
 
     #[test]

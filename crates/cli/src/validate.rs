@@ -3,31 +3,39 @@
 use std::io::IsTerminal as _;
 
 use serde::Serialize;
-use sortie_model::{Limits, Problem};
+use sortie_model::{Limits, Parsed, Problem};
 
 use crate::args::{Output, Validate};
 use crate::exit::{Exit, Result};
-use crate::files::{self, File, Folders};
+use crate::files::{self, Folders};
 use crate::print;
 use crate::style::{Style, Tone, harmless};
 
+/// The code of a file without documents.
+const NO_DOCUMENTS: &str = "SRT-Z014";
+
 /// The form of `-o json`.
 #[derive(Debug, Serialize)]
-struct Report<'a> {
+struct Report {
     files: usize,
     entities: usize,
-    errors: Vec<Finding<'a>>,
-    warnings: Vec<Finding<'a>>,
+    errors: Vec<Finding>,
+    warnings: Vec<Finding>,
 }
 
 #[derive(Debug, Serialize)]
-struct Finding<'a> {
-    file: &'a str,
+struct Finding {
+    file: String,
     line: usize,
     column: usize,
-    path: &'a str,
+    path: String,
     code: &'static str,
-    message: &'a str,
+    message: String,
+    /// The line for people.
+    #[serde(skip)]
+    text: String,
+    #[serde(skip)]
+    is_error: bool,
 }
 
 /// Check the files and print what is wrong; the exit code says whether there is an error.
@@ -35,79 +43,105 @@ struct Finding<'a> {
 /// # Errors
 /// A path cannot be read.
 pub(crate) fn run(args: &Validate, output: Output, no_color: bool) -> Result {
-    let files = files::read(&args.paths, Folders::from_flag(args.recursive))?;
-    let (entities, problems) = check(&files, args.strict);
-    let (errors, warnings): (Vec<_>, Vec<_>) =
-        problems.iter().partition(|problem| problem.is_error());
-    let exit = if errors.is_empty() {
+    let Validate {
+        paths,
+        recursive,
+        strict,
+    } = args;
+    let limits = Limits::default();
+    // One byte more than is accepted, so that what is too large is seen to be so.
+    let most = u64::try_from(limits.bytes).map_or(u64::MAX, |most| most.saturating_add(1));
+    let mut parsed = Vec::new();
+    files::each(paths, Folders::from_flag(*recursive), most, |file| {
+        parsed.push(sortie_model::parse(&file.name, &file.data, &limits));
+    })?;
+    let findings = findings(&parsed, *strict);
+    let entities = parsed.iter().map(|parsed| parsed.entities.len()).sum();
+    let errors = findings.iter().filter(|finding| finding.is_error).count();
+    let exit = if errors == 0 {
         Exit::Done
     } else {
         Exit::Failed
     };
     match output {
-        Output::Json => print::json(&Report {
-            files: files.len(),
-            entities,
-            errors: errors.into_iter().map(Finding::from).collect(),
-            warnings: warnings.into_iter().map(Finding::from).collect(),
-        }),
+        Output::Json => {
+            let (errors, warnings) = findings.into_iter().partition(|finding| finding.is_error);
+            print::json(&Report {
+                files: parsed.len(),
+                entities,
+                errors,
+                warnings,
+            });
+        }
         Output::Text => {
             let style = Style::new(std::io::stdout().is_terminal(), no_color);
-            for problem in &problems {
-                let weight = if problem.is_error() {
+            for finding in &findings {
+                let weight = if finding.is_error {
                     style.paint(Tone::Bad, "error:")
                 } else {
                     style.paint(Tone::Warning, "warning:")
                 };
-                print::line(&format!("{weight} {}", harmless(&problem.to_string())));
+                print::line(&format!("{weight} {}", harmless(&finding.text)));
             }
             print::line(&format!(
                 "{}, {}, {}, {}",
-                counted(files.len(), "file", "files"),
+                counted(parsed.len(), "file", "files"),
                 counted(entities, "entity", "entities"),
-                counted(errors.len(), "error", "errors"),
-                counted(warnings.len(), "warning", "warnings"),
+                counted(errors, "error", "errors"),
+                counted(findings.len() - errors, "warning", "warnings"),
             ));
         }
     }
     Ok(exit)
 }
 
-/// How many entities there are, and every finding in the order of files and lines.
-fn check(files: &[File], strict: bool) -> (usize, Vec<Problem>) {
-    let limits = Limits::default();
-    let parsed: Vec<_> = files
-        .iter()
-        .map(|file| sortie_model::parse(&file.name, &file.data, &limits))
+/// Every finding in the order of files and lines.
+fn findings(parsed: &[Parsed], strict: bool) -> Vec<Finding> {
+    let problems = parsed.iter().flat_map(|parsed| parsed.problems.clone());
+    let missing = sortie_model::missing_references(parsed);
+    let mut findings: Vec<Finding> = problems
+        .chain(missing)
+        .map(|problem| if strict { problem.strict() } else { problem })
+        .map(Finding::from)
         .collect();
-    let mut problems: Vec<Problem> = parsed
+    let silent = parsed
         .iter()
-        .flat_map(|parsed| parsed.problems.clone())
-        .collect();
-    problems.extend(sortie_model::missing_references(&parsed));
-    if strict {
-        problems = problems.into_iter().map(Problem::strict).collect();
+        .filter(|parsed| parsed.entities.is_empty() && parsed.problems.is_empty());
+    findings.extend(silent.map(|parsed| no_documents(&parsed.file, strict)));
+    findings.sort_by(|a, b| (&a.file, a.line, a.column).cmp(&(&b.file, b.line, b.column)));
+    findings
+}
+
+/// An empty file, or one with comments alone: most likely not what was meant.
+fn no_documents(file: &str, strict: bool) -> Finding {
+    let message = format!("no documents in {file}");
+    Finding {
+        file: file.to_owned(),
+        line: 1,
+        column: 1,
+        path: String::new(),
+        code: NO_DOCUMENTS,
+        text: format!("{file}:1:1: {NO_DOCUMENTS} {message}"),
+        message,
+        is_error: strict,
     }
-    problems.sort_by(|a, b| (&a.file, a.line, a.column).cmp(&(&b.file, b.line, b.column)));
-    (
-        parsed.iter().map(|parsed| parsed.entities.len()).sum(),
-        problems,
-    )
 }
 
 fn counted(number: usize, one: &str, many: &str) -> String {
     format!("{number} {}", if number == 1 { one } else { many })
 }
 
-impl<'a> From<&'a Problem> for Finding<'a> {
-    fn from(problem: &'a Problem) -> Self {
+impl From<Problem> for Finding {
+    fn from(problem: Problem) -> Self {
         Self {
-            file: &problem.file,
+            text: problem.to_string(),
+            is_error: problem.is_error(),
+            file: problem.file,
             line: problem.line,
             column: problem.column,
-            path: &problem.path,
+            path: problem.path,
             code: problem.code.code(),
-            message: &problem.message,
+            message: problem.message,
         }
     }
 }

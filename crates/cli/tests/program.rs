@@ -106,6 +106,36 @@ async fn validate_reads_stdin() {
 }
 
 #[tokio::test]
+async fn validate_notices_files_without_documents() {
+    let me = Person::new();
+    for (name, text) in [
+        ("empty.yaml", ""),
+        ("comments.yaml", "# nothing\n---\n# here\n"),
+        ("-", "\n"),
+    ] {
+        if name != "-" {
+            me.file(name, text);
+        }
+        let ended = me.sortie_with(&["validate", name], text).await.ok();
+        let warning = format!("warning: {name}:1:1: SRT-Z014 no documents in {name}");
+        assert_eq!(ended.stdout.lines().next(), Some(warning.as_str()));
+        let ended = me
+            .sortie_with(&["validate", name, "--strict", "-o", "json"], text)
+            .await;
+        assert_eq!(ended.code, 1, "{ended:?}");
+        assert_eq!(ended.json()["errors"][0]["code"], "SRT-Z014");
+    }
+}
+
+#[tokio::test]
+async fn validate_ends_on_input_without_end() {
+    let me = Person::new();
+    let ended = me.sortie(&["validate", "/dev/zero"]).await;
+    assert_eq!(ended.code, 1, "{ended:?}");
+    assert!(ended.stdout.contains("SRT-E001"), "{ended:?}");
+}
+
+#[tokio::test]
 async fn exit_codes_tell_what_happened() {
     let me = Person::new();
     me.file(
@@ -118,6 +148,9 @@ async fn exit_codes_tell_what_happened() {
         (&["--help"], 0, ""),
         (&["--version"], 0, ""),
         (&["fly"], 2, "unrecognized"),
+        (&["delegate"], 2, "Usage"),
+        (&["get", "pipelines", "-o", "xml"], 2, "xml"),
+        (&["get", "executions", "--limit", "0"], 2, "--limit"),
         (&["validate"], 2, "PATH"),
         (&["validate", "none.yaml"], 4, "cannot read none.yaml"),
         (&["validate", "empty"], 2, "-R"),
