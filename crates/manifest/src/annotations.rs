@@ -1,7 +1,7 @@
 //! Annotations by which an author steers a deployment.
 //!
 //! Each is written `sortie.dev/NAME`; manifests that carry the older `harness.io/NAME` mean the same.
-//! When both are present, ours counts. Values are `"true"` or `"false"`.
+//! When both are present, ours counts. Values are `"true"` or `"false"`, where nothing else is said.
 
 use crate::object::Object;
 
@@ -11,6 +11,11 @@ pub const DIRECT_APPLY: &str = "direct-apply";
 pub const SKIP_VERSIONING: &str = "skip-versioning";
 /// A custom resource is waited for and rolled back like a workload.
 pub const MANAGED_WORKLOAD: &str = "managed-workload";
+
+/// Places at which an object names ConfigMaps; see [`crate::references`].
+pub const CONFIG_MAP_PATHS: &str = "sortie.dev/configmap-paths";
+/// Places at which an object names Secrets; see [`crate::references`].
+pub const SECRET_PATHS: &str = "sortie.dev/secret-paths";
 
 /// The value of an annotation, ours before the older one.
 pub fn value<'a>(object: &'a Object, name: &str) -> Option<&'a str> {

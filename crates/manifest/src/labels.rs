@@ -46,8 +46,7 @@ pub fn stamp(object: &mut Object, marks: &Marks) {
         RELEASE_NAME,
         &format!("{}/{}", marks.namespace, marks.release),
     );
-    let runs_pods = workload::is_workload(object);
-    if runs_pods {
+    if workload::pod_template(object).is_some() || workload::is_workload(object) {
         for (key, value) in sides(marks) {
             object.set_label(key, value);
         }

@@ -14,6 +14,7 @@ mod limits;
 mod object;
 pub mod order;
 mod path;
+mod pattern;
 pub mod references;
 pub mod secrets;
 mod stream;

@@ -1,9 +1,16 @@
 //! Where objects name ConfigMaps and Secrets.
+//!
+//! Known are the places that Kubernetes and OpenShift define, and pod templates inside the custom
+//! resources of [`crate::workload`]. For any other place an object says itself where to look, with
+//! the annotations `sortie.dev/configmap-paths` and `sortie.dev/secret-paths`: places separated by
+//! commas or spaces, such as `spec.auth.secretName, spec.sources[].secrets[]`.
 
 use serde_json::{Map, Value};
 
+use crate::annotations;
 use crate::object::Object;
-use crate::workload::{self, Workload};
+use crate::pattern;
+use crate::workload;
 
 /// The two kinds that hold configuration.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
@@ -23,6 +30,8 @@ pub struct Reference {
     pub namespace: Option<String>,
     /// Name.
     pub name: String,
+    /// Whether the object works without what is named.
+    pub optional: bool,
 }
 
 impl ConfigKind {
@@ -44,182 +53,229 @@ impl ConfigKind {
     }
 }
 
-/// Every ConfigMap and Secret that the object names at a place that Kubernetes defines: in pod
-/// templates, and in ServiceAccounts, Ingresses and Gateways.
+/// Every ConfigMap and Secret that the object names at a known or declared place.
 pub fn references(object: &Object) -> Vec<Reference> {
     let mut found = Vec::new();
-    let mut copy = object.clone();
-    visit(&mut copy, &mut |kind, namespace, name| {
-        found.push(Reference {
-            kind,
-            namespace: namespace.map(str::to_owned),
-            name: name.clone(),
+    let mut read = |map, place: &str, kind| {
+        pattern::read(map, place, &mut |parent: &Map<String, Value>, name| {
+            if is_of(parent, kind) {
+                found.push(Reference {
+                    kind,
+                    namespace: word(parent, "namespace").map(str::to_owned),
+                    name: name.to_owned(),
+                    optional: parent.get("optional") == Some(&Value::Bool(true)),
+                });
+            }
         });
-    });
+    };
+    for (kind, place) in places(object.group(), object.kind()) {
+        read(object.value(), place, *kind);
+    }
+    for (kind, place) in declared(object) {
+        read(object.value(), &place, kind);
+    }
+    if let Some(Value::Object(spec)) =
+        workload::pod_template(object).and_then(|template| template.get("spec"))
+    {
+        for (kind, place) in POD {
+            read(spec, place, *kind);
+        }
+    }
     found.sort();
     found.dedup();
     found
 }
 
-/// Calls `change` for every reference: its kind, the namespace it states if it states one, and the
-/// name, which may be changed.
-pub(crate) fn visit(
-    object: &mut Object,
-    change: &mut dyn FnMut(ConfigKind, Option<&str>, &mut String),
-) {
-    let (group, kind) = (object.group().to_owned(), object.kind().to_owned());
-    let mut local = |kind: ConfigKind, name: &mut String| change(kind, None, name);
-    match (group.as_str(), kind.as_str()) {
-        ("", "ServiceAccount") => {
-            for field in ["imagePullSecrets", "secrets"] {
-                each(object.value_mut(), field, |secret| {
-                    name(secret, "name", ConfigKind::Secret, &mut local)
-                });
-            }
-        }
-        ("networking.k8s.io" | "extensions", "Ingress") => {
-            if let Some(spec) = map(object.value_mut(), "spec") {
-                each(spec, "tls", |tls| {
-                    name(tls, "secretName", ConfigKind::Secret, &mut local)
-                });
-            }
-        }
-        ("gateway.networking.k8s.io", "Gateway") => gateway(object.value_mut(), change),
-        _ => {
-            if kind == "DeploymentConfig" && Workload::of(&group, &kind).is_some() {
-                hook_pods(object.value_mut(), &mut local);
-            }
-            if let Some(spec) = workload::pod_template_mut(object).and_then(|t| map(t, "spec")) {
-                pod_spec(spec, &mut local);
-            }
-        }
-    }
-}
+/// Makes the new name of a reference from its kind, the namespace it states if it states one, and
+/// its name; `None` leaves it.
+pub(crate) type Rename<'r> = dyn FnMut(ConfigKind, Option<&str>, &str) -> Option<String> + 'r;
 
-type Local<'a> = dyn FnMut(ConfigKind, &mut String) + 'a;
-
-fn pod_spec(spec: &mut Map<String, Value>, change: &mut Local<'_>) {
-    each(spec, "imagePullSecrets", |secret| {
-        name(secret, "name", ConfigKind::Secret, change)
-    });
-    for field in ["initContainers", "containers", "ephemeralContainers"] {
-        each(spec, field, |container| environment(container, change));
-    }
-    each(spec, "volumes", |volume| volume_source(volume, change));
-}
-
-fn environment(container: &mut Map<String, Value>, change: &mut Local<'_>) {
-    each(container, "env", |variable| {
-        if let Some(from) = map(variable, "valueFrom") {
-            named(from, "configMapKeyRef", ConfigKind::ConfigMap, change);
-            named(from, "secretKeyRef", ConfigKind::Secret, change);
-        }
-    });
-    each(container, "envFrom", |from| {
-        named(from, "configMapRef", ConfigKind::ConfigMap, change);
-        named(from, "secretRef", ConfigKind::Secret, change);
-    });
-}
-
-fn volume_source(volume: &mut Map<String, Value>, change: &mut Local<'_>) {
-    named(volume, "configMap", ConfigKind::ConfigMap, change);
-    for field in ["secret", "azureFile"] {
-        if let Some(source) = map(volume, field) {
-            name(source, "secretName", ConfigKind::Secret, change);
-        }
-    }
-    if let Some(projected) = map(volume, "projected") {
-        each(projected, "sources", |source| {
-            named(source, "configMap", ConfigKind::ConfigMap, change);
-            named(source, "secret", ConfigKind::Secret, change);
+/// Renames every reference for which `name` makes a new name.
+pub(crate) fn rename(object: &mut Object, name: &mut Rename<'_>) {
+    let known = places(object.group(), object.kind());
+    let declared = declared(object);
+    let mut rewrite = |map: &mut Map<String, Value>, place: &str, kind| {
+        pattern::rewrite(map, place, &mut |parent, old| {
+            is_of(parent, kind)
+                .then(|| name(kind, word(parent, "namespace"), old))
+                .flatten()
         });
+    };
+    for (kind, place) in known {
+        rewrite(object.value_mut(), place, *kind);
     }
-    for plugin in [
-        "cephfs",
-        "cinder",
-        "flexVolume",
-        "iscsi",
-        "rbd",
-        "scaleIO",
-        "storageos",
-    ] {
-        if let Some(source) = map(volume, plugin) {
-            named(source, "secretRef", ConfigKind::Secret, change);
+    for (kind, place) in declared {
+        rewrite(object.value_mut(), &place, kind);
+    }
+    if let Some(Value::Object(spec)) =
+        workload::pod_template_mut(object).and_then(|template| template.get_mut("spec"))
+    {
+        for (kind, place) in POD {
+            rewrite(spec, place, *kind);
         }
     }
-    if let Some(source) = map(volume, "csi") {
-        named(source, "nodePublishSecretRef", ConfigKind::Secret, change);
-    }
 }
+
+/// The places that the object's annotations declare and that say nothing: malformed ones, and those
+/// at which the object has no text.
+pub(crate) fn idle_places(object: &Object) -> Vec<String> {
+    declarations(object)
+        .filter(|(_, place)| {
+            let mut used = false;
+            if pattern::is_place(place) {
+                pattern::read(object.value(), place, &mut |_, _| used = true);
+            }
+            !used
+        })
+        .map(|(_, place)| place.to_owned())
+        .collect()
+}
+
+const CONFIG_MAP: ConfigKind = ConfigKind::ConfigMap;
+const SECRET: ConfigKind = ConfigKind::Secret;
+
+/// Places in a pod spec.
+const POD: &[(ConfigKind, &str)] = &[
+    (SECRET, "imagePullSecrets[].name"),
+    (
+        CONFIG_MAP,
+        "initContainers[].env[].valueFrom.configMapKeyRef.name",
+    ),
+    (SECRET, "initContainers[].env[].valueFrom.secretKeyRef.name"),
+    (CONFIG_MAP, "initContainers[].envFrom[].configMapRef.name"),
+    (SECRET, "initContainers[].envFrom[].secretRef.name"),
+    (
+        CONFIG_MAP,
+        "containers[].env[].valueFrom.configMapKeyRef.name",
+    ),
+    (SECRET, "containers[].env[].valueFrom.secretKeyRef.name"),
+    (CONFIG_MAP, "containers[].envFrom[].configMapRef.name"),
+    (SECRET, "containers[].envFrom[].secretRef.name"),
+    (
+        CONFIG_MAP,
+        "ephemeralContainers[].env[].valueFrom.configMapKeyRef.name",
+    ),
+    (
+        SECRET,
+        "ephemeralContainers[].env[].valueFrom.secretKeyRef.name",
+    ),
+    (
+        CONFIG_MAP,
+        "ephemeralContainers[].envFrom[].configMapRef.name",
+    ),
+    (SECRET, "ephemeralContainers[].envFrom[].secretRef.name"),
+    (CONFIG_MAP, "volumes[].configMap.name"),
+    (SECRET, "volumes[].secret.secretName"),
+    (CONFIG_MAP, "volumes[].projected.sources[].configMap.name"),
+    (SECRET, "volumes[].projected.sources[].secret.name"),
+    (SECRET, "volumes[].azureFile.secretName"),
+    (SECRET, "volumes[].cephfs.secretRef.name"),
+    (SECRET, "volumes[].cinder.secretRef.name"),
+    (SECRET, "volumes[].csi.nodePublishSecretRef.name"),
+    (SECRET, "volumes[].flexVolume.secretRef.name"),
+    (SECRET, "volumes[].iscsi.secretRef.name"),
+    (SECRET, "volumes[].rbd.secretRef.name"),
+    (SECRET, "volumes[].scaleIO.secretRef.name"),
+    (SECRET, "volumes[].storageos.secretRef.name"),
+];
 
 /// A DeploymentConfig also runs pods for its strategy and its lifecycle hooks.
-fn hook_pods(object: &mut Map<String, Value>, change: &mut Local<'_>) {
-    let Some(strategy) = map(object, "spec").and_then(|spec| map(spec, "strategy")) else {
-        return;
-    };
-    if let Some(custom) = map(strategy, "customParams") {
-        environment(custom, change);
-    }
-    for params in ["recreateParams", "rollingParams"] {
-        let Some(params) = map(strategy, params) else {
-            continue;
-        };
-        for hook in ["pre", "mid", "post"] {
-            if let Some(pod) = map(params, hook).and_then(|hook| map(hook, "execNewPod")) {
-                environment(pod, change);
-            }
+const DEPLOYMENT_CONFIG: &[(ConfigKind, &str)] = &[
+    (
+        CONFIG_MAP,
+        "spec.strategy.customParams.environment[].valueFrom.configMapKeyRef.name",
+    ),
+    (
+        SECRET,
+        "spec.strategy.customParams.environment[].valueFrom.secretKeyRef.name",
+    ),
+    (
+        CONFIG_MAP,
+        "spec.strategy.recreateParams.pre.execNewPod.env[].valueFrom.configMapKeyRef.name",
+    ),
+    (
+        SECRET,
+        "spec.strategy.recreateParams.pre.execNewPod.env[].valueFrom.secretKeyRef.name",
+    ),
+    (
+        CONFIG_MAP,
+        "spec.strategy.recreateParams.mid.execNewPod.env[].valueFrom.configMapKeyRef.name",
+    ),
+    (
+        SECRET,
+        "spec.strategy.recreateParams.mid.execNewPod.env[].valueFrom.secretKeyRef.name",
+    ),
+    (
+        CONFIG_MAP,
+        "spec.strategy.recreateParams.post.execNewPod.env[].valueFrom.configMapKeyRef.name",
+    ),
+    (
+        SECRET,
+        "spec.strategy.recreateParams.post.execNewPod.env[].valueFrom.secretKeyRef.name",
+    ),
+    (
+        CONFIG_MAP,
+        "spec.strategy.rollingParams.pre.execNewPod.env[].valueFrom.configMapKeyRef.name",
+    ),
+    (
+        SECRET,
+        "spec.strategy.rollingParams.pre.execNewPod.env[].valueFrom.secretKeyRef.name",
+    ),
+    (
+        CONFIG_MAP,
+        "spec.strategy.rollingParams.post.execNewPod.env[].valueFrom.configMapKeyRef.name",
+    ),
+    (
+        SECRET,
+        "spec.strategy.rollingParams.post.execNewPod.env[].valueFrom.secretKeyRef.name",
+    ),
+];
+
+/// Places beside pod templates, from the root of the object.
+fn places(group: &str, kind: &str) -> &'static [(ConfigKind, &'static str)] {
+    match (group, kind) {
+        ("", "ServiceAccount") => &[
+            (SECRET, "imagePullSecrets[].name"),
+            (SECRET, "secrets[].name"),
+        ],
+        ("networking.k8s.io" | "extensions", "Ingress") => &[(SECRET, "spec.tls[].secretName")],
+        ("gateway.networking.k8s.io", "Gateway") => {
+            &[(SECRET, "spec.listeners[].tls.certificateRefs[].name")]
         }
+        ("apps.openshift.io", "DeploymentConfig") => DEPLOYMENT_CONFIG,
+        _ => &[],
     }
 }
 
-fn gateway(
-    object: &mut Map<String, Value>,
-    change: &mut dyn FnMut(ConfigKind, Option<&str>, &mut String),
-) {
-    let Some(spec) = map(object, "spec") else {
-        return;
-    };
-    each(spec, "listeners", |listener| {
-        let Some(tls) = map(listener, "tls") else {
-            return;
-        };
-        each(tls, "certificateRefs", |reference| {
-            let word = |key: &str| {
-                reference
-                    .get(key)
-                    .and_then(Value::as_str)
-                    .unwrap_or_default()
-            };
-            let is_secret = word("group").is_empty() && matches!(word("kind"), "" | "Secret");
-            let namespace = Some(word("namespace").to_owned()).filter(|text| !text.is_empty());
-            if let (true, Some(Value::String(name))) = (is_secret, reference.get_mut("name")) {
-                change(ConfigKind::Secret, namespace.as_deref(), name);
-            }
-        });
-    });
+/// The well-formed places that the object's annotations declare.
+fn declared(object: &Object) -> Vec<(ConfigKind, String)> {
+    declarations(object)
+        .filter(|(_, place)| pattern::is_place(place))
+        .map(|(kind, place)| (kind, place.to_owned()))
+        .collect()
 }
 
-/// `field: {name: …}`
-fn named(map_of: &mut Map<String, Value>, field: &str, kind: ConfigKind, change: &mut Local<'_>) {
-    if let Some(reference) = map(map_of, field) {
-        name(reference, "name", kind, change);
-    }
+/// At most 100 places: what more an annotation lists does not count.
+fn declarations(object: &Object) -> impl Iterator<Item = (ConfigKind, &str)> {
+    [
+        (CONFIG_MAP, annotations::CONFIG_MAP_PATHS),
+        (SECRET, annotations::SECRET_PATHS),
+    ]
+    .into_iter()
+    .filter_map(|(kind, name)| Some((kind, object.annotation(name)?)))
+    .flat_map(|(kind, list)| {
+        list.split(|c: char| c == ',' || c.is_whitespace())
+            .filter(|place| !place.is_empty())
+            .map(move |place| (kind, place))
+    })
+    .take(100)
 }
 
-fn name(reference: &mut Map<String, Value>, key: &str, kind: ConfigKind, change: &mut Local<'_>) {
-    if let Some(Value::String(name)) = reference.get_mut(key) {
-        change(kind, name);
-    }
+/// Whether the map around a name leaves it open what kind it names, or says this one.
+fn is_of(parent: &Map<String, Value>, kind: ConfigKind) -> bool {
+    word(parent, "kind").is_none_or(|said| said == kind.as_str()) && word(parent, "group").is_none()
 }
 
-fn map<'a>(value: &'a mut Map<String, Value>, key: &str) -> Option<&'a mut Map<String, Value>> {
-    value.get_mut(key)?.as_object_mut()
-}
-
-fn each(value: &mut Map<String, Value>, key: &str, mut visit: impl FnMut(&mut Map<String, Value>)) {
-    if let Some(Value::Array(list)) = value.get_mut(key) {
-        list.iter_mut()
-            .filter_map(Value::as_object_mut)
-            .for_each(&mut visit);
-    }
+fn word<'a>(map: &'a Map<String, Value>, key: &str) -> Option<&'a str> {
+    map.get(key)?.as_str().filter(|text| !text.is_empty())
 }

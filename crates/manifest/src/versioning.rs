@@ -35,6 +35,9 @@ pub struct Versioned {
     /// Places that seem to name a renamed object but are unknown to Kubernetes itself, so that they
     /// were left alone; worth a warning. At most 100.
     pub mentions: Vec<Mention>,
+    /// Places that an object declares with its annotations and that name nothing: malformed, or
+    /// without a text at that place. Worth a warning.
+    pub idle: Vec<IdlePlace>,
 }
 
 /// One object's old and new name.
@@ -63,12 +66,21 @@ pub struct Mention {
     pub name: String,
 }
 
+/// A declared place without an effect.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct IdlePlace {
+    /// The object with the annotation.
+    pub object: ObjectId,
+    /// The place as written.
+    pub place: String,
+}
+
 /// Renames the ConfigMaps and Secrets of a set and rewrites what names them.
 ///
 /// Objects without a namespace count as being in `namespace`. Left alone are objects with the
 /// `skip-versioning` annotation, and Secrets that a controller finds by name or fills in
 /// (service-account and bootstrap tokens). References are rewritten only where they name an object
-/// of this set; see [`references::references`] for the places. Doing it twice changes nothing.
+/// of this set, at the places of [`references`]. Doing it twice changes nothing.
 pub fn version(objects: &mut [Object], namespace: &str, scheme: Scheme) -> Versioned {
     let mut versioned = Versioned::default();
     let mut names = HashMap::new();
@@ -84,9 +96,7 @@ pub fn version(objects: &mut [Object], namespace: &str, scheme: Scheme) -> Versi
         }
         object.set_annotation(ORIGINAL_NAME, &original);
         let place = object.namespace().unwrap_or(namespace).to_owned();
-        for from in [current, original.clone()] {
-            names.insert((kind, place.clone(), from), to.clone());
-        }
+        names.insert((kind, place.clone(), current), to.clone());
         versioned.renames.push(Rename {
             kind,
             namespace: place,
@@ -94,16 +104,27 @@ pub fn version(objects: &mut [Object], namespace: &str, scheme: Scheme) -> Versi
             to,
         });
     }
+    // The name that an object had until now means that object, even where it is the original name
+    // of another: `a-1` made from `a` beside an `a-1` of the author.
+    for rename in &versioned.renames {
+        let from = (rename.kind, rename.namespace.clone(), rename.from.clone());
+        names.entry(from).or_insert_with(|| rename.to.clone());
+    }
     for object in objects.iter_mut() {
         let home = object.namespace().unwrap_or(namespace).to_owned();
-        references::visit(object, &mut |kind, stated, name| {
+        references::rename(object, &mut |kind, stated, name| {
             let place = stated.unwrap_or(&home).to_owned();
-            if let Some(to) = names.get(&(kind, place, name.clone())) {
-                name.clone_from(to);
-            }
+            names.get(&(kind, place, name.to_owned())).cloned()
         });
     }
     versioned.mentions = mentions(objects, namespace, &versioned.renames);
+    for object in objects.iter() {
+        let places = references::idle_places(object);
+        versioned.idle.extend(places.into_iter().map(|place| {
+            let object = object.id();
+            IdlePlace { object, place }
+        }));
+    }
     versioned
 }
 

@@ -54,15 +54,6 @@ impl Workload {
             Self::Deployment | Self::StatefulSet | Self::DaemonSet | Self::DeploymentConfig
         )
     }
-
-    /// Where the pod template is: a map with `metadata` and `spec`. A pod is its own template.
-    pub fn template_path(self) -> &'static [&'static str] {
-        match self {
-            Self::Pod => &[],
-            Self::CronJob => &["spec", "jobTemplate", "spec", "template"],
-            _ => &["spec", "template"],
-        }
-    }
 }
 
 /// Whether the object runs pods.
@@ -83,22 +74,38 @@ pub fn is_managed(object: &Object) -> bool {
     }
 }
 
-/// The pod template of a workload: a map with `metadata` and `spec`.
+/// The pod template of an object: a map with `metadata` and `spec`. A pod is its own template.
+///
+/// Besides the workloads of Kubernetes and OpenShift these are PodTemplates and the custom resources
+/// of widely used operators that run pods from a template.
 pub fn pod_template(object: &Object) -> Option<&Map<String, Value>> {
-    let workload = Workload::of(object.group(), object.kind())?;
-    workload
-        .template_path()
+    template_path(object.group(), object.kind())?
         .iter()
         .try_fold(object.value(), |map, key| map.get(*key)?.as_object())
 }
 
-/// The pod template of a workload, to be changed.
+/// The pod template of an object, to be changed.
 pub(crate) fn pod_template_mut(object: &mut Object) -> Option<&mut Map<String, Value>> {
-    let workload = Workload::of(object.group(), object.kind())?;
-    workload
-        .template_path()
+    template_path(object.group(), object.kind())?
         .iter()
         .try_fold(object.value_mut(), |map, key| {
             map.get_mut(*key)?.as_object_mut()
         })
+}
+
+fn template_path(group: &str, kind: &str) -> Option<&'static [&'static str]> {
+    let path: &[&str] = match Workload::of(group, kind) {
+        Some(Workload::Pod) => &[],
+        Some(Workload::CronJob) => &["spec", "jobTemplate", "spec", "template"],
+        Some(_) => &["spec", "template"],
+        None => match (group, kind) {
+            ("", "PodTemplate") => &["template"],
+            ("argoproj.io", "Rollout")
+            | ("serving.knative.dev", "Service" | "Configuration")
+            | ("apps.kruise.io", "CloneSet" | "StatefulSet" | "DaemonSet") => &["spec", "template"],
+            ("keda.sh", "ScaledJob") => &["spec", "jobTargetRef", "template"],
+            _ => return None,
+        },
+    };
+    Some(path)
 }

@@ -64,10 +64,26 @@ fn workloads() -> Vec<Object> {
             "DeploymentConfig",
             json!({
                 "template": template,
-                "strategy": {"rollingParams": {"pre": {"execNewPod": {"env": [
-                    {"name": "A", "valueFrom": {"secretKeyRef": {"name": "s", "key": "c"}}},
-                ]}}}},
+                "strategy": {
+                    "customParams": {"environment": [
+                        {"name": "A", "valueFrom": {"configMapKeyRef": {"name": "c", "key": "s"}}},
+                    ]},
+                    "rollingParams": {"pre": {"execNewPod": {"env": [
+                        {"name": "A", "valueFrom": {"secretKeyRef": {"name": "s", "key": "c"}}},
+                    ]}}},
+                },
             }),
+        ),
+        object(&json!({
+            "apiVersion": "v1", "kind": "PodTemplate", "metadata": {"name": "w"}, "template": template,
+        })),
+        with("argoproj.io/v1alpha1", "Rollout", plain.clone()),
+        with("serving.knative.dev/v1", "Service", plain.clone()),
+        with("apps.kruise.io/v1alpha1", "CloneSet", plain.clone()),
+        with(
+            "keda.sh/v1alpha1",
+            "ScaledJob",
+            json!({"jobTargetRef": plain}),
         ),
     ]
 }
@@ -148,6 +164,49 @@ fn accounts_routes_and_gateways_follow() {
         *refs,
         json!([{"name": to}, {"name": "s", "namespace": "other"}, {"name": "s", "kind": "X"}])
     );
+}
+
+#[test]
+fn declared_places_follow_in_any_kind() {
+    let mut set = configs();
+    set.extend(objects(
+        "apiVersion: example.com/v1\nkind: Widget\nmetadata:\n  name: w\n  annotations:\n    \
+         sortie.dev/configmap-paths: spec.config, spec.sources[].name\n    \
+         sortie.dev/secret-paths: |\n      spec.keys[]\n      spec.sources[].name spec.nothing, spec..bad a[0]\n\
+         spec:\n  config: c\n  keys: [s, x, s]\n  other: s\n  \
+         sources: [{kind: ConfigMap, name: c}, {kind: Secret, name: s}, {kind: Secret, name: c}]\n",
+    ));
+    let versioned = version(&mut set, "shop", Scheme::ReleaseNumber(3));
+    assert_eq!(
+        set[2].value()["spec"],
+        json!({
+            "config": "c-3", "keys": ["s-3", "x", "s-3"], "other": "s",
+            "sources": [{"kind": "ConfigMap", "name": "c-3"}, {"kind": "Secret", "name": "s-3"}, {"kind": "Secret", "name": "c"}],
+        })
+    );
+    let idle: Vec<_> = versioned
+        .idle
+        .iter()
+        .map(|idle| idle.place.as_str())
+        .collect();
+    assert_eq!(idle, ["spec.nothing", "spec..bad", "a[0]"]);
+    assert!(versioned.mentions.is_empty(), "{:?}", versioned.mentions);
+    assert_eq!(references(&set[2]).len(), 4);
+}
+
+#[test]
+fn optional_references_are_known_as_such() {
+    let pod = object(&json!({
+        "apiVersion": "v1", "kind": "Pod", "metadata": {"name": "p"},
+        "spec": {"volumes": [
+            {"secret": {"secretName": "a", "optional": true}}, {"configMap": {"name": "b", "optional": false}},
+        ]},
+    }));
+    let found: Vec<_> = references(&pod)
+        .into_iter()
+        .map(|found| (found.name, found.optional))
+        .collect();
+    assert_eq!(found, [("b".to_owned(), false), ("a".to_owned(), true)]);
 }
 
 #[test]
@@ -308,5 +367,75 @@ proptest! {
         let second = version(&mut set, "shop", scheme);
         prop_assert!(once == set, "{:?} {:?}", once, set);
         prop_assert_eq!(first.renames, second.renames);
+    }
+}
+
+/// A reference by where it leads: kind, namespace, name.
+type Lead = (ConfigKind, String, String);
+
+fn leads(set: &[Object]) -> Vec<Lead> {
+    let mut found = Vec::new();
+    for object in set {
+        let home = object.namespace().unwrap_or("shop");
+        found.extend(references(object).into_iter().map(|reference| {
+            let place = reference.namespace.unwrap_or_else(|| home.to_owned());
+            (reference.kind, place, reference.name)
+        }));
+    }
+    found
+}
+
+fn there(set: &[Object]) -> Vec<Lead> {
+    set.iter()
+        .filter_map(|object| {
+            let place = object.namespace().unwrap_or("shop").to_owned();
+            Some((ConfigKind::of(object)?, place, object.name().to_owned()))
+        })
+        .collect()
+}
+
+proptest! {
+    #[test]
+    fn no_reference_is_left_dangling(
+        configs in prop::collection::btree_map((any::<bool>(), 0..3_usize, "[ab](-[12])?"), ("[xy]?", prop::bool::weighted(0.2)), 1..8),
+        pods in prop::collection::vec((0..14_usize, 0..3_usize, "[ab](-[12])?", "[ab](-[12])?"), 1..6),
+        number in 1..3_u64,
+        by_number: bool,
+    ) {
+        const PLACES: [Option<&str>; 3] = [None, Some("shop"), Some("other")];
+        let kinds = workloads();
+        let mut set: Vec<Object> = configs.iter().map(|((secret, place, name), (data, skip))| {
+            let kind = if *secret { "Secret" } else { "ConfigMap" };
+            object(&json!({
+                "apiVersion": "v1", "kind": kind, "stringData": {"k": data},
+                "metadata": {
+                    "name": name, "namespace": PLACES[*place],
+                    "annotations": {"sortie.dev/skip-versioning": skip.to_string()},
+                },
+            }))
+        }).collect();
+        // An object may be there once only; no namespace and the namespace of the deployment are the same.
+        let mut seen = std::collections::HashSet::new();
+        set.retain(|object| seen.insert(there(std::slice::from_ref(object))));
+        for (kind, place, c, s) in &pods {
+            let text = Value::Object(kinds[*kind].value().clone()).to_string();
+            let text = text.replace("\"name\":\"c\"", &format!("\"name\":{c:?}"))
+                .replace("\"name\":\"s\"", &format!("\"name\":{s:?}"))
+                .replace("\"secretName\":\"s\"", &format!("\"secretName\":{s:?}"));
+            let mut pod: Value = serde_json::from_str(&text).unwrap();
+            pod["metadata"]["namespace"] = json!(PLACES[*place]);
+            set.push(object(&pod));
+        }
+        let (leads_before, there_before) = (leads(&set), there(&set));
+        let resolved = leads_before.iter().filter(|lead| there_before.contains(lead)).count();
+        let scheme = if by_number { Scheme::ReleaseNumber(number) } else { Scheme::ContentHash };
+        version(&mut set, "shop", scheme);
+        let (leads_after, there_after) = (leads(&set), there(&set));
+        prop_assert_eq!(leads_before.len(), leads_after.len());
+        let resolved_after = leads_after.iter().filter(|lead| there_after.contains(lead)).count();
+        prop_assert!(resolved_after >= resolved, "{resolved_after} < {resolved}");
+        let once = set.clone();
+        version(&mut set, "shop", scheme);
+        prop_assert!(once == set);
     }
 }
