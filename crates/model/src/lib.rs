@@ -19,7 +19,7 @@ mod reader;
 pub mod reference;
 pub mod secret;
 pub mod service;
-mod suggest;
+pub mod suggest;
 pub mod variable;
 mod yaml;
 

@@ -1,7 +1,8 @@
 //! The nearest known word to an unknown one.
 
 /// The word among `known` that was most likely meant, if one is near enough.
-pub(crate) fn nearest<'k>(word: &str, known: impl IntoIterator<Item = &'k str>) -> Option<&'k str> {
+#[must_use]
+pub fn nearest<'k>(word: &str, known: impl IntoIterator<Item = &'k str>) -> Option<&'k str> {
     if word.chars().count() > LONGEST {
         return None;
     }

@@ -281,7 +281,7 @@ fn refuse_errors(problems: &[Found], strict: bool) -> Result<(), Problem> {
         Code::Refused,
         format!("{errors} {noun}; nothing was stored"),
     )
-    .hint("correct what `problems` lists and send all documents again")
+    .hint("correct what is listed, then store all documents again")
     .findings(findings))
 }
 
@@ -304,7 +304,7 @@ fn effective_scope(entity: &Entity, request: &Scope) -> Result<Scope, Problem> {
                 entity.kind, entity.identifier
             ),
         )
-        .hint("change orgIdentifier and projectIdentifier, or `?org=` and `?project=`"));
+        .hint("change orgIdentifier and projectIdentifier in the document, or the organisation and the project of the request (`--org`, `--project`)"));
     }
     Ok(Scope {
         org: own.org.clone(),

@@ -39,12 +39,15 @@ pub struct ProblemDocument {
 pub struct Finding {
     /// `error` or `warning`.
     pub severity: String,
-    /// The file as the caller named it.
-    pub file: String,
-    /// Line, from 1.
-    pub line: usize,
-    /// Column in characters, from 1.
-    pub column: usize,
+    /// The file as the caller named it; absent when the finding is about a stored document.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub file: Option<String>,
+    /// Line, from 1; absent when the finding is at no place of a document.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub line: Option<usize>,
+    /// Column in characters, from 1; absent when `line` is.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub column: Option<usize>,
     /// Path of the field, e.g. `pipeline.stages[0].stage.spec`.
     pub path: String,
     /// Stable code, e.g. `SRT-E010`.

@@ -156,7 +156,15 @@ async fn a_pipeline_that_cannot_run_is_refused_with_every_reason() {
     .await;
     let odd = json!({"pipeline": "hello", "variables": {"verzion": "v1", "version": ["v1"]}});
     let found = problem(run(odd).await, 422, "SRT-S010").await;
-    assert_eq!(found["problems"].as_array().unwrap().len(), 2, "{found:#}");
+    let findings = found["problems"].as_array().unwrap();
+    assert_eq!(findings.len(), 2, "{found:#}");
+    let (unknown, mistyped) = (&findings[0], &findings[1]);
+    let message = unknown["message"].as_str().unwrap();
+    assert!(message.ends_with("was `version` meant?"), "{message}");
+    for place in ["file", "line", "column"] {
+        assert!(unknown.get(place).is_none(), "an invented place: {found:#}");
+    }
+    assert!(mistyped["line"].as_u64().unwrap() > 1, "{found:#}");
     let list = server.get("/api/v1/executions").send().await.unwrap();
     assert_eq!(support::json(list, 200).await["items"], json!([]));
     server.stop().await;

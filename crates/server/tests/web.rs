@@ -322,3 +322,51 @@ fn the_openapi_document_is_the_checked_in_one() {
         "docs/openapi.json is not what this build serves; run `cargo run -p sortie-server --example openapi > docs/openapi.json` and review the difference"
     );
 }
+
+/// Also people who never saw REST read the hints: the command line shows them as they are.
+#[tokio::test]
+async fn hints_speak_of_what_to_do_and_not_of_rest() {
+    let folder = tempfile::tempdir().unwrap();
+    let server = Server::start(folder.path()).await;
+    let other_scope = "service:\n  name: web\n  identifier: web\n  orgIdentifier: acme\n  \
+                       serviceDefinition: {type: Kubernetes, spec: {}}\n";
+    let get = |path: &str| server.get(path);
+    for (request, status, advice) in [
+        (get("/api/v1/entities/service/web"), 404, "--org"),
+        (
+            get("/api/v1/entities/infrastructure/x"),
+            400,
+            "sortie get infrastructure",
+        ),
+        (get("/api/v1/entities/gadgets"), 404, "the kinds are"),
+        (
+            server.put("/api/v1/entities?org=other", other_scope),
+            422,
+            "--project",
+        ),
+        (
+            server.put("/api/v1/entities", "service: {}"),
+            422,
+            "store all documents",
+        ),
+        (
+            server.post("/api/v1/executions", &json!({"pipeline": "nowhere"})),
+            404,
+            "sortie apply -f",
+        ),
+        (
+            server.post("/api/v1/delegates/x/revoke", &json!({})),
+            404,
+            "sortie get delegates",
+        ),
+    ] {
+        let response = request.send().await.unwrap();
+        let found = support::json(response, status).await;
+        let hint = found["hint"].as_str().unwrap_or_default();
+        assert!(hint.contains(advice), "{found:#}");
+        for word in ["/api", "POST", "GET", "?org", "`org`", "`problems`"] {
+            assert!(!hint.contains(word), "{word}: {hint}");
+        }
+    }
+    server.stop().await;
+}

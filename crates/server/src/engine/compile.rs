@@ -38,7 +38,7 @@ pub(super) fn compile(entity: &Entity, inputs: &BTreeMap<String, Value>) -> Resu
                 finding(
                     unsupported.code.code(),
                     &unsupported.path,
-                    unsupported.position,
+                    Some(unsupported.position),
                     unsupported.message.clone(),
                 )
             })
@@ -52,7 +52,7 @@ pub(super) fn compile(entity: &Entity, inputs: &BTreeMap<String, Value>) -> Resu
         Code::NotRunnable,
         format!("pipeline `{}` cannot be run", entity.identifier),
     )
-    .hint("correct what `problems` lists, store the pipeline, and run it again")
+    .hint("correct what is listed, in the stored pipeline (`sortie get pipeline`, `sortie apply`) or in the values of the run, and run it again")
     .findings(compiler.findings))
 }
 
@@ -140,7 +140,7 @@ impl Compiler {
             self.findings.push(finding(
                 "SRT-E025",
                 &stage.path,
-                stage.position,
+                Some(stage.position),
                 "the stage must name exactly one infrastructure".to_owned(),
             ));
             return None;
@@ -186,7 +186,7 @@ impl Compiler {
                 self.findings.push(finding(
                     "SRT-E025",
                     &format!("{}.timeout", step.path),
-                    step.position,
+                    Some(step.position),
                     format!("the timeout `{text}` must be a fixed duration such as `10m`"),
                 ));
                 DEFAULT_TIMEOUT
@@ -378,12 +378,18 @@ fn errors(types: &[sortie_model::pipeline::FailureType]) -> Option<workflow::Err
     (!known.is_empty()).then_some(workflow::Errors::Of(known))
 }
 
-pub(super) fn finding(code: &str, path: &str, position: Position, message: String) -> Finding {
+/// A finding about the stored pipeline, or, without a position, about the run.
+pub(super) fn finding(
+    code: &str,
+    path: &str,
+    position: Option<Position>,
+    message: String,
+) -> Finding {
     Finding {
         severity: "error".to_owned(),
-        file: String::new(),
-        line: position.line,
-        column: position.column,
+        file: None,
+        line: position.map(|position| position.line),
+        column: position.map(|position| position.column),
         path: path.to_owned(),
         code: code.to_owned(),
         message,

@@ -4,8 +4,8 @@
 use std::collections::BTreeMap;
 
 use serde_json::Value;
-use sortie_model::Position;
 use sortie_model::variable::{Variable, VariableValue};
+use sortie_model::{Position, suggest};
 
 use super::compile::{finding, secret_expression, value};
 use super::parameters::VariableParameter;
@@ -22,8 +22,13 @@ pub(super) fn resolve(
     inputs: &BTreeMap<String, Value>,
     findings: &mut Vec<Finding>,
 ) -> Vec<VariableParameter> {
-    let mut wrong = |position: Position, message: String| {
+    let mut wrong = |position: Option<Position>, message: String| {
         findings.push(finding("SRT-S104", "pipeline.variables", position, message));
+    };
+    let names = || {
+        variables
+            .iter()
+            .map(|variable| variable.name.value.as_str())
     };
     for name in inputs.keys() {
         if !variables
@@ -32,8 +37,13 @@ pub(super) fn resolve(
         {
             let shown: String = name.chars().take(128).collect();
             wrong(
-                Position::START,
-                format!("the pipeline has no variable `{shown}`"),
+                None,
+                match suggest::nearest(name, names()) {
+                    Some(near) => {
+                        format!("the pipeline has no variable `{shown}`; was `{near}` meant?")
+                    }
+                    None => format!("the pipeline has no variable `{shown}`"),
+                },
             );
         }
     }
@@ -47,7 +57,7 @@ pub(super) fn resolve(
             }),
             Ok(None) => {}
             Err(why) => wrong(
-                variable.name.position,
+                Some(variable.name.position),
                 format!("the variable `{name}` {why}"),
             ),
         }
@@ -70,16 +80,20 @@ fn of_variable(variable: &Variable, given: Option<&Value>) -> Result<Option<Valu
     let Some(runtime) = runtime else {
         return match variable.effective() {
             Some(effective) => Ok(Some(value(effective))),
-            None if variable.required => {
-                Err("is required and has no value; give it one".to_owned())
-            }
+            None if variable.required => Err(format!(
+                "is required and has no value; give it one, as in `--set {}=VALUE`",
+                variable.name.value
+            )),
             None => Ok(None),
         };
     };
     match (&runtime.default, &variable.default) {
         (Some(default), _) => typed(kind, &Value::String(default.clone())).map(Some),
         (None, Some(default)) => Ok(Some(value(default))),
-        (None, None) => Err("is asked for when the pipeline runs; give it a value".to_owned()),
+        (None, None) => Err(format!(
+            "is asked for when the pipeline runs; give it a value, as in `--set {}=VALUE`",
+            variable.name.value
+        )),
     }
 }
 

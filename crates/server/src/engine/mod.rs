@@ -155,7 +155,7 @@ impl Engine {
                 run.pipeline,
                 crate::web::describe_scope(&run.scope)
             ))
-            .hint("store it with `sortie apply -f`, or look at `org` and `project`")
+            .hint("store it with `sortie apply -f`, or look at the organisation and the project of the request (`--org`, `--project`)")
         })?;
         let entity = library::read(&version)
             .map_err(|fault| Problem::new(Code::NotRunnable, fault.to_string()))?;

@@ -177,7 +177,7 @@ pub(super) async fn revoke(
     if !revoked.map_err(|error| failed(&error))? {
         let shown: String = id.chars().take(64).collect();
         return Err(Problem::not_found(format!("delegate `{shown}`"))
-            .hint("`sortie get delegate` lists the ids"));
+            .hint("`sortie get delegates` lists the ids"));
     }
     tracing::info!(delegate = id, by, "delegate revoked");
     Ok(StatusCode::NO_CONTENT)

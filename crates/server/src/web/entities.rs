@@ -171,7 +171,9 @@ fn key(
                 Code::Malformed,
                 "an infrastructure is found by its environment and its identifier",
             )
-            .hint("add `?environment=…`"));
+            .hint(
+                "name the environment as well, as in `sortie get infrastructure ENVIRONMENT/ID`",
+            ));
         }
         _ => String::new(),
     };
@@ -190,7 +192,7 @@ fn missing(key: &EntityKey) -> Problem {
         key.identifier,
         super::scope::describe(&key.scope)
     ))
-    .hint("look at `?org=`, `?project=` and `?scope=`")
+    .hint("`sortie get` lists what there is; look at the organisation, the project and the level of the request (`--org`, `--project`, `--level`)")
 }
 
 fn file_name(name: Option<&str>) -> Result<String, Problem> {

@@ -172,9 +172,9 @@ impl From<&sortie_model::Problem> for Finding {
                 "warning"
             }
             .to_owned(),
-            file: problem.file.clone(),
-            line: problem.line,
-            column: problem.column,
+            file: Some(problem.file.clone()),
+            line: Some(problem.line),
+            column: Some(problem.column),
             path: problem.path.clone(),
             code: problem.code.code().to_owned(),
             message: problem.message.clone(),
