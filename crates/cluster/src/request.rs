@@ -245,7 +245,7 @@ impl Cluster {
             .uri(path)
             .header(ACCEPT, call.accept)
             .header(CONTENT_TYPE, call.content_type)
-            .body(Body::from(call.body.to_vec()))
+            .body(Body::from(call.body.clone()))
             .map_err(|source| {
                 Attempt::Broken(Cause::Unreadable {
                     source: source.into(),
