@@ -269,6 +269,35 @@ async fn what_the_cluster_refuses_is_told_by_exit_code_and_place() {
         "{ended:?}"
     );
 
+    for (text, code, said) in [
+        ("", "SRT-T011", "bad/empty.yaml is empty"),
+        ("# nothing\n---\n", "SRT-T011", "holds only comments"),
+        (
+            "kind: {{ .Values.kind }}\n",
+            "SRT-T017",
+            "looks like a Go template",
+        ),
+    ] {
+        world.me.file("bad/empty.yaml", text);
+        let ended = world.on(&["deploy", "bad/empty.yaml"]).await;
+        assert_eq!(ended.code, 1, "{ended:?}");
+        assert!(
+            ended.stderr.contains(code) && ended.stderr.contains(said),
+            "{ended:?}"
+        );
+    }
+    let piped = [
+        "deploy",
+        "-",
+        "--dry-run",
+        "--release",
+        "shop",
+        "-n",
+        world.namespace.name(),
+    ];
+    let ended = world.me.sortie_with(&piped, CONFIG).await.ok();
+    assert!(ended.stdout.contains("ConfigMap"), "{ended:?}");
+
     world.me.file("bad/yaml.yaml", "a: [1\n");
     let ended = world.on(&["deploy", "bad/yaml.yaml"]).await;
     assert_eq!(ended.code, 1, "{ended:?}");

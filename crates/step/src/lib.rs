@@ -9,6 +9,7 @@ mod environment;
 mod failure;
 pub mod inspect;
 mod locked;
+mod nothing;
 mod plan;
 pub mod policy;
 mod remove;

@@ -4,11 +4,12 @@ use std::path::{Path, PathBuf};
 
 use sortie_manifest::{Limits, Object};
 use sortie_render::git::{self, Credentials, FetchLimits, GitSource, Network};
-use sortie_render::template::{self, RenderLimits, Request, Warning};
+use sortie_render::template::{self, RenderLimits, Rendered, Request, Warning};
 use sortie_render::tools::{Search, find_git, find_helm};
 use sortie_render::{SourceFile, Workspace, plain, values};
 
 use crate::failure::{Failure, FailureKind, chain};
+use crate::nothing::{Barren, nothing};
 use crate::report::{Level, Sink, Unit};
 use crate::resolve::Resolving;
 use crate::task::{Git, Release, Source};
@@ -101,17 +102,13 @@ impl Renderer {
             };
             Failure::new(kind, error.code(), chain(&error), error.help())
         })?;
-        let count = fetched.files.len();
-        let noun = if count == 1 { "file" } else { "files" };
-        sink.log(
-            Unit::FetchFiles,
-            Level::Info,
-            &format!("{url} at commit {}: {count} {noun}", fetched.commit),
-        );
+        let files = counted(fetched.files.len(), "file");
+        let text = format!("{url} at commit {}: {files}", fetched.commit);
+        sink.log(Unit::FetchFiles, Level::Info, &text);
         Ok(fetched.files)
     }
 
-    /// Render manifests with values and parse what comes out.
+    /// Render manifests with values and parse what comes out: at least one object.
     pub(crate) async fn render(
         &self,
         manifests: Vec<SourceFile>,
@@ -121,7 +118,8 @@ impl Renderer {
         sink: &dyn Sink,
     ) -> Result<Vec<Object>, Failure> {
         let (manifests, left_out) = plain::manifests(manifests, true);
-        for file in left_out {
+        let barren: Vec<Barren> = manifests.iter().map(Barren::of).collect();
+        for file in &left_out {
             sink.log(
                 Unit::Initialize,
                 Level::Info,
@@ -172,7 +170,11 @@ impl Renderer {
         for warning in &rendered.warnings {
             sink.log(Unit::Initialize, Level::Warning, &describe(warning));
         }
-        parse(&rendered.files, sink)
+        let objects = parse(&rendered, sink)?;
+        if objects.is_empty() {
+            return Err(nothing(&barren, &left_out));
+        }
+        Ok(objects)
     }
 
     fn workspace(&self) -> Result<Workspace, Failure> {
@@ -212,19 +214,13 @@ async fn resolve_file(
     }
 }
 
-fn parse(files: &[SourceFile], sink: &dyn Sink) -> Result<Vec<Object>, Failure> {
+fn parse(rendered: &Rendered, sink: &dyn Sink) -> Result<Vec<Object>, Failure> {
     let limits = Limits::default();
+    let files = &rendered.files;
     let mut objects = Vec::new();
     for file in files {
-        let parsed =
-            sortie_manifest::parse(&file.path, &file.content, &limits).map_err(|error| {
-                Failure::configuration(
-                    error.code(),
-                    &error,
-                    "correct the manifest, or the template that makes it",
-                )
-            })?;
-        objects.extend(parsed);
+        let parsed = sortie_manifest::parse(&file.path, &file.content, &limits);
+        objects.extend(parsed.map_err(|error| unreadable(file, rendered, &error))?);
     }
     let names: Vec<_> = files
         .iter()
@@ -235,13 +231,40 @@ fn parse(files: &[SourceFile], sink: &dyn Sink) -> Result<Vec<Object>, Failure> 
         Unit::Initialize,
         Level::Info,
         &format!(
-            "{} objects in {} files: {}",
-            objects.len(),
-            files.len(),
+            "{} in {}: {}",
+            counted(objects.len(), "object"),
+            counted(files.len(), "file"),
             names.join(", ")
         ),
     );
     Ok(objects)
+}
+
+/// A manifest that is no YAML. That of a template which nobody has rendered says nothing to its author.
+fn unreadable(
+    file: &SourceFile,
+    rendered: &Rendered,
+    error: &sortie_manifest::ParseError,
+) -> Failure {
+    let is_raw =
+        |warning: &Warning| matches!(warning, Warning::NotRendered { path } if *path == file.path);
+    if !rendered.warnings.iter().any(is_raw) {
+        let hint = "correct the manifest, or the template that makes it";
+        return Failure::configuration(error.code(), error, hint);
+    }
+    let text = format!(
+        "{} looks like a Go template (it has {{{{ }}}}), which without a values file is not rendered: {}",
+        file.path,
+        chain(error)
+    );
+    let hint = "give a values file, an empty one also does: --values FILE with sortie deploy, valuesPaths or a Values manifest in a service";
+    Failure::new(FailureKind::Configuration, "SRT-T017", text, hint)
+}
+
+/// `1 object`, `3 objects`.
+fn counted(count: usize, noun: &str) -> String {
+    let plural = if count == 1 { "" } else { "s" };
+    format!("{count} {noun}{plural}")
 }
 
 fn describe(warning: &Warning) -> String {
@@ -283,14 +306,8 @@ mod tests {
         fn object(&self, _: Unit, _: ObjectRow) {}
     }
 
-    #[tokio::test]
-    async fn expressions_in_a_manifest_stay_with_a_warning_for_its_file() {
-        let config = |name: &str, value: &str| {
-            let text = format!(
-                "apiVersion: v1\nkind: ConfigMap\nmetadata: {{name: {name}}}\ndata: {{a: \"{value}\", b: \"{value}\"}}\n"
-            );
-            SourceFile::new(format!("{name}.yaml"), text)
-        };
+    /// Renders without values. Returns the warnings too.
+    async fn rendered(files: Vec<SourceFile>) -> (Result<Vec<Object>, Failure>, Vec<String>) {
         let renderer = Renderer {
             search: Search::from_environment(),
             scratch: std::env::temp_dir(),
@@ -305,15 +322,58 @@ mod tests {
         let warnings = Arc::new(Warnings::default());
         let masked = Masked::new(warnings.clone());
         let mut resolving = Resolving::new(&Value::Null, &Nothing, &masked);
-        let files = vec![config("one", "<+env.name>"), config("two", "a < b")];
         let objects = renderer
             .render(files, Vec::new(), &release, &mut resolving, &masked)
-            .await
-            .unwrap();
-        assert_eq!(objects.len(), 2);
+            .await;
+        let warnings = warnings.0.lock().unwrap().clone();
+        (objects, warnings)
+    }
+
+    #[tokio::test]
+    async fn expressions_in_a_manifest_stay_with_a_warning_for_its_file() {
+        let config = |name: &str, value: &str| {
+            let text = format!(
+                "apiVersion: v1\nkind: ConfigMap\nmetadata: {{name: {name}}}\ndata: {{a: \"{value}\", b: \"{value}\"}}\n"
+            );
+            SourceFile::new(format!("{name}.yaml"), text)
+        };
+        let files = vec![config("one", "<+env.name>"), config("two", "a < b")];
+        let (objects, warnings) = rendered(files).await;
+        assert_eq!(objects.unwrap().len(), 2);
         assert_eq!(
-            *warnings.0.lock().unwrap(),
+            warnings,
             ["one.yaml holds <+…> expressions; they are resolved in values files only"]
         );
+    }
+
+    #[tokio::test]
+    async fn a_template_without_values_is_told_as_one() {
+        for text in [
+            "kind: Deployment\nspec:\n  replicas: {{ .Values.replicas }}\n",
+            "{{- if .Values.on }}\nkind: ConfigMap\n{{- end }}\n",
+        ] {
+            let (objects, warnings) = rendered(vec![SourceFile::new("web.yaml", text)]).await;
+            let failure = objects.unwrap_err();
+            assert_eq!(failure.code, "SRT-T017", "{failure:?}");
+            assert!(
+                failure
+                    .message
+                    .starts_with("web.yaml looks like a Go template"),
+                "{failure:?}"
+            );
+            assert!(failure.hint.contains("--values FILE"), "{failure:?}");
+            assert_eq!(warnings.len(), 1);
+        }
+        let broken = SourceFile::new("web.yaml", "a: [1\n");
+        let failure = rendered(vec![broken]).await.0.unwrap_err();
+        assert!(failure.code.starts_with("SRT-M"), "{failure:?}");
+    }
+
+    #[tokio::test]
+    async fn a_file_without_objects_is_told_as_one() {
+        for text in ["", "# nothing yet\n", "---\n---\n"] {
+            let (objects, _) = rendered(vec![SourceFile::new("web.yaml", text)]).await;
+            assert_eq!(objects.unwrap_err().code, "SRT-T011", "{text:?}");
+        }
     }
 }

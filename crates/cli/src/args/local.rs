@@ -45,7 +45,7 @@ pub struct ReleaseArgs {
 
 #[derive(Debug, Args)]
 pub struct Deploy {
-    /// Manifest files, or folders with everything below them
+    /// Manifest files, or folders with everything below them; `-` for stdin
     #[arg(required = true, value_name = "PATH")]
     pub paths: Vec<PathBuf>,
     #[command(flatten)]

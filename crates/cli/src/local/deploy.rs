@@ -86,10 +86,16 @@ fn manifests(paths: &[PathBuf], values: &[PathBuf]) -> Result<Vec<SourceFile>> {
             "there is no manifest among the files that were named",
         ));
     }
-    Ok(files::read(&all, Folders::Flat)?
-        .into_iter()
-        .map(source)
-        .collect())
+    let read = files::read(&all, Folders::Flat)?;
+    Ok(read.into_iter().map(manifest).collect())
+}
+
+/// What comes from stdin has no name that says that it is a manifest.
+fn manifest(file: files::File) -> SourceFile {
+    if file.name == "-" {
+        return SourceFile::new("stdin.yaml", file.data);
+    }
+    source(file)
 }
 
 fn source(file: files::File) -> SourceFile {

@@ -10,7 +10,7 @@ use super::earlier::{Earlier, earlier, noted};
 use super::namespace;
 use super::opening::{Opened, Rendered, gone, open, recorded};
 use crate::apply::{self, OnRefusal};
-use crate::failure::{Failure, FailureKind, first_of};
+use crate::failure::first_of;
 use crate::locked::{self, Locked, record_failure};
 use crate::plan::prepare;
 use crate::report::Unit;
@@ -76,7 +76,7 @@ async fn before(run: &Run<'_>, options: &RollingDeploy) -> Result<Before, Ended>
         }
         Earlier::None => render(run, options).await?,
     };
-    check_objects(run, &rendered.objects)?;
+    run.check_objects(&rendered.objects)?;
     if options.dry_run {
         return dry_run(run, options, rendered.objects)
             .await
@@ -140,18 +140,6 @@ async fn bring_in(
     }
     let wait = steady::wait(run, locked.guard(), set.awaited);
     run.bounds.run(locked.lost(), Box::pin(wait)).await
-}
-
-fn check_objects(run: &Run<'_>, objects: &[Object]) -> Result<(), Failure> {
-    if objects.is_empty() {
-        return Err(Failure::new(
-            FailureKind::Configuration,
-            "SRT-T011",
-            "the sources hold no Kubernetes object",
-            "check the paths of the manifest, and that its files are not all marked to be skipped",
-        ));
-    }
-    run.check_objects(objects)
 }
 
 async fn render(run: &Run<'_>, options: &RollingDeploy) -> Result<Rendered, Ended> {
