@@ -7,6 +7,8 @@ use std::time::Duration;
 use anyhow::{Context as _, Result, ensure};
 use sortie_testkit::{Cluster, TestNamespace};
 use tempfile::TempDir;
+use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
+use tokio::net::TcpStream;
 
 use crate::examples::Example;
 use crate::process::{self, Finished, Program};
@@ -313,6 +315,24 @@ impl Product {
             .map(|argument| (*argument).to_owned())
             .collect();
         Program::start("sortie", &arguments, &self.cli_environment())
+    }
+
+    /// The value of one of the control plane's metrics; 0 before it was first counted.
+    ///
+    /// # Errors
+    /// The control plane does not answer.
+    pub async fn metric(&self, name: &str) -> Result<f64> {
+        let mut stream = TcpStream::connect(self.web).await?;
+        stream
+            .write_all(b"GET /metrics HTTP/1.1\r\nHost: sortie\r\nConnection: close\r\n\r\n")
+            .await?;
+        let mut text = String::new();
+        stream.read_to_string(&mut text).await?;
+        ensure!(text.starts_with("HTTP/1.1 200"), "no metrics: {text}");
+        let value = text
+            .lines()
+            .find_map(|line| line.strip_prefix(name)?.strip_prefix(' '));
+        value.map_or(Ok(0.0), |value| value.parse().context("a number"))
     }
 
     /// Store the example, fitted to this product.

@@ -22,6 +22,8 @@ pub struct Metrics {
     pub executions_ended: Family<StatusLabel, Counter>,
     /// Executions under way.
     pub executions_running: Gauge,
+    /// From a task's place in the queue to its stored acceptance by a delegate.
+    pub task_acceptance: Histogram,
     /// Log lines stored.
     pub log_lines: Counter<u64, AtomicU64>,
 }
@@ -76,6 +78,13 @@ impl Metrics {
             "Executions under way",
             executions_running.clone(),
         );
+        let task_acceptance = Histogram::new([0.005, 0.02, 0.1, 0.2, 1.0, 5.0, 30.0]);
+        registry.register_with_unit(
+            "task_acceptance",
+            "Time from queueing a task to its acceptance by a delegate",
+            Unit::Seconds,
+            task_acceptance.clone(),
+        );
         let log_lines = Counter::default();
         registry.register("log_lines", "Log lines stored", log_lines.clone());
         Self {
@@ -85,6 +94,7 @@ impl Metrics {
             executions_started,
             executions_ended,
             executions_running,
+            task_acceptance,
             log_lines,
         }
     }

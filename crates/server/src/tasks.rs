@@ -4,6 +4,8 @@
 //! The engine calls a [`Dispatcher`]; the agent side calls [`TaskEvents`] and [`Resolver`]. Both
 //! sides may repeat a call after a restart; a repeated call changes nothing.
 
+use std::time::Duration;
+
 use async_trait::async_trait;
 use jiff::Timestamp;
 use sortie_proto::v1;
@@ -50,8 +52,13 @@ pub trait TaskEvents: Send + Sync {
         Ok(())
     }
 
-    /// A delegate accepted the task; `delegate` is its name, for people.
-    async fn accepted(&self, task: &str, delegate: &str) -> Result<(), TaskEventError>;
+    /// A delegate accepted the task, `waited` after it was queued; `delegate` is its name, for people.
+    async fn accepted(
+        &self,
+        task: &str,
+        delegate: &str,
+        waited: Duration,
+    ) -> Result<(), TaskEventError>;
 
     /// The task ended, once and for all. Tasks that no delegate ran in time end here as well.
     async fn finished(&self, task: &str, outcome: TaskOutcome) -> Result<(), TaskEventError>;

@@ -3,6 +3,8 @@
 
 mod support;
 
+use std::time::Duration;
+
 use serde_json::{Value, json};
 use sortie_proto::v1;
 use sortie_server::tasks::{TaskEvents as _, TaskOutcome};
@@ -62,6 +64,12 @@ async fn a_pipeline_runs_to_success() {
     let message = &node(&queued, ROLLING)["message"];
     assert_eq!(message, "waiting: no delegate is connected");
     server.accept(&task).await;
+    let metrics = server.get("/metrics").send().await.unwrap();
+    let metrics = metrics.text().await.unwrap();
+    assert!(
+        metrics.contains("sortie_server_task_acceptance_seconds_count 1\n"),
+        "{metrics}"
+    );
     let running = server.view(&id).await;
     assert_eq!(node(&running, ROLLING)["message"], Value::Null);
     assert_eq!(node(&running, ROLLING)["status"], "RUNNING", "{running:#}");
@@ -422,8 +430,8 @@ async fn many_executions_at_once_all_end() {
             // Reports may come together and more than once.
             let outcome = || TaskOutcome::Succeeded(v1::Succeeded::default());
             let (one, two) = tokio::join!(
-                engine.accepted(&task.id, "demo"),
-                engine.accepted(&task.id, "demo")
+                engine.accepted(&task.id, "demo", Duration::ZERO),
+                engine.accepted(&task.id, "demo", Duration::ZERO)
             );
             one.and(two).unwrap();
             let (one, two) = tokio::join!(

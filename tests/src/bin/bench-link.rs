@@ -1,11 +1,13 @@
 //! `make bench NAME=link`: what the link costs while nothing happens, and how quick it is when something does.
 
+use std::path::{Path, PathBuf};
+use std::process::Command;
 use std::time::Duration;
 
-use anyhow::{Context as _, Result};
+use anyhow::{Context as _, Result, ensure};
 use k8s_openapi::api::apps::v1::Deployment;
 use serde_json::Value;
-use sortie_testkit::wait_for;
+use sortie_testkit::{environment, wait_for};
 use sortie_tests::Product;
 use sortie_tests::bench::Bench;
 use sortie_tests::rollout::{Images, deployments};
@@ -55,8 +57,9 @@ async fn idle_memory(product: &mut Product, bench: &mut Bench) -> Result<()> {
 
 /// Twenty runs: versions take turns, so that each is a rollout.
 async fn latencies(product: &Product, images: &Images, bench: &mut Bench) -> Result<()> {
-    let (mut accepted, mut reported) = (Vec::new(), Vec::new());
+    let (mut accepted, mut begun, mut reported) = (Vec::new(), Vec::new(), Vec::new());
     for round in 0..20 {
+        let before = acceptances(product).await?;
         let version = if round % 2 == 0 { "v1" } else { "v2" };
         let image = images.tag(version);
         let repository = image.trim_end_matches(version).trim_end_matches(':');
@@ -99,25 +102,31 @@ async fn latencies(product: &Product, images: &Images, bench: &mut Bench) -> Res
             .as_array()
             .and_then(|nodes| nodes.iter().find(|node| node["identifier"] == "rolling"))
             .context("the step")?;
+        let after = acceptances(product).await?;
+        ensure!(
+            (after.count - before.count - 1.0).abs() < 0.5,
+            "one task was to be accepted, not {}",
+            after.count - before.count
+        );
+        accepted.push((after.seconds - before.seconds) * 1000.0);
         let created = milliseconds(&execution["createdAt"])?;
-        accepted.push(milliseconds(&step["units"][0]["startedAt"])? - created);
+        begun.push(milliseconds(&step["units"][0]["startedAt"])? - created);
         reported.push((milliseconds(&step["endedAt"])? - seen_ready).max(0.0));
     }
-    // From the request to run until the delegate begins: compiling the pipeline and resolving the step's entities included,
-    // so an upper bound of the time from the queue to the acceptance.
     bench.median(
-        "run requested to first unit running, p50",
+        "task queued to accepted by the delegate, p50",
         &accepted,
         "ms",
         Some(20.0),
     );
     bench.quantile(
-        "run requested to first unit running, p99",
+        "task queued to accepted by the delegate, p99",
         &accepted,
         0.99,
         "ms",
         Some(200.0),
     );
+    bench.median("run requested to first unit running", &begun, "ms", None);
     bench.median(
         "ready at the API server to step done",
         &reported,
@@ -125,6 +134,20 @@ async fn latencies(product: &Product, images: &Images, bench: &mut Bench) -> Res
         Some(250.0),
     );
     Ok(())
+}
+
+/// How many tasks were accepted so far, and how long all of them together had waited.
+struct Acceptances {
+    count: f64,
+    seconds: f64,
+}
+
+async fn acceptances(product: &Product) -> Result<Acceptances> {
+    let name = "sortie_server_task_acceptance_seconds";
+    Ok(Acceptances {
+        count: product.metric(&format!("{name}_count")).await?,
+        seconds: product.metric(&format!("{name}_sum")).await?,
+    })
 }
 
 fn sizes(bench: &mut Bench) -> Result<()> {
@@ -136,7 +159,35 @@ fn sizes(bench: &mut Bench) -> Result<()> {
             .len();
         bench.median(&format!("{name}: program"), &[mib(size)], "MiB", None);
     }
+    let target = folder.parent().context("a target folder")?;
+    let archive = delegate_image(target)?;
+    let size = std::fs::metadata(&archive)?.len();
+    bench.median("delegate image, unpacked", &[mib(size)], "MiB", None);
+    let packed = Command::new("gzip")
+        .args(["--stdout".as_ref(), archive.as_os_str()])
+        .output()
+        .context("pack the image")?;
+    let packed = u64::try_from(packed.stdout.len())?;
+    bench.median(
+        "delegate image, as pulled (gzip)",
+        &[mib(packed)],
+        "MiB",
+        None,
+    );
     Ok(())
+}
+
+/// The image with the release program, as an archive.
+fn delegate_image(target: &Path) -> Result<PathBuf> {
+    let script = environment::repository().join("tests/cluster/build-images.sh");
+    let status = Command::new(&script)
+        .arg("delegate")
+        .envs([("PROFILE", "release"), ("PREBUILT", "1")])
+        .env("CARGO_TARGET_DIR", target)
+        .status()
+        .with_context(|| format!("run {}", script.display()))?;
+    ensure!(status.success(), "{} failed", script.display());
+    Ok(environment::cache_dir()?.join("images/delegate.tar"))
 }
 
 fn is_ready(deployment: &Deployment, image: &str) -> bool {

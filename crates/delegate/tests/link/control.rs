@@ -97,7 +97,7 @@ impl Recorder {
 
 #[async_trait]
 impl TaskEvents for Recorder {
-    async fn accepted(&self, task: &str, _: &str) -> Result<(), TaskEventError> {
+    async fn accepted(&self, task: &str, _: &str, _: Duration) -> Result<(), TaskEventError> {
         self.heard
             .send_modify(|heard| heard.accepted.push(task.to_owned()));
         Ok(())

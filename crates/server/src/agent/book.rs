@@ -2,6 +2,7 @@
 
 use std::collections::HashMap;
 use std::sync::Arc;
+use std::time::Duration;
 
 use prost::Message as _;
 use sortie_link::selection::Requirement;
@@ -167,6 +168,18 @@ impl Book {
             entries.remove(id);
         }
         Ok((transition.verdict, effects))
+    }
+
+    /// How long ago the task was queued; nothing once it is over.
+    pub(super) async fn waited(&self, id: &TaskId) -> Duration {
+        let entries = self.entries.lock().await;
+        let waited = entries
+            .get(id)
+            .map(|entry| clock::now().duration_since(entry.queued_at));
+        // A clock may be set back in between.
+        waited
+            .and_then(|waited| Duration::try_from(waited).ok())
+            .unwrap_or_default()
     }
 
     /// Whether a claim counts.

@@ -294,11 +294,13 @@ impl Driver {
                         .as_ref()
                         .map(|opening| opening.delegate.name.clone());
                     let name = name.unwrap_or_else(|| self.holder.delegate.to_string());
+                    let waited = self.runtime.core.book.waited(&task.id).await;
                     self.runtime
                         .events
-                        .accepted(task.id.as_str(), &name)
+                        .accepted(task.id.as_str(), &name, waited)
                         .await?;
-                    tracing::info!(%task, delegate = name, "task accepted");
+                    let waited = format_args!("{} ms", waited.as_millis());
+                    tracing::info!(%task, delegate = name, %waited, "task accepted");
                 }
                 Ok(())
             }

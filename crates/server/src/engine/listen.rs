@@ -1,6 +1,8 @@
 //! Hears from the agent side what becomes of tasks. The only other place of the engine that knows
 //! protobuf types.
 
+use std::time::Duration;
+
 use async_trait::async_trait;
 use jiff::Timestamp;
 use serde_json::Value;
@@ -32,7 +34,13 @@ impl TaskEvents for Engine {
             .map_err(failed(task))
     }
 
-    async fn accepted(&self, task: &str, delegate: &str) -> Result<(), TaskEventError> {
+    async fn accepted(
+        &self,
+        task: &str,
+        delegate: &str,
+        waited: Duration,
+    ) -> Result<(), TaskEventError> {
+        self.0.metrics.task_acceptance.observe(waited.as_secs_f64());
         let heard = async {
             let Some(step) = self.step(task).await? else {
                 return Ok(());

@@ -95,7 +95,12 @@ impl Recorder {
 
 #[async_trait]
 impl TaskEvents for Recorder {
-    async fn accepted(&self, task: &str, delegate: &str) -> Result<(), TaskEventError> {
+    async fn accepted(
+        &self,
+        task: &str,
+        delegate: &str,
+        _: Duration,
+    ) -> Result<(), TaskEventError> {
         self.note(Heard::Accepted(task.to_owned(), delegate.to_owned()));
         Ok(())
     }

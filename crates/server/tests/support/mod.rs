@@ -148,7 +148,10 @@ impl Server {
     }
 
     pub async fn accept(&self, task: &TaskRequest) {
-        self.engine.accepted(&task.id, "demo").await.unwrap();
+        self.engine
+            .accepted(&task.id, "demo", Duration::ZERO)
+            .await
+            .unwrap();
     }
 
     pub async fn succeed(&self, task: &TaskRequest, outputs: &str) {
