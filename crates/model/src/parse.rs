@@ -33,11 +33,16 @@ pub struct Limits {
     pub problems: usize,
 }
 
+impl Limits {
+    /// Bytes of a file, unless said otherwise.
+    pub const BYTES: usize = 4 << 20;
+}
+
 impl Default for Limits {
     /// 4 MiB, 1,000 documents, depth 64, 200,000 values, 200 findings.
     fn default() -> Self {
         Self {
-            bytes: 4 << 20,
+            bytes: Self::BYTES,
             documents: 1000,
             depth: 64,
             nodes: 200_000,

@@ -295,7 +295,7 @@ async fn hostile_bodies_are_refused_and_nothing_is_stored() {
         text
     };
     let many = format!("service: {{tags: {{{}}}}}", "a: b, ".repeat(150_000));
-    let bodies: [(&str, Vec<u8>); 13] = [
+    let bodies: [(&str, Vec<u8>); 12] = [
         ("empty", Vec::new()),
         ("comment", b"# nothing\n".to_vec()),
         ("scalar", b"42".to_vec()),
@@ -308,7 +308,6 @@ async fn hostile_bodies_are_refused_and_nothing_is_stored() {
         ("deep", deep.into_bytes()),
         ("alias bomb", bomb.into_bytes()),
         ("many", many.into_bytes()),
-        ("just above the reader's limit", vec![b'#'; (4 << 20) + 1]),
     ];
     for (name, body) in bodies {
         let started = tokio::time::Instant::now();

@@ -370,3 +370,79 @@ async fn hints_speak_of_what_to_do_and_not_of_rest() {
     }
     server.stop().await;
 }
+
+/// What the server answers to a request whose body, chunk by chunk, never ends on its own.
+async fn endless(server: &Server, path: &str) -> (String, usize) {
+    let address = server.address.strip_prefix("http://").unwrap();
+    let stream = tokio::net::TcpStream::connect(address).await.unwrap();
+    let (mut reader, mut writer) = stream.into_split();
+    let head = format!(
+        "PUT {path} HTTP/1.1\r\nhost: x\r\nauthorization: Bearer {}\r\ntransfer-encoding: chunked\r\n\r\n",
+        server.token
+    );
+    writer.write_all(head.as_bytes()).await.unwrap();
+    let mut chunk = b"10000\r\n".to_vec();
+    chunk.extend(vec![b'#'; 0x10000]);
+    chunk.extend(b"\r\n");
+    let mut sent = 0;
+    let mut answer = vec![0; 4096];
+    loop {
+        tokio::select! {
+            biased;
+            read = reader.read(&mut answer) => {
+                answer.truncate(read.unwrap());
+                return (String::from_utf8(answer).unwrap(), sent);
+            }
+            written = writer.write(&chunk) => match written {
+                Ok(bytes) => {
+                    sent += bytes;
+                    // What is left of this chunk, and the next one behind it.
+                    let length = chunk.len();
+                    chunk.rotate_left(bytes % length);
+                }
+                Err(_) => {
+                    let read = reader.read(&mut answer).await.unwrap_or_default();
+                    answer.truncate(read);
+                    return (String::from_utf8(answer).unwrap(), sent);
+                }
+            }
+        }
+    }
+}
+
+#[tokio::test]
+async fn a_large_body_is_refused_before_it_is_taken() {
+    let folder = tempfile::tempdir().unwrap();
+    let server = Server::start(folder.path()).await;
+    let address = server.address.strip_prefix("http://").unwrap();
+    for (method, path, limit) in [
+        ("PUT", "/api/v1/entities", 4 << 20),
+        ("POST", "/api/v1/executions", 1 << 20),
+        ("PUT", "/log-level", 1024),
+    ] {
+        // Only the head is ever sent: the answer cannot wait for the body.
+        let head = format!(
+            "{method} {path} HTTP/1.1\r\nhost: x\r\nauthorization: Bearer {}\r\ncontent-type: application/json\r\n\
+             content-length: {}\r\n\r\n",
+            server.token,
+            limit + 1
+        );
+        let mut socket = tokio::net::TcpStream::connect(address).await.unwrap();
+        socket.write_all(head.as_bytes()).await.unwrap();
+        let mut answer = vec![0; 4096];
+        let read = tokio::time::timeout(support::PATIENCE, socket.read(&mut answer)).await;
+        answer.truncate(read.expect("an answer to the head alone").unwrap());
+        let answer = String::from_utf8(answer).unwrap();
+        assert!(answer.starts_with("HTTP/1.1 413"), "{path}: {answer}");
+        assert!(answer.contains("SRT-S005"), "{path}: {answer}");
+    }
+    let (answer, sent) =
+        tokio::time::timeout(support::PATIENCE, endless(&server, "/api/v1/entities"))
+            .await
+            .expect("an answer to an endless body");
+    assert!(answer.starts_with("HTTP/1.1 413"), "{answer}");
+    assert!(answer.contains("larger than 4 MiB"), "{answer}");
+    // The rest was in the buffers of the sockets.
+    assert!(sent < 24 << 20, "{sent} bytes were taken");
+    server.stop().await;
+}

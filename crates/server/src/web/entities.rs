@@ -13,8 +13,8 @@ use super::{Principal, Web};
 use crate::entities::{Intake, Request};
 use crate::problem::{Code, Finding, Problem, ProblemDocument};
 
-/// Largest body of documents; the reader of YAML takes a little less and says so with a code of its own.
-pub(super) const MAX_BODY: usize = 5 * 1024 * 1024;
+/// Largest body of documents: what the reader of YAML takes, so that no more is kept in memory.
+const MAX_BODY: usize = Limits::BYTES;
 
 const DEFAULT_PAGE: u32 = 100;
 const MAX_PAGE: u32 = 500;
@@ -31,7 +31,7 @@ pub(super) async fn put(
     principal: Principal,
     Query(scope): Query<ScopeQuery>,
     Query(query): Query<PutQuery>,
-    Body(body): Body,
+    Body(body): Body<MAX_BODY>,
 ) -> Result<Json<Applied>, Problem> {
     let scope = scope.resolve()?;
     let file = file_name(query.file.as_deref())?;

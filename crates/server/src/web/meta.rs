@@ -16,6 +16,9 @@ use super::{Principal, Web};
 use crate::problem::{Code, Problem, ProblemDocument};
 use crate::telemetry;
 
+/// Largest log filter.
+const MAX_FILTER: usize = 1024;
+
 /// The program that answers.
 #[derive(Debug, Serialize, ToSchema)]
 #[serde(rename_all = "camelCase")]
@@ -78,7 +81,7 @@ pub(super) async fn log_level(
     State(web): State<Web>,
     ConnectInfo(connection): ConnectInfo<Connection>,
     principal: Principal,
-    Body(body): Body,
+    Body(body): Body<MAX_FILTER>,
 ) -> Result<StatusCode, Problem> {
     if !is_loopback(connection.peer.ip()) {
         return Err(Problem::new(

@@ -157,11 +157,7 @@ fn protected_routes() -> OpenApiRouter<Web> {
     OpenApiRouter::new()
         .routes(routes!(meta::whoami))
         .routes(routes!(meta::log_level))
-        .merge(
-            OpenApiRouter::new()
-                .routes(routes!(entities::put))
-                .layer(DefaultBodyLimit::max(entities::MAX_BODY)),
-        )
+        .routes(routes!(entities::put))
         .routes(routes!(api_tokens::create, api_tokens::list))
         .routes(routes!(api_tokens::revoke))
         .routes(routes!(delegates::create_token))
