@@ -23,11 +23,20 @@ use crate::remote::{Remote, delegates};
 use crate::settings::{self, Settings};
 use crate::{Surroundings, duration, print};
 
+/// The sample application's image, as `make images` names it.
+const SAMPLE: &str = "docker.io/library/sortie-sample";
+
+/// The delegate that the example's connector selects.
+const SELECTED: &str = "demo";
+
 /// Tasks that run at a time.
 const CAPACITY: u32 = 10;
 
 /// How long tasks may go on after Ctrl-C; their releases are carried on by whoever deploys next.
 const DRAIN: Duration = Duration::from_secs(5);
+
+/// How often is looked whether the delegate was revoked.
+const LOOK: Duration = Duration::from_secs(2);
 
 /// Why it could not go on.
 #[derive(Debug, thiserror::Error)]
@@ -41,6 +50,12 @@ enum Error {
     Server(#[source] server::Error),
     #[error("the delegate could not start or go on")]
     Delegate(#[source] delegate::Error),
+    #[error("the delegate {name} was revoked, and its identity is of no more use")]
+    Revoked {
+        name: String,
+        /// The file with the identity, when it outlives the process.
+        identity: Option<PathBuf>,
+    },
 }
 
 impl Explain for Error {
@@ -48,6 +63,7 @@ impl Explain for Error {
         match self {
             Self::Folder { .. } => Exit::Usage,
             Self::Server(_) | Self::Delegate(_) => Exit::Failed,
+            Self::Revoked { .. } => Exit::NotAllowed,
         }
     }
 
@@ -56,6 +72,7 @@ impl Explain for Error {
             Self::Folder { .. } => "SRT-Z011",
             Self::Server(error) => error.code(),
             Self::Delegate(error) => error.code(),
+            Self::Revoked { .. } => "SRT-Z015",
         }
     }
 
@@ -64,6 +81,18 @@ impl Explain for Error {
             Self::Folder { .. } => "name another folder with --data-dir",
             Self::Server(_) => "another program may use the address; --listen names another one",
             Self::Delegate(_) => "-v shows more of what it does",
+            Self::Revoked { identity: None, .. } => {
+                "start `sortie dev` again: it makes a new delegate"
+            }
+            Self::Revoked {
+                identity: Some(path),
+                ..
+            } => {
+                let path = path.display();
+                return Some(format!(
+                    "delete {path} and start `sortie dev` again: it makes a new delegate"
+                ));
+            }
         };
         Some(hint.to_owned())
     }
@@ -124,7 +153,19 @@ pub(crate) async fn run(args: &Dev, around: &Surroundings) -> Result {
             folder: folder.clone(),
             agent,
         };
-        job.run(&settings, around, stop_delegate.clone()).await
+        let revoked = revoked(&settings, name, !job.identity().exists());
+        let error = Error::Revoked {
+            name: name.clone(),
+            identity: data_dir.as_ref().map(|_| job.identity()),
+        };
+        let mut running = std::pin::pin!(job.run(&settings, around, stop_delegate.clone()));
+        tokio::select! {
+            ended = &mut running => return ended,
+            found = revoked => found?,
+        }
+        stop_delegate.cancel();
+        running.await?;
+        Err(error.into())
     });
     announce(name, &address, &folder, around.output);
     let work = both(serving, delegating, &stop_server, &stop_delegate);
@@ -180,19 +221,23 @@ struct Job {
 }
 
 impl Job {
+    fn identity(&self) -> PathBuf {
+        self.folder.join("delegate.json")
+    }
+
     async fn run(
         self,
         settings: &Settings,
         around: &Surroundings,
         stop: CancellationToken,
     ) -> Result<()> {
+        let identity = self.identity();
         let Self {
             cluster,
             name,
-            folder,
+            folder: _,
             agent,
         } = self;
-        let identity = folder.join("delegate.json");
         let join_token = if identity.exists() {
             TokenSource::None
         } else {
@@ -232,6 +277,27 @@ impl Job {
             .await
             .map_err(Error::Delegate)?;
         Ok(())
+    }
+}
+
+/// Returns once the delegate of this name is revoked; `anew`: those that are revoked at the start are of former times.
+///
+/// In a cluster one goes on trying, since an operator may give it a new identity; here nobody would.
+async fn revoked(settings: &Settings, name: &str, anew: bool) -> Result<()> {
+    let remote = Remote::of(settings.clone())?;
+    let mut look = tokio::time::interval(LOOK);
+    let mut former: Option<Vec<(String, bool)>> = (!anew).then(Vec::new);
+    loop {
+        look.tick().await;
+        // Without an answer nothing is known; the control plane may be starting or stopping.
+        let Ok(mut found) = delegates::of_name(&remote, name).await else {
+            continue;
+        };
+        let former = former.get_or_insert_with(|| found.clone());
+        found.retain(|one| !former.contains(one));
+        if !found.is_empty() && found.iter().all(|(_, revoked)| *revoked) {
+            return Ok(());
+        }
     }
 }
 
@@ -301,14 +367,71 @@ fn announce(name: &str, address: &str, folder: &Path, output: Output) {
         Output::Json => print::json(&serde_json::json!({
             "event": "started", "server": address, "delegate": name, "configDir": config,
         })),
-        Output::Text => {
-            print::line(&format!(
-                "control plane at {address}, delegate {name}; Ctrl-C ends both"
-            ));
-            print::line("in another terminal:");
-            print::line(&format!("  export SORTIE_CONFIG_DIR={}", config.display()));
-            print::line("  sortie apply -f examples/hello");
-            print::line("  sortie run hello --follow");
+        Output::Text => example(name, address, &config)
+            .iter()
+            .for_each(|line| print::line(line)),
+    }
+}
+
+/// What to type next, ready to be copied.
+fn example(name: &str, address: &str, config: &Path) -> Vec<String> {
+    let mut lines = vec![
+        format!("control plane at {address}, delegate {name}; Ctrl-C ends both"),
+        "in another terminal, where Sortie's examples are:".to_owned(),
+        format!("  export SORTIE_CONFIG_DIR={}", quoted(config)),
+        "  kubectl create namespace sortie-demo".to_owned(),
+        "  sortie apply -f examples/hello".to_owned(),
+        format!("  sortie run hello --set image={SAMPLE} --set version=v1 --follow"),
+        "the image is one that `make images` builds; name one that your nodes have or can pull"
+            .to_owned(),
+    ];
+    if name != SELECTED {
+        lines.push(format!(
+            "examples/hello/connector.yaml selects a delegate {SELECTED}: write {name} there"
+        ));
+    }
+    lines
+}
+
+/// A path as a word of a shell.
+fn quoted(path: &Path) -> String {
+    let text = path.display().to_string();
+    let plain = |c: char| c.is_ascii_alphanumeric() || "/._-+".contains(c);
+    if text.chars().all(plain) {
+        text
+    } else {
+        format!("'{}'", text.replace('\'', r"'\''"))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use clap::Parser as _;
+
+    use super::*;
+    use crate::args::{Cli, Verb};
+
+    #[test]
+    fn what_is_printed_to_be_copied_is_a_command_line() {
+        let lines = example("demo", "http://127.0.0.1:8080", Path::new("/tmp/a b"));
+        assert!(lines.contains(&"  export SORTIE_CONFIG_DIR='/tmp/a b'".to_owned()));
+        let commands: Vec<&String> = lines
+            .iter()
+            .filter(|l| l.starts_with("  sortie "))
+            .collect();
+        assert_eq!(commands.len(), 2);
+        for command in commands {
+            let cli = Cli::try_parse_from(command.split_whitespace()).unwrap();
+            if let Verb::Run(run) = cli.verb {
+                let names: Vec<&str> = run
+                    .variables
+                    .iter()
+                    .map(|(name, _)| name.as_str())
+                    .collect();
+                assert_eq!(names, ["image", "version"]);
+            }
         }
+        let other = example("mine", "http://127.0.0.1:8080", Path::new("/tmp"));
+        assert!(other.last().unwrap().contains("write mine"));
     }
 }

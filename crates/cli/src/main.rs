@@ -1,5 +1,6 @@
 //! `sortie`: wiring only.
 
+use std::io::IsTerminal as _;
 use std::process::ExitCode;
 
 use clap::Parser as _;
@@ -63,7 +64,9 @@ fn trace(verbose: u8, quiet: bool, environment: &Environment) {
             "info,sortie=debug,sortie_cli=debug,sortie_step=debug,sortie_cluster=debug,sortie_render=debug"
         }
     };
+    let colour = std::io::stderr().is_terminal() && !environment.no_color;
     tracing_subscriber::fmt()
+        .with_ansi(colour)
         .with_env_filter(EnvFilter::new(filter))
         .with_writer(std::io::stderr)
         .with_target(false)

@@ -132,3 +132,61 @@ async fn a_data_folder_is_taken_up_again() {
     }
     assert_eq!(names, [false, true]);
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_revoked_delegate_ends_it_with_advice() {
+    let cluster = Cluster::shared().await.unwrap();
+    let host = Person::new().with("KUBECONFIG", cluster.kubeconfig().to_str().unwrap());
+    let arguments = [
+        "dev",
+        "--listen",
+        "127.0.0.1:0",
+        "--data-dir",
+        "data",
+        "-o",
+        "json",
+    ];
+    let mut dev = Following::start(&host, &arguments);
+    dev.until("started").await;
+    let started: serde_json::Value = serde_json::from_str(&dev.seen[0]).unwrap();
+    let me = Person::new().with("SORTIE_CONFIG_DIR", started["configDir"].as_str().unwrap());
+    // Until it has enrolled there is nothing to revoke.
+    let enrolled = async { while me.sortie(&["delegate", "revoke", "demo"]).await.code != 0 {} };
+    tokio::time::timeout(support::PATIENCE, enrolled)
+        .await
+        .unwrap();
+    let (ended, _) = dev.ended().await;
+    assert_eq!(ended.code, 5, "{ended:?}");
+    assert!(ended.stderr.contains("SRT-Z015"), "{ended:?}");
+    assert!(
+        !ended.stderr.contains('\u{1b}'),
+        "no colour without a terminal: {ended:?}"
+    );
+    let identity = host.path().join("data/delegate.json");
+    assert!(
+        ended.stderr.contains(identity.to_str().unwrap()),
+        "{ended:?}"
+    );
+
+    // The advice helps: without the file, a new delegate enrols.
+    let again = Following::start(&host, &arguments).ended().await.0;
+    assert_eq!(again.code, 5, "{again:?}");
+    std::fs::remove_file(&identity).unwrap();
+    let mut dev = Following::start(&host, &arguments);
+    dev.until("started").await;
+    let started: serde_json::Value = serde_json::from_str(&dev.seen[0]).unwrap();
+    let me = Person::new().with("SORTIE_CONFIG_DIR", started["configDir"].as_str().unwrap());
+    let connected = async {
+        loop {
+            let listed = me.sortie(&["get", "delegates"]).await;
+            if listed.stdout.contains("connected") {
+                break;
+            }
+        }
+    };
+    tokio::time::timeout(support::PATIENCE, connected)
+        .await
+        .unwrap();
+    dev.interrupt();
+    assert_eq!(dev.ended().await.0.code, 0);
+}

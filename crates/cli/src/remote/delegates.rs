@@ -86,6 +86,15 @@ pub(crate) async fn revoke(args: &DelegateRevoke, around: &Surroundings) -> Resu
     Ok(Exit::Done)
 }
 
+/// The delegates of this name: their ids, and whether each is revoked.
+pub(crate) async fn of_name(remote: &Remote, name: &str) -> Result<Vec<(String, bool)>> {
+    let listed = list(remote, "list delegates").await?.into_iter();
+    let of_this_name = listed.filter(|(delegate, _)| delegate.name == name);
+    Ok(of_this_name
+        .map(|(delegate, _)| (delegate.id, delegate.revoked_at.is_some()))
+        .collect())
+}
+
 /// One delegate, or all of them.
 pub(super) async fn get(remote: &Remote, args: &Get, around: &Surroundings) -> Result {
     let (rows, json) = match &args.id {
