@@ -18,7 +18,7 @@ use crate::metrics::Metrics;
 use crate::sealing::AtRest;
 use crate::tasks::Dispatcher;
 use crate::telemetry::LogLevel;
-use crate::web::{self, Auth, Web};
+use crate::web::{self, Auth, Readiness, Web};
 use crate::{clock, tokens};
 
 /// A server that is bound and not yet serving.
@@ -225,6 +225,7 @@ impl App {
             hub,
             metrics,
             auth: Arc::new(Auth::default()),
+            readiness: Arc::new(Readiness::default()),
             log_level,
             stopping: stopping.clone(),
         };

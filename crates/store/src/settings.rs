@@ -13,6 +13,6 @@ pub trait Settings {
     /// Stores the value if there is none, and returns the one that is there now.
     async fn setting_or_insert(&self, name: &str, value: &[u8]) -> Result<Vec<u8>>;
 
-    /// Whether a write can begin: takes the write lock and gives it back, and changes nothing.
+    /// Whether the store takes a write down to the disk: makes one, of a few bytes.
     async fn check_writable(&self) -> Result<()>;
 }

@@ -57,17 +57,13 @@ pub(super) async fn readyz(State(web): State<Web>) -> Result<&'static str, Probl
     if web.stopping.is_cancelled() {
         return Err(Problem::new(Code::Unavailable, "the server is stopping"));
     }
-    let answers = async {
-        web.store.setting("ready").await?;
-        web.store.check_writable().await
-    };
-    match answers.await {
-        Ok(()) => Ok("ok\n"),
-        Err(error) => {
-            tracing::error!(error = %crate::problem::chain(&error), "the store does not answer");
-            Err(Problem::new(Code::Unavailable, "the store does not answer"))
-        }
+    if web.readiness.check(web.store.as_ref()).await {
+        return Ok("ok\n");
     }
+    Err(
+        Problem::new(Code::Unavailable, "the database takes no writes")
+            .hint("look at the server's log, and at the free space of its data folder"),
+    )
 }
 
 /// Changes the level of the server's log until its next start. Taken over the loopback address

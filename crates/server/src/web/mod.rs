@@ -10,6 +10,7 @@ mod executions;
 mod extract;
 mod listener;
 mod meta;
+mod readiness;
 mod scope;
 
 use std::sync::Arc;
@@ -28,6 +29,7 @@ use utoipa_axum::routes;
 
 pub use auth::{Auth, Principal};
 pub use listener::{BindError, Listener, serve};
+pub use readiness::Readiness;
 pub use scope::describe as describe_scope;
 
 use crate::delegates::DelegateAdmin;
@@ -61,6 +63,8 @@ pub struct Web {
     pub metrics: Arc<Metrics>,
     /// Who may come in.
     pub auth: Arc<Auth>,
+    /// Whether the store takes writes.
+    pub readiness: Arc<Readiness>,
     /// Changes the level of the log; `None` when the log belongs to another program.
     pub log_level: Option<LogLevel>,
     /// Ends streams when the server stops.

@@ -182,6 +182,8 @@ fn optional_timestamp(what: &'static str, millis: Option<i64>) -> Result<Option<
 
 #[cfg(test)]
 mod tests {
+    use std::time::Duration;
+
     use super::SqliteStore;
     use crate::Settings as _;
 
@@ -209,7 +211,20 @@ mod tests {
             .await
             .unwrap();
         store.check_writable().await.unwrap();
+        store.check_writable().await.unwrap();
         let stored = store.setting_or_insert("large", &large).await.unwrap();
         assert_eq!(stored, large);
+    }
+
+    #[tokio::test]
+    async fn a_check_needs_the_lock_that_another_process_holds() {
+        let folder = tempfile::tempdir().unwrap();
+        let store = SqliteStore::open(folder.path()).await.unwrap();
+        let other = SqliteStore::open(folder.path()).await.unwrap();
+        let held = other.write("hold the lock").await.unwrap();
+        let check = tokio::time::timeout(Duration::from_millis(200), store.check_writable());
+        assert!(check.await.is_err(), "it waits");
+        held.rollback().await.unwrap();
+        store.check_writable().await.unwrap();
     }
 }

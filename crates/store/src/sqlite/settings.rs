@@ -35,11 +35,16 @@ impl Settings for SqliteStore {
     }
 
     async fn check_writable(&self) -> Result<()> {
-        let operation = "begin a write";
-        let transaction = self.write(operation).await?;
-        transaction
-            .rollback()
-            .await
-            .map_err(Error::query(operation))
+        let operation = "make a small write";
+        // A full disk lets transactions begin, and refuses what they write.
+        sqlx::query(
+            "INSERT INTO settings (name, value) VALUES ('write-check', x'00')
+             ON CONFLICT (name) DO UPDATE
+               SET value = CASE value WHEN x'00' THEN x'01' ELSE x'00' END",
+        )
+        .execute(&self.writer)
+        .await
+        .map_err(Error::query(operation))?;
+        Ok(())
     }
 }
