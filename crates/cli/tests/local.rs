@@ -146,8 +146,19 @@ async fn a_damaged_record_is_named_and_marked() {
     let shown = world.on(&["status", "-o", "json"]).await.ok().json();
     assert_eq!(shown["unreadable"][0]["number"], 2);
 
-    world.damage(1).await;
     world.damage(3).await;
+    let ended = world.on(&["rollback"]).await;
+    assert_eq!(ended.code, 1, "{ended:?}");
+    let printed = format!("{}{}", ended.stdout, ended.stderr);
+    for once in [
+        "record sortie.release.shop.3 is damaged",
+        "from a backup",
+        "SRT-C032",
+    ] {
+        assert_eq!(printed.matches(once).count(), 1, "{once}: {printed}");
+    }
+
+    world.damage(1).await;
     let ended = world.on(&["status"]).await;
     assert_eq!(ended.code, 1);
     assert!(ended.stderr.contains("sortie.release.shop.3"), "{ended:?}");

@@ -108,6 +108,14 @@ impl Failure {
         Self::new(FailureKind::Configuration, code, chain(error), hint)
     }
 
+    /// The last two lines in the log of the unit that failed: what and why, and what to do.
+    pub fn lines(&self) -> [String; 2] {
+        [
+            format!("{}: {}", self.code, self.message),
+            format!("what to do: {}", self.hint),
+        ]
+    }
+
     /// The same without any known secret.
     pub(crate) fn masked(mut self, masked: &Masked) -> Self {
         self.message = masked.mask(&self.message);

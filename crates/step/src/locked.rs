@@ -83,20 +83,20 @@ impl Locked {
             .pending()
             .set(format!("the records of release {release}"));
         let history = history(&records, run.task).await?;
-        for record in history.unreadable() {
-            let text = format!(
-                "{}; going on without it. {}",
-                record.why,
-                record.why.advice()
-            );
-            run.warn(unit, text);
-        }
         Ok(Self {
             held,
             lease,
             records,
             history,
         })
+    }
+
+    /// Name the records that cannot be read, once it is clear that none of them is needed.
+    pub(crate) fn warn_of_unreadable(&self, run: &Run<'_>, unit: Unit) {
+        for record in self.history.unreadable() {
+            let (why, advice) = (&record.why, record.why.advice());
+            run.warn(unit, format!("{why}; going on without it. {advice}"));
+        }
     }
 
     /// What every write is checked against.

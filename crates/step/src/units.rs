@@ -69,16 +69,9 @@ impl<'a> Units<'a> {
         match result {
             Ok(_) => self.sink.unit(unit, status),
             Err(Ended::Failed(failure)) => {
-                let Failure {
-                    code,
-                    message,
-                    hint,
-                    ..
-                } = failure;
-                self.sink
-                    .log(unit, Level::Error, &format!("{code}: {message}"));
-                self.sink
-                    .log(unit, Level::Error, &format!("what to do: {hint}"));
+                for line in failure.lines() {
+                    self.sink.log(unit, Level::Error, &line);
+                }
                 self.sink.unit(unit, UnitStatus::Failed);
             }
             Err(Ended::Aborted) => {

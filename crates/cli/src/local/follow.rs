@@ -180,6 +180,8 @@ struct View {
     changes: Changes,
     log: LogLines,
     lines: i64,
+    /// Errors that were said last: the end may tell them.
+    errors: Vec<Said>,
 }
 
 impl View {
@@ -205,6 +207,7 @@ impl View {
             changes: Changes::default(),
             log: LogLines::default(),
             lines: 0,
+            errors: Vec::new(),
         }
     }
 
@@ -213,6 +216,25 @@ impl View {
         if self.output == Output::Json {
             return print::json(&as_json(&said));
         }
+        if matches!(said, Said::Log(_, Level::Error, _)) {
+            return self.errors.push(said);
+        }
+        if matches!(said, Said::Log(..)) {
+            self.show_errors(&[]);
+        }
+        self.print(said);
+    }
+
+    /// The errors that were kept back, but for those that are told otherwise.
+    fn show_errors(&mut self, told: &[String]) {
+        for said in std::mem::take(&mut self.errors) {
+            if !matches!(&said, Said::Log(_, _, text) if told.contains(text)) {
+                self.print(said);
+            }
+        }
+    }
+
+    fn print(&mut self, said: Said) {
         if let Some(screen) = &self.screen {
             // Above the tree only what asks for attention.
             if let Said::Log(unit, Level::Warning | Level::Error, text) = &said {
@@ -258,6 +280,10 @@ impl View {
 
     /// The last words; the outputs of a success.
     fn close(mut self, outcome: Outcome, verb: &str, release: &str) -> Result<Value> {
+        match &outcome {
+            Outcome::Failed(failure) => self.show_errors(&failure.lines()),
+            _ => self.show_errors(&[]),
+        }
         self.node.ended_at = Some(clock::now());
         let (status, message) = match &outcome {
             Outcome::Succeeded { .. } => ("SUCCEEDED", None),

@@ -44,6 +44,7 @@ pub(super) async fn open(
     locked: &Locked,
     rendered: Rendered,
 ) -> Result<Opened, Ended> {
+    locked.warn_of_unreadable(run, Unit::Initialize);
     close_interrupted(run, locked).await?;
     run.bounds
         .pending()

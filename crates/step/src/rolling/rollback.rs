@@ -68,6 +68,7 @@ async fn under_lease(
             return Ok(outputs(run, number));
         }
     };
+    locked.warn_of_unreadable(run, unit);
     let begin = run
         .bounds
         .run_writes(locked.lost(), Box::pin(begin(run, options, locked, &plan)));

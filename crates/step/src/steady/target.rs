@@ -93,7 +93,7 @@ impl Target {
                 self.show(verdict.status, &verdict.message, sink);
                 self.warn(trouble.as_ref(), now, sink);
             }
-            Steady::Failed(cause) => self.show(Status::Degraded, &cause.one_line(&[]), sink),
+            Steady::Failed(cause) => self.show_failed(&cause.one_line(&[]), sink),
         }
         steady
     }
@@ -163,6 +163,20 @@ impl Target {
             sink.log(Unit::WaitForSteadyState, Level::Info, &text);
         }
         self.shown = Some((health, message.to_owned()));
+    }
+
+    /// The cause goes into the row; in the log the failure of the step tells it, with the last words of the container.
+    fn show_failed(&mut self, message: &str, sink: &dyn Sink) {
+        let row = ObjectRow {
+            id: self.id.clone(),
+            change: self.change,
+            health: Status::Degraded,
+            message: message.to_owned(),
+        };
+        sink.object(Unit::WaitForSteadyState, row);
+        let text = format!("{}: {}", self.id, Status::Degraded.as_str());
+        sink.log(Unit::WaitForSteadyState, Level::Info, &text);
+        self.shown = Some((Status::Degraded, message.to_owned()));
     }
 
     fn warn(&mut self, trouble: Option<&Cause>, now: Timestamp, sink: &dyn Sink) {
