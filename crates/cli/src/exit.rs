@@ -94,12 +94,12 @@ pub struct Finding {
     /// The file as the user named it.
     #[serde(default)]
     pub file: String,
-    /// Line, from 1.
-    #[serde(default)]
-    pub line: usize,
-    /// Column in characters, from 1.
-    #[serde(default)]
-    pub column: usize,
+    /// Line, from 1; absent for what is no text, such as a variable of the command line.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub line: Option<usize>,
+    /// Column in characters, from 1; absent when `line` is.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub column: Option<usize>,
     /// Path of the field.
     #[serde(default)]
     pub path: String,
@@ -168,7 +168,14 @@ impl std::fmt::Display for Finding {
             code,
             message,
         } = self;
-        write!(f, "{severity}: {file}:{line}:{column}: {code} ")?;
+        write!(f, "{severity}: ")?;
+        match (line, column) {
+            (Some(line), Some(column)) => write!(f, "{file}:{line}:{column}: ")?,
+            (Some(line), None) => write!(f, "{file}:{line}: ")?,
+            _ if file.is_empty() => {}
+            _ => write!(f, "{file}: ")?,
+        }
+        write!(f, "{code} ")?;
         if path.is_empty() {
             f.write_str(message)
         } else {
@@ -211,6 +218,26 @@ mod tests {
             json,
             serde_json::json!({"exit": 4, "message": "cannot read x", "causes": ["no such thing"], "code": "SRT-Z002"})
         );
+    }
+
+    #[test]
+    fn a_finding_names_the_place_that_is_known_and_no_other() {
+        let table = [
+            (r#"{"file":"a.yaml","line":3,"column":5}"#, "error: a.yaml:3:5: SRT-E012 p: m"),
+            (r#"{"file":"a.yaml"}"#, "error: a.yaml: SRT-E012 p: m"),
+            (r#"{"file":""}"#, "error: SRT-E012 p: m"),
+            (r#"{"file":"","line":null}"#, "error: SRT-E012 p: m"),
+        ];
+        for (json, text) in table {
+            let finding = Finding {
+                severity: "error".to_owned(),
+                path: "p".to_owned(),
+                code: "SRT-E012".to_owned(),
+                message: "m".to_owned(),
+                ..serde_json::from_str(json).unwrap()
+            };
+            assert_eq!(finding.to_string(), text, "{json}");
+        }
     }
 
     #[test]

@@ -154,8 +154,8 @@ mod tests {
             problems: Box::new([Finding {
                 severity: "error".to_owned(),
                 file: "a.yaml".to_owned(),
-                line: 3,
-                column: 5,
+                line: Some(3),
+                column: Some(5),
                 path: "service.spec".to_owned(),
                 code: "SRT-E012".to_owned(),
                 message: "missing".to_owned(),

@@ -251,6 +251,11 @@ async fn an_execution_is_started_listed_and_ended() {
     assert_eq!(ended.code, 4, "{ended:?}");
     let ended = me.sortie(&["run", "hello", "--set", "nonsense=1"]).await;
     assert_eq!(ended.code, 1, "{ended:?}");
+    assert!(ended.stderr.contains("nonsense"), "{ended:?}");
+    assert!(
+        !ended.stderr.contains(":1:1:"),
+        "what is on the command line is at no place in a file: {ended:?}"
+    );
 
     let id = me
         .sortie(&["run", "hello", "--set", "version=v2"])

@@ -71,14 +71,18 @@ impl Bundle {
 
     /// A finding about the bundle at its place in the file.
     pub(crate) fn locate(&self, mut finding: Finding) -> Finding {
-        let part = self
-            .parts
-            .iter()
-            .rev()
-            .find(|part| part.first_line <= finding.line);
+        let Some(line) = finding.line else {
+            // Of no line: only a single file can be meant.
+            if let Some(file) = self.single() {
+                file.clone_into(&mut finding.file);
+            }
+            return finding;
+        };
+        let parts = self.parts.iter().rev();
+        let part = parts.clone().find(|part| part.first_line <= line);
         if let Some(part) = part.or_else(|| self.parts.first()) {
             finding.file.clone_from(&part.file);
-            finding.line = finding.line.saturating_sub(part.first_line) + 1;
+            finding.line = Some(line.saturating_sub(part.first_line) + 1);
         }
         finding
     }
@@ -116,13 +120,13 @@ mod tests {
             let found = bundle.locate(Finding {
                 severity: String::new(),
                 file: "-".to_owned(),
-                line,
-                column: 1,
+                line: Some(line),
+                column: Some(1),
                 path: String::new(),
                 code: String::new(),
                 message: String::new(),
             });
-            (found.file, found.line)
+            (found.file, found.line.unwrap())
         };
         for (wanted, name, line) in [
             ("a1", "a.yaml", 1),
