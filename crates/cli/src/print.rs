@@ -3,6 +3,7 @@
 use std::io::IsTerminal as _;
 
 use serde::Serialize;
+use unicode_width::{UnicodeWidthChar as _, UnicodeWidthStr as _};
 
 use crate::args::Output;
 use crate::exit::Failure;
@@ -83,10 +84,7 @@ pub fn table(header: &[&str], rows: &[Vec<String>]) -> String {
     let widths: Vec<usize> = (0..columns)
         .map(|column| {
             let cells = rows.iter().filter_map(|row| row.get(column));
-            cells
-                .map(|cell| cell.chars().count())
-                .max()
-                .unwrap_or_default()
+            cells.map(|cell| cell.width()).max().unwrap_or_default()
         })
         .collect();
     let lines: Vec<String> = rows
@@ -94,7 +92,10 @@ pub fn table(header: &[&str], rows: &[Vec<String>]) -> String {
         .map(|row| {
             let cells = row.iter().zip(&widths);
             let line: String = cells
-                .map(|(cell, width)| format!("{cell:width$}   "))
+                .map(|(cell, width)| {
+                    let gap = width.saturating_sub(cell.width()) + 3;
+                    format!("{cell}{}", " ".repeat(gap))
+                })
                 .collect();
             line.trim_end().to_owned()
         })
@@ -117,17 +118,26 @@ fn columns(of: impl std::os::fd::AsFd) -> Option<usize> {
     (size.ws_col > 0).then_some(usize::from(size.ws_col))
 }
 
-/// The lines of `text`, each at most `width` characters; one that is cut ends in "…".
+/// The lines of `text`, each at most `width` columns; one that is cut ends in "…".
 fn fitted(text: &str, width: usize) -> String {
     let fit = |line: &str| {
-        if line.chars().count() <= width {
+        if line.width() <= width {
             return line.to_owned();
         }
-        let mut cut: String = line.chars().take(width.saturating_sub(1)).collect();
-        cut.push('…');
-        cut
+        format!("{}…", cut(line, width.saturating_sub(1)).0)
     };
     text.lines().map(fit).collect::<Vec<_>>().join("\n")
+}
+
+/// What fits into `width` columns, and the rest.
+#[must_use]
+pub fn cut(text: &str, width: usize) -> (&str, &str) {
+    let mut taken = 0;
+    let end = text.char_indices().find(|(_, c)| {
+        taken += c.width().unwrap_or_default();
+        taken > width
+    });
+    text.split_at(end.map_or(text.len(), |(end, _)| end))
 }
 
 /// A moment, to the second, in UTC.
@@ -177,6 +187,8 @@ mod tests {
             ("NUMBER\n1 äöü", 6, "NUMBER\n1 äöü"),
             ("NUMBER\n1 äöüx y", 6, "NUMBER\n1 äöü…"),
             ("ab", 1, "…"),
+            ("日本語", 6, "日本語"),
+            ("日本語x", 6, "日本…"),
             ("", 5, ""),
         ] {
             assert_eq!(fitted(text, width), expected, "{text:?}");
@@ -188,11 +200,17 @@ mod tests {
         let rows = vec![
             vec!["a".to_owned(), "long cell".to_owned(), "x".to_owned()],
             vec!["äöü".to_owned(), String::new(), "y".to_owned()],
+            vec![
+                "日本".to_owned(),
+                "a\u{1b}[2J\nb".to_owned(),
+                "z".to_owned(),
+            ],
         ];
         insta::assert_snapshot!(table(&["ID", "NAME", "Z"], &rows), @r"
-        ID    NAME        Z
-        a     long cell   x
-        äöü               y
+        ID     NAME        Z
+        a      long cell   x
+        äöü                y
+        日本   a�[2J�b     z
         ");
     }
 }

@@ -116,6 +116,21 @@ async fn entities_come_and_go() {
     );
     let ended = me.sortie(&["get", "pipelines", "-o", "json"]).await.ok();
     assert_eq!(ended.json(), json!({"items": []}));
+    for (kind, told) in [
+        ("pipelines", "No pipelines yet. Make one with `sortie apply"),
+        (
+            "executions",
+            "No executions yet. Run a pipeline with `sortie run",
+        ),
+        (
+            "delegates",
+            "No delegates yet. Install one with `sortie delegate install",
+        ),
+    ] {
+        let ended = me.sortie(&["get", kind]).await.ok();
+        assert_eq!(ended.stdout, "", "a list of nothing has no lines");
+        assert!(ended.stderr.starts_with(told), "{ended:?}");
+    }
 
     let ended = me.sortie(&["apply", "-f", hello, "--strict"]).await.ok();
     assert!(

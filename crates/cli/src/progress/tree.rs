@@ -7,7 +7,9 @@ use super::lines::own_message;
 use super::status::tone_of_health;
 use crate::client::wire::{Node, Resource, Unit};
 use crate::duration;
+use crate::print::cut;
 use crate::style::{Style, Tone, harmless};
+use unicode_width::UnicodeWidthStr as _;
 
 /// Resources that a running step shows one by one.
 const MOST_RESOURCES: usize = 12;
@@ -29,7 +31,7 @@ impl Line {
     /// The line, cut to `width` columns.
     #[must_use]
     pub fn fit(&self, width: usize, style: Style) -> String {
-        let whole: usize = self.0.iter().map(|(_, text)| text.chars().count()).sum();
+        let whole: usize = self.0.iter().map(|(_, text)| text.width()).sum();
         let mut left = if whole <= width {
             whole
         } else {
@@ -37,9 +39,12 @@ impl Line {
         };
         let mut shown = String::new();
         for (tone, text) in &self.0 {
-            let piece: String = text.chars().take(left).collect();
-            left -= piece.chars().count();
-            shown.push_str(&style.paint(*tone, &piece));
+            let (piece, rest) = cut(text, left);
+            left -= piece.width();
+            shown.push_str(&style.paint(*tone, piece));
+            if !rest.is_empty() {
+                break;
+            }
         }
         if whole > width {
             shown.push('…');
@@ -328,6 +333,11 @@ mod tests {
         assert_eq!(line.fit(6, Style::none()), "abcdef");
         assert_eq!(line.fit(5, Style::none()), "abcd…");
         assert_eq!(line.fit(1, Style::none()), "…");
+        let wide = Line::default()
+            .push(Tone::Plain, "日本")
+            .push(Tone::Plain, "語x");
+        assert_eq!(wide.fit(7, Style::none()), "日本語x");
+        assert_eq!(wide.fit(6, Style::none()), "日本…");
         let style = Style::new(true, false);
         assert_eq!(line.fit(5, style), "abc\u{1b}[31md\u{1b}[0m…");
     }

@@ -113,7 +113,11 @@ pub(super) async fn get(remote: &Remote, args: &Get, around: &Surroundings) -> R
     };
     match around.output {
         Output::Json => print::json(&json),
-        Output::Text if rows.is_empty() => print::note("there is no delegate yet"),
+        Output::Text if rows.is_empty() => {
+            print::note(
+                "No delegates yet. Install one with `sortie delegate install NAME --agent URL`",
+            );
+        }
         Output::Text => {
             let header = [
                 "NAME",
@@ -125,7 +129,7 @@ pub(super) async fn get(remote: &Remote, args: &Get, around: &Surroundings) -> R
                 "VERSION",
                 "ENROLLED",
             ];
-            print::line(&print::table(&header, &rows));
+            print::rows(&header, &rows);
         }
     }
     Ok(Exit::Done)

@@ -152,14 +152,12 @@ async fn list(remote: &Remote, args: &Get, output: Output) -> Result {
         Output::Text => {
             let found: Vec<ExecutionSummary> = remote.client.typed(what, Value::Array(items))?;
             if found.is_empty() {
-                print::note("there is no execution here");
+                print::note("No executions yet. Run a pipeline with `sortie run PIPELINE`");
                 return Ok(Exit::Done);
             }
             let rows: Vec<Vec<String>> = found.into_iter().map(row).collect();
-            print::line(&print::table(
-                &["ID", "PIPELINE", "RUN", "STATUS", "STARTED", "TOOK", "BY"],
-                &rows,
-            ));
+            let header = ["ID", "PIPELINE", "RUN", "STATUS", "STARTED", "TOOK", "BY"];
+            print::rows(&header, &rows);
         }
     }
     Ok(Exit::Done)

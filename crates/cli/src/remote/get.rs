@@ -97,17 +97,18 @@ async fn all(remote: &Remote, kind: Kind, args: &Get, output: Output) -> Result 
         Output::Text => {
             let entities: Vec<Entity> = remote.client.typed(&what, Value::Array(items))?;
             if entities.is_empty() {
-                print::note(&format!("there is no {kind} here"));
+                print::note(&none_yet(kind));
                 return Ok(Exit::Done);
             }
             let rows: Vec<Vec<String>> = entities.into_iter().map(row).collect();
-            print::line(&print::table(
-                &["ID", "NAME", "VERSION", "UPDATED", "BY"],
-                &rows,
-            ));
+            print::rows(&["ID", "NAME", "VERSION", "UPDATED", "BY"], &rows);
         }
     }
     Ok(Exit::Done)
+}
+
+fn none_yet(kind: Kind) -> String {
+    format!("No {kind}s yet. Make one with `sortie apply -f FILE`")
 }
 
 fn row(entity: Entity) -> Vec<String> {
