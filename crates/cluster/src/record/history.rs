@@ -126,14 +126,18 @@ impl History {
     pub fn collection(&self, depth: usize, parts: &[PartId]) -> Collection {
         let all = self.numbers();
         let cut = all.len().saturating_sub(depth.max(1));
-        let last_good = self.last_good(None).map(|good| good.head.number);
-        let goes = |number: &u64| match self.number(*number) {
-            Some(stored) => {
-                last_good.is_none_or(|good| *number < good)
-                    && stored.head.status != Status::InProgress
-            }
-            // It may be the last good one itself, once it is repaired.
-            None => last_good.is_some_and(|good| *number < good) && !self.is_newer(*number),
+        // Where none that can be read is good, one that is damaged may be, once it is repaired.
+        let good = self.last_good(None).map(|good| good.head.number);
+        let damaged = || self.unreadable.iter().filter_map(|record| record.number);
+        let needed_from = good.or_else(|| damaged().min());
+        // It tells whose release it is.
+        let newest = self.newest().map(|newest| newest.head.number);
+        let goes = |number: &u64| {
+            let is_open = |stored: &Stored| stored.head.status == Status::InProgress;
+            needed_from.is_none_or(|needed| *number < needed)
+                && newest != Some(*number)
+                && !self.number(*number).is_some_and(is_open)
+                && !self.is_newer(*number)
         };
         let numbers: Vec<u64> = all.into_iter().take(cut).filter(goes).collect();
         let stays = |record: &Unreadable| {
@@ -302,6 +306,9 @@ mod tests {
             }
             if let Some(newest) = history.newest() {
                 prop_assert!(kept.iter().any(|s| s.head.number == newest.head.number));
+            }
+            if history.last_good(None).is_none() && let Some(first) = damaged.iter().min() {
+                prop_assert!(collection.numbers.iter().all(|number| number < first));
             }
             for stored in history.records() {
                 if stored.head.status == Status::InProgress {
