@@ -15,6 +15,7 @@ use crate::engine::Engine;
 use crate::hub::Hub;
 use crate::keys::{self, MasterKey};
 use crate::metrics::Metrics;
+use crate::retention::{self, Retention};
 use crate::sealing::AtRest;
 use crate::tasks::Dispatcher;
 use crate::telemetry::LogLevel;
@@ -29,6 +30,7 @@ pub struct App {
     hub: Arc<Hub>,
     metrics: Arc<Metrics>,
     listener: web::Listener,
+    retention: Retention,
     log_level: Option<LogLevel>,
     stopping: CancellationToken,
     /// Held for as long as the data folder is in use.
@@ -143,6 +145,7 @@ impl App {
             hub,
             metrics,
             listener,
+            retention: config.retention,
             log_level: None,
             stopping,
             lock,
@@ -202,6 +205,7 @@ impl App {
             hub,
             metrics,
             listener,
+            retention,
             log_level,
             stopping,
             lock,
@@ -234,7 +238,8 @@ impl App {
             shutdown.cancelled().await;
             stopping.cancel();
         };
-        tokio::join!(serving, stop, beside);
+        let sweeping = retention::run(retention, &store, stopping.clone());
+        tokio::join!(serving, stop, beside, sweeping);
         engine.stop().await;
         store.close().await;
         drop(lock);

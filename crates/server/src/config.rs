@@ -17,6 +17,8 @@ pub use arguments::Args;
 pub use setting::{Origin, Wrong};
 
 use self::file::File;
+use crate::retention::Retention;
+
 use self::setting::{Given, Reader, Setting};
 
 /// Form of the log.
@@ -45,6 +47,8 @@ pub struct Config {
     pub certificate_lifetime: Duration,
     /// How long a delegate may be away before its tasks are offered to others. Default 120 s.
     pub task_lease: Duration,
+    /// How long what is over is kept.
+    pub retention: Retention,
     /// Form of the log. Default human.
     pub log_format: LogFormat,
     /// Log filter. Default `info`.
@@ -154,6 +158,27 @@ setting!(
     "SORTIE_TASK_LEASE"
 );
 setting!(
+    KEPT_EXECUTIONS,
+    "retention.executions",
+    "keep_executions",
+    "--keep-executions",
+    "SORTIE_KEEP_EXECUTIONS"
+);
+setting!(
+    KEPT_RUNS,
+    "retention.runs",
+    "keep_runs",
+    "--keep-runs",
+    "SORTIE_KEEP_RUNS"
+);
+setting!(
+    KEPT_TASKS,
+    "retention.tasks",
+    "keep_tasks",
+    "--keep-tasks",
+    "SORTIE_KEEP_TASKS"
+);
+setting!(
     LOG_FORMAT,
     "log.format",
     "log_format",
@@ -202,6 +227,13 @@ impl Config {
             file.certificate_lifetime,
         );
         let lease = given(TASK_LEASE, args.task_lease, file.task_lease);
+        let executions = given(
+            KEPT_EXECUTIONS,
+            args.keep_executions,
+            file.retention.executions,
+        );
+        let runs = given(KEPT_RUNS, args.keep_runs, file.retention.runs);
+        let tasks = given(KEPT_TASKS, args.keep_tasks, file.retention.tasks);
         let format = given(LOG_FORMAT, args.log_format, file.log.format);
         let level = given(LOG_LEVEL, args.log_level, file.log.level);
 
@@ -243,6 +275,26 @@ impl Config {
                 || Duration::from_secs(120),
                 values::duration,
             ),
+            retention: Retention {
+                executions: reader.read(
+                    KEPT_EXECUTIONS,
+                    executions.as_ref(),
+                    || Retention::default().executions,
+                    values::duration,
+                ),
+                runs: reader.read(
+                    KEPT_RUNS,
+                    runs.as_ref(),
+                    || Retention::default().runs,
+                    values::runs,
+                ),
+                tasks: reader.read(
+                    KEPT_TASKS,
+                    tasks.as_ref(),
+                    || Retention::default().tasks,
+                    values::duration,
+                ),
+            },
             log_format: reader.read(
                 LOG_FORMAT,
                 format.as_ref(),

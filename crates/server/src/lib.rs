@@ -12,6 +12,7 @@ pub mod hub;
 pub mod keys;
 pub mod metrics;
 pub mod problem;
+pub mod retention;
 pub mod sealing;
 pub mod server;
 pub mod signals;

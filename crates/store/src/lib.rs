@@ -15,6 +15,7 @@ mod entities;
 mod error;
 mod executions;
 mod logs;
+mod retention;
 mod secrets;
 mod settings;
 mod sqlite;
@@ -32,6 +33,7 @@ pub use executions::{
     Advance, Execution, ExecutionEvent, ExecutionFilter, ExecutionHead, Executions, NewExecution,
 };
 pub use logs::{LogLine, Logs, NewLogLine};
+pub use retention::{EndedExecution, Retention};
 pub use secrets::{SecretCiphertext, SecretWrite, Secrets};
 pub use settings::Settings;
 pub use sqlite::SqliteStore;
@@ -51,6 +53,7 @@ pub trait Store:
     + Settings
     + Delegates
     + Tasks
+    + Retention
     + Send
     + Sync
     + 'static
@@ -68,6 +71,7 @@ impl<T> Store for T where
         + Settings
         + Delegates
         + Tasks
+        + Retention
         + Send
         + Sync
         + 'static

@@ -24,7 +24,7 @@ pub trait Tasks {
     async fn update_task(&self, change: &TaskChange) -> Result<i64>;
 
     /// The end of this task was told; its payload is no longer kept.
-    async fn task_told(&self, id: &str) -> Result<()>;
+    async fn task_told(&self, id: &str, now: Timestamp) -> Result<()>;
 }
 
 /// A task to queue.

@@ -139,7 +139,7 @@ async fn a_task_moves_by_compare_and_set_until_told() {
     assert_eq!(store.update_task(&change).await.unwrap(), 2);
     let lost = store.update_task(&change).await.unwrap_err();
     assert!(matches!(lost, Error::Conflict { .. }));
-    store.task_told("t1").await.unwrap();
+    store.task_told("t1", at(50)).await.unwrap();
     assert_eq!(
         store.untold_tasks().await.unwrap().len(),
         1,
@@ -154,7 +154,7 @@ async fn a_task_moves_by_compare_and_set_until_told() {
     };
     store.update_task(&end).await.unwrap();
     assert_eq!(store.untold_tasks().await.unwrap().len(), 1);
-    store.task_told("t1").await.unwrap();
+    store.task_told("t1", at(50)).await.unwrap();
     assert_eq!(store.untold_tasks().await.unwrap(), []);
     let told = store.task("t1").await.unwrap().unwrap();
     assert_eq!(told.delegate.as_deref(), Some("d1"));

@@ -73,7 +73,7 @@ async fn a_write_that_sqlite_rolls_back_by_itself_does_not_block_the_next() {
     let options = SqliteConnectOptions::new().filename(folder.path().join("sortie.db"));
     let mut other = SqliteConnection::connect_with(&options).await.unwrap();
     sqlx::raw_sql(
-        "CREATE TRIGGER refuse BEFORE INSERT ON settings
+        "CREATE TRIGGER refuse BEFORE INSERT ON settings WHEN NEW.name = 'name'
          BEGIN SELECT RAISE(ROLLBACK, 'refused'); END",
     )
     .execute(&mut other)

@@ -47,6 +47,7 @@ agent: {port: 9443, service: {type: LoadBalancer, annotations: {example.com/sche
 log: {format: human, level: debug}
 certificates: {lifetime: 1h30m}
 taskLease: 30s
+retention: {executions: 30d, runs: 5, tasks: 1h}
 resources: {requests: {cpu: 0.1, memory: 32Mi}, limits: {memory: 1Gi}}
 podSecurityContext: {runAsUser: 1000, runAsGroup: 1000, fsGroup: 1000}
 pdb: {maxUnavailable: 0}

@@ -10,6 +10,7 @@ use tokio_util::sync::CancellationToken;
 use super::Runtime;
 use super::error::chain;
 use super::wire;
+use crate::clock;
 
 /// Before the next try.
 const PAUSE: Duration = Duration::from_secs(1);
@@ -58,6 +59,6 @@ async fn tell(runtime: &Runtime, task: &TaskId) -> Result<(), Error> {
     };
     let outcome = wire::outcome(&record.outcome.unwrap_or_default());
     runtime.events.finished(task.as_str(), outcome).await?;
-    store.task_told(task.as_str()).await?;
+    store.task_told(task.as_str(), clock::now()).await?;
     Ok(())
 }

@@ -34,6 +34,15 @@ pub struct Args {
     /// How long a delegate may be away before its tasks are offered to others, such as `2m`
     #[arg(long, env = "SORTIE_TASK_LEASE", value_name = "DURATION")]
     pub task_lease: Option<String>,
+    /// How long ended executions are kept with their logs, such as `90d`
+    #[arg(long, env = "SORTIE_KEEP_EXECUTIONS", value_name = "DURATION")]
+    pub keep_executions: Option<String>,
+    /// How many of the last runs of a pipeline are kept however old they are
+    #[arg(long, env = "SORTIE_KEEP_RUNS", value_name = "NUMBER")]
+    pub keep_runs: Option<String>,
+    /// How long finished tasks are kept, such as `24h`
+    #[arg(long, env = "SORTIE_KEEP_TASKS", value_name = "DURATION")]
+    pub keep_tasks: Option<String>,
     /// Form of the log: `json` or `human`
     #[arg(long, env = "SORTIE_LOG_FORMAT", value_name = "FORMAT")]
     pub log_format: Option<String>,

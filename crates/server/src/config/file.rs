@@ -25,7 +25,16 @@ pub(super) struct File {
     pub certificate_lifetime: Option<String>,
     #[serde(skip_serializing_if = "Option::is_none")]
     pub task_lease: Option<String>,
+    pub retention: Kept,
     pub log: Log,
+}
+
+#[derive(Debug, Default, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub(super) struct Kept {
+    pub executions: Option<String>,
+    pub runs: Option<String>,
+    pub tasks: Option<String>,
 }
 
 #[derive(Debug, Default, Serialize, Deserialize)]
@@ -91,6 +100,11 @@ impl From<&Config> for File {
                 .map(|path| path.display().to_string()),
             certificate_lifetime: Some(values::duration_text(config.certificate_lifetime)),
             task_lease: Some(values::duration_text(config.task_lease)),
+            retention: Kept {
+                executions: Some(values::duration_text(config.retention.executions)),
+                runs: Some(config.retention.runs.to_string()),
+                tasks: Some(values::duration_text(config.retention.tasks)),
+            },
             log: Log {
                 format: Some(values::log_format_text(config.log_format)),
                 level: Some(config.log_level.clone()),

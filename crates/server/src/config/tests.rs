@@ -88,6 +88,12 @@ fn every_wrong_value_is_named_with_what_to_write() {
         ("taskLease: 99999999h", "taskLease", "ten years"),
         ("taskLease: 30", "taskLease", "such as 90s"),
         ("certificateLifetime: 1 month", "certificateLifetime", "24h"),
+        ("retention: {runs: 0}", "retention.runs", "from 1"),
+        (
+            "retention: {executions: forever}",
+            "retention.executions",
+            "90d",
+        ),
         ("dataDir: ''", "dataDir", "such as /data"),
         ("log: {format: xml}", "log.format", "`json` or `human`"),
         ("log: {level: a=b=c}", "log.level", "a log level"),
@@ -124,7 +130,7 @@ fn all_wrong_values_are_told_at_once_and_none_can_write_lines() {
 
 #[test]
 fn what_is_printed_is_a_settings_file_of_the_same_settings() {
-    let config = file("dataDir: /d\ntaskLease: 1500ms\ncertificateLifetime: 90d\n").unwrap();
+    let config = file("retention: {executions: 30d, runs: 3}\ndataDir: /d\ntaskLease: 1500ms\ncertificateLifetime: 90d\n").unwrap();
     assert_eq!(file(&config.to_file()).unwrap(), config);
 }
 
@@ -138,6 +144,9 @@ fn every_setting_has_the_flag_and_the_variable_that_its_errors_name() {
         MASTER_KEY_FILE,
         CERTIFICATE_LIFETIME,
         TASK_LEASE,
+        KEPT_EXECUTIONS,
+        KEPT_RUNS,
+        KEPT_TASKS,
         LOG_FORMAT,
         LOG_LEVEL,
     ] {

@@ -73,6 +73,13 @@ pub(super) fn duration_text(duration: Duration) -> String {
     }
 }
 
+/// How many runs of a pipeline are always kept; the last one counts on, so it stays.
+pub(super) fn runs(text: &str) -> Result<u32, String> {
+    let runs = text.parse().ok();
+    runs.filter(|runs| (1..=1_000_000).contains(runs))
+        .ok_or_else(|| "a number of runs from 1 to 1000000".to_owned())
+}
+
 /// The form of the log.
 pub(super) fn log_format(text: &str) -> Result<LogFormat, String> {
     LogFormat::from_str(text, true).map_err(|_| "`json` or `human`".to_owned())

@@ -8,6 +8,7 @@ mod delegates;
 mod entities;
 mod executions;
 mod logs;
+mod retention;
 mod secrets;
 mod settings;
 mod steps;
@@ -53,6 +54,11 @@ const MIGRATIONS: &[(i64, &str, &str)] = &[
         3,
         "causes of executions",
         include_str!("../../migrations/0003_execution_causes.sql"),
+    ),
+    (
+        4,
+        "retention",
+        include_str!("../../migrations/0004_retention.sql"),
     ),
 ];
 

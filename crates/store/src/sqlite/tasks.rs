@@ -81,12 +81,16 @@ impl Tasks for SqliteStore {
         Ok(change.version + 1)
     }
 
-    async fn task_told(&self, id: &str) -> Result<()> {
-        sqlx::query("UPDATE tasks SET told = TRUE, payload = x'' WHERE id = $1 AND ended")
-            .bind(id)
-            .execute(&self.writer)
-            .await
-            .map_err(Error::query("close a task"))?;
+    async fn task_told(&self, id: &str, now: Timestamp) -> Result<()> {
+        sqlx::query(
+            "UPDATE tasks SET told = TRUE, payload = x'', told_at = COALESCE(told_at, $2)
+             WHERE id = $1 AND ended",
+        )
+        .bind(id)
+        .bind(millis(now))
+        .execute(&self.writer)
+        .await
+        .map_err(Error::query("close a task"))?;
         Ok(())
     }
 }

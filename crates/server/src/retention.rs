@@ -1,0 +1,231 @@
+//! How long what is over is kept, and the sweeper that removes what is older.
+
+use std::time::Duration;
+
+use jiff::{SignedDuration, Timestamp};
+use sortie_store::{EndedExecution, Store};
+use tokio_util::sync::CancellationToken;
+
+use crate::clock;
+use crate::problem::chain;
+
+/// Rows that one statement deletes: other writers wait for no more than that.
+const PIECE: u32 = 2_000;
+
+/// Executions that are looked at together.
+const PAGE: u32 = 200;
+
+/// How often to look, at most and at least.
+const PERIOD: (Duration, Duration) = (Duration::from_secs(1), Duration::from_secs(3600));
+
+/// How long what is over is kept.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Retention {
+    /// Executions with their logs, after their end. Default 90 days.
+    pub executions: Duration,
+    /// The last runs of each pipeline, which are kept however old they are. Default 20.
+    pub runs: u32,
+    /// Tasks, after the engine heard of their end. Default one day.
+    pub tasks: Duration,
+}
+
+impl Default for Retention {
+    fn default() -> Self {
+        Self {
+            executions: Duration::from_secs(90 * 24 * 3600),
+            runs: 20,
+            tasks: Duration::from_secs(24 * 3600),
+        }
+    }
+}
+
+impl Retention {
+    /// Whether an execution may go.
+    fn is_over(&self, execution: &EndedExecution, now: Timestamp) -> bool {
+        execution.ended_at < before(now, self.executions)
+            && execution.later_runs >= i64::from(self.runs)
+    }
+
+    /// How often to look: often enough that nothing is kept much longer than asked for.
+    fn period(&self) -> Duration {
+        let shortest = self.executions.min(self.tasks);
+        (shortest / 10).clamp(PERIOD.0, PERIOD.1)
+    }
+}
+
+/// The time that lies so long ago.
+fn before(now: Timestamp, age: Duration) -> Timestamp {
+    SignedDuration::try_from(age)
+        .ok()
+        .and_then(|age| now.checked_sub(age).ok())
+        .unwrap_or(Timestamp::MIN)
+}
+
+/// Removes what is too old, until `stop`.
+pub(crate) async fn run(retention: Retention, store: &dyn Store, stop: CancellationToken) {
+    let mut look = tokio::time::interval(retention.period());
+    look.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
+    loop {
+        tokio::select! {
+            () = stop.cancelled() => return,
+            _ = look.tick() => {}
+        }
+        tokio::select! {
+            () = stop.cancelled() => return,
+            swept = sweep(retention, store, clock::now()) => match swept {
+                Ok((0, 0)) => {}
+                Ok((executions, tasks)) => {
+                    tracing::info!(executions, tasks, "removed what is older than it is kept");
+                }
+                Err(error) => {
+                    tracing::warn!(error = %chain(&error), "could not remove what is old; trying again later");
+                }
+            }
+        }
+    }
+}
+
+/// Removes what is too old once; how many executions and tasks that was.
+async fn sweep(
+    retention: Retention,
+    store: &dyn Store,
+    now: Timestamp,
+) -> sortie_store::Result<(u64, u64)> {
+    let (mut executions, mut tasks) = (0, 0);
+    let mut after = String::new();
+    loop {
+        let page = store
+            .ended_executions(before(now, retention.executions), &after, PAGE)
+            .await?;
+        let Some(last) = page.last() else { break };
+        after.clone_from(&last.id);
+        for execution in page.iter().filter(|known| retention.is_over(known, now)) {
+            while !store.delete_execution(&execution.id, PIECE).await? {}
+            executions += 1;
+        }
+    }
+    loop {
+        let deleted = store
+            .delete_told_tasks(before(now, retention.tasks), PIECE)
+            .await?;
+        tasks += deleted;
+        if deleted < u64::from(PIECE) {
+            return Ok((executions, tasks));
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use sortie_store::{
+        Advance, Executions as _, NewExecution, Retention as _, Scope, SqliteStore,
+    };
+
+    use super::*;
+
+    async fn ended(store: &SqliteStore, id: String, ended_at: Timestamp) {
+        let new = NewExecution {
+            id: id.clone(),
+            scope: Scope::project("acme", "shop"),
+            pipeline: "web".to_owned(),
+            pipeline_version: 1,
+            plan: "{}".to_owned(),
+            inputs: "{}".to_owned(),
+            state: "{}".to_owned(),
+            status: "RUNNING".to_owned(),
+            events: Vec::new(),
+            requested_by: "admin".to_owned(),
+            created_at: Timestamp::UNIX_EPOCH,
+        };
+        store.create_execution(&new).await.unwrap();
+        let end = Advance {
+            events: Vec::new(),
+            state: "{}".to_owned(),
+            status: "SUCCEEDED".to_owned(),
+            message: None,
+            code: None,
+            ended: true,
+        };
+        store
+            .advance_execution(&id, 1, &end, ended_at)
+            .await
+            .unwrap();
+    }
+
+    #[tokio::test]
+    async fn the_sweeper_removes_all_pages_of_the_old_and_ends_when_told() {
+        let folder = tempfile::tempdir().unwrap();
+        let store = SqliteStore::open(folder.path()).await.unwrap();
+        let all = PAGE + 5;
+        for number in 0..all {
+            ended(&store, format!("e{number:04}"), Timestamp::UNIX_EPOCH).await;
+        }
+        let retention = Retention {
+            executions: Duration::from_secs(60),
+            runs: 3,
+            tasks: Duration::from_secs(60),
+        };
+        let stop = CancellationToken::new();
+        let swept = async {
+            let last_to_go = format!("e{:04}", all - 4);
+            while store.execution(&last_to_go).await.unwrap().is_some() {
+                tokio::task::yield_now().await;
+            }
+            stop.cancel();
+        };
+        let both = async { tokio::join!(run(retention, &store, stop.clone()), swept) };
+        let limit = Duration::from_secs(60);
+        tokio::time::timeout(limit, both)
+            .await
+            .expect("it sweeps at once");
+        let left = store
+            .ended_executions(Timestamp::MAX, "", 10)
+            .await
+            .unwrap();
+        assert_eq!(left.len(), 3, "{left:?}");
+    }
+
+    #[test]
+    fn an_execution_goes_when_it_is_old_and_not_among_the_last() {
+        let retention = Retention {
+            executions: Duration::from_secs(100),
+            runs: 2,
+            tasks: Duration::from_secs(10),
+        };
+        let now = Timestamp::from_second(1_000).unwrap();
+        for (ended, later_runs, expected) in [
+            (899, 2, true),
+            (899, 50, true),
+            (900, 2, false),
+            (950, 50, false),
+            (899, 1, false),
+            (0, 0, false),
+        ] {
+            let execution = EndedExecution {
+                id: "e".to_owned(),
+                ended_at: Timestamp::from_second(ended).unwrap(),
+                later_runs,
+            };
+            assert_eq!(
+                retention.is_over(&execution, now),
+                expected,
+                "{ended} {later_runs}"
+            );
+        }
+    }
+
+    #[test]
+    fn it_looks_often_enough_and_not_too_often() {
+        let period = |executions, tasks| {
+            let retention = Retention {
+                executions: Duration::from_secs(executions),
+                runs: 1,
+                tasks: Duration::from_secs(tasks),
+            };
+            retention.period().as_secs()
+        };
+        assert_eq!(period(90 * 86_400, 86_400), 3600);
+        assert_eq!(period(600, 86_400), 60);
+        assert_eq!(period(1, 1), 1);
+    }
+}

@@ -1,0 +1,81 @@
+use async_trait::async_trait;
+use jiff::Timestamp;
+
+use super::{SqliteStore, millis, timestamp};
+use crate::{EndedExecution, Error, Result, Retention};
+
+#[async_trait]
+impl Retention for SqliteStore {
+    async fn ended_executions(
+        &self,
+        before: Timestamp,
+        after: &str,
+        limit: u32,
+    ) -> Result<Vec<EndedExecution>> {
+        let rows: Vec<(String, i64, i64)> = sqlx::query_as(
+            "SELECT id, ended_at,
+               (SELECT MAX(sequence) FROM executions AS other
+                 WHERE other.org = executions.org AND other.project = executions.project
+                   AND other.pipeline = executions.pipeline) - sequence
+             FROM executions
+             WHERE ended_at IS NOT NULL AND ended_at < $1 AND id > $2 ORDER BY id LIMIT $3",
+        )
+        .bind(millis(before))
+        .bind(after)
+        .bind(limit)
+        .fetch_all(&self.reader)
+        .await
+        .map_err(Error::query("list old executions"))?;
+        rows.into_iter()
+            .map(|(id, ended_at, later_runs)| {
+                Ok(EndedExecution {
+                    id,
+                    ended_at: timestamp("execution", ended_at)?,
+                    later_runs,
+                })
+            })
+            .collect()
+    }
+
+    async fn delete_execution(&self, id: &str, limit: u32) -> Result<bool> {
+        let operation = "delete an old execution";
+        let mut transaction = self.write(operation).await?;
+        let lines = sqlx::query(
+            "DELETE FROM log_lines WHERE position IN (
+               SELECT position FROM log_lines WHERE execution = $1
+                 AND EXISTS (SELECT 1 FROM executions WHERE id = $1 AND ended_at IS NOT NULL)
+               ORDER BY position LIMIT $2)",
+        )
+        .bind(id)
+        .bind(limit)
+        .execute(&mut *transaction)
+        .await
+        .map_err(Error::query(operation))?;
+        let is_last = lines.rows_affected() < u64::from(limit);
+        if is_last {
+            sqlx::query("DELETE FROM executions WHERE id = $1 AND ended_at IS NOT NULL")
+                .bind(id)
+                .execute(&mut *transaction)
+                .await
+                .map_err(Error::query(operation))?;
+        }
+        transaction
+            .commit()
+            .await
+            .map_err(Error::query(operation))?;
+        Ok(is_last)
+    }
+
+    async fn delete_told_tasks(&self, before: Timestamp, limit: u32) -> Result<u64> {
+        let deleted = sqlx::query(
+            "DELETE FROM tasks WHERE id IN (
+               SELECT id FROM tasks WHERE told AND told_at < $1 ORDER BY told_at LIMIT $2)",
+        )
+        .bind(millis(before))
+        .bind(limit)
+        .execute(&self.writer)
+        .await
+        .map_err(Error::query("delete old tasks"))?;
+        Ok(deleted.rows_affected())
+    }
+}
