@@ -1,8 +1,19 @@
 //! In which order objects are applied and deleted.
 //!
-//! Two levels. A [`Stage`] is a barrier: everything in it is written, and what later stages stand on
-//! is usable, before the next begins. Inside a stage objects are independent and may be written
-//! together; [`compare`] still gives them one fixed order, so that output and tests are stable.
+//! [`plan()`] is the whole answer: waves, in them stages, in them layers of what depends on each other.
+//! A [`Stage`] is a barrier that a kind has by itself: everything in it is written, and what later
+//! stages stand on is usable, before the next begins. [`compare`] gives objects that may be written
+//! together one fixed order, so that output and tests are stable.
+
+mod graph;
+mod index;
+mod needs;
+mod plan;
+mod planner;
+mod stated;
+
+pub use plan::{Batch, External, Note, OrderError, Plan, Waiting, WaitsBy};
+pub use planner::plan;
 
 use std::cmp::Ordering;
 
@@ -141,6 +152,13 @@ pub fn stages(mut objects: Vec<Object>) -> Vec<(Stage, Vec<Object>)> {
         }
     }
     stages
+}
+
+/// The group of a kind of Kubernetes itself, where the kind alone says it.
+fn group_of(kind: &str) -> Option<&'static str> {
+    ORDER
+        .iter()
+        .find_map(|(listed, groups)| (*listed == kind).then(|| groups.first().copied()).flatten())
 }
 
 fn position(group: &str, kind: &str) -> usize {
