@@ -121,13 +121,13 @@ pub(super) async fn get(remote: &Remote, args: &Get, around: &Surroundings) -> R
         Output::Text => {
             let header = [
                 "NAME",
-                "ID",
-                "SERVES",
                 "STATE",
+                "SERVES",
                 "INSTANCES",
                 "TASKS",
                 "VERSION",
                 "ENROLLED",
+                "ID",
             ];
             print::rows(&header, &rows);
         }
@@ -163,13 +163,13 @@ fn row(delegate: Delegate) -> Vec<String> {
         .map_or_else(String::new, |session| session.version.clone());
     vec![
         name,
-        id,
-        serves,
         state.to_owned(),
+        serves,
         sessions.len().to_string(),
         format!("{running}/{capacity}"),
         version,
         print::time(enrolled_at),
+        id,
     ]
 }
 

@@ -156,7 +156,8 @@ async fn list(remote: &Remote, args: &Get, output: Output) -> Result {
                 return Ok(Exit::Done);
             }
             let rows: Vec<Vec<String>> = found.into_iter().map(row).collect();
-            let header = ["ID", "PIPELINE", "RUN", "STATUS", "STARTED", "TOOK", "BY"];
+            // The long id last: on a narrow terminal it is what can be spared.
+            let header = ["RUN", "STATUS", "STARTED", "TOOK", "BY", "ID"];
             print::rows(&header, &rows);
         }
     }
@@ -178,12 +179,11 @@ fn row(execution: ExecutionSummary) -> Vec<String> {
         duration::show(end.duration_since(created_at))
     });
     vec![
-        id,
-        pipeline,
-        format!("#{sequence}"),
+        format!("{pipeline}#{sequence}"),
         State::of(&status).word().to_owned(),
         print::time(created_at),
         took,
         requested_by,
+        id,
     ]
 }
