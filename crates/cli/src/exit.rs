@@ -223,7 +223,10 @@ mod tests {
     #[test]
     fn a_finding_names_the_place_that_is_known_and_no_other() {
         let table = [
-            (r#"{"file":"a.yaml","line":3,"column":5}"#, "error: a.yaml:3:5: SRT-E012 p: m"),
+            (
+                r#"{"file":"a.yaml","line":3,"column":5}"#,
+                "error: a.yaml:3:5: SRT-E012 p: m",
+            ),
             (r#"{"file":"a.yaml"}"#, "error: a.yaml: SRT-E012 p: m"),
             (r#"{"file":""}"#, "error: SRT-E012 p: m"),
             (r#"{"file":"","line":null}"#, "error: SRT-E012 p: m"),

@@ -76,7 +76,10 @@ impl ControlPlane {
     async fn task(&mut self) -> TaskRequest {
         let next = tokio::time::timeout(PATIENCE, self.tasks.recv()).await;
         let task = next.expect("a task in time").unwrap();
-        self.engine.accepted(&task.id, "demo").await.unwrap();
+        self.engine
+            .accepted(&task.id, "demo", PATIENCE)
+            .await
+            .unwrap();
         task
     }
 

@@ -262,7 +262,7 @@ async fn by_number(
         query.push(("limit", PAGE.to_string()));
         query.extend(before.map(|before| ("before", before)));
         let page = page(&remote.client, what, query).await?;
-        newest = newest.or(page.items.first().map(|execution| execution.sequence));
+        newest = newest.or_else(|| page.items.first().map(|run| run.sequence));
         let found = page.items.iter().find(|run| run.sequence == number);
         if let Some(found) = found {
             return Ok(Found {
