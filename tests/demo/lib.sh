@@ -55,13 +55,13 @@ prepare_cluster() {
 }
 
 prepare_images() {
-  local archive reference
+  local made reference names=(server delegate sample-v1 sample-v2 sample-v3)
   if [ "$OWN_CLUSTER" = yes ]; then
-    mapfile -t references < <(sortie-cluster load-image --name "$CLUSTER_NAME" server delegate sample-v1 sample-v2 sample-v3)
+    made=$(sortie-cluster load-image --name "$CLUSTER_NAME" "${names[@]}") || fail "the images were not loaded into the node"
   else
-    mapfile -t references < <(sortie-cluster images --push "$IMAGE_PREFIX" server delegate sample-v1 sample-v2 sample-v3)
+    made=$(sortie-cluster images --push "$IMAGE_PREFIX" "${names[@]}") || fail "the images were not pushed to $IMAGE_PREFIX"
   fi
-  for reference in "${references[@]}"; do
+  for reference in $made; do
     case $reference in
       *sortie-server:*) SERVER_IMAGE=$reference ;;
       *sortie-delegate:*) DELEGATE_IMAGE=$reference ;;
