@@ -1,5 +1,7 @@
 //! Hiding the content of Secrets where manifests are shown.
 
+use std::collections::HashMap;
+
 use serde_json::{Map, Value};
 
 /// What stands in place of a secret value. It says nothing about the value, not even its length.
@@ -20,7 +22,7 @@ pub fn masked(value: &Value) -> Value {
 pub fn mask(value: &mut Value) {
     let Value::Object(map) = value else { return };
     if is_secret(map) {
-        each_hidden(map, &mut |hidden| *hidden = Value::String(MASK.to_owned()));
+        hide(map);
         return;
     }
     let holds_secrets = map.get("kind").and_then(Value::as_str) == Some("SecretList");
@@ -28,12 +30,16 @@ pub fn mask(value: &mut Value) {
         for item in items {
             // Items of a typed list need not say their kind.
             match item {
-                Value::Object(item) if holds_secrets => {
-                    each_hidden(item, &mut |hidden| *hidden = Value::String(MASK.to_owned()));
-                }
+                Value::Object(item) if holds_secrets => hide(item),
                 item => mask(item),
             }
         }
+    }
+}
+
+fn hide(secret: &mut Map<String, Value>) {
+    for value in hidden(secret).into_values() {
+        *value = Value::from(MASK);
     }
 }
 
@@ -43,20 +49,31 @@ pub fn is_secret(map: &Map<String, Value>) -> bool {
     word("kind") == "Secret" && !word("apiVersion").contains('/')
 }
 
-/// Calls `change` for every value of a Secret that must not be shown.
-pub(crate) fn each_hidden(secret: &mut Map<String, Value>, change: &mut dyn FnMut(&mut Value)) {
-    for field in ["data", "stringData"] {
-        match secret.get_mut(field) {
-            Some(Value::Object(entries)) => entries.values_mut().for_each(&mut *change),
+/// Every value of a Secret that must not be shown, by where it stands.
+pub(crate) fn hidden(
+    secret: &mut Map<String, Value>,
+) -> HashMap<(String, Option<String>), &mut Value> {
+    let mut found = HashMap::new();
+    for (field, value) in secret {
+        match (field.as_str(), value) {
+            ("data" | "stringData", Value::Object(entries)) => {
+                let entries = entries.iter_mut();
+                found.extend(
+                    entries.map(|(key, value)| ((field.clone(), Some(key.clone())), value)),
+                );
+            }
             // A malformed field may still hold a secret.
-            Some(Value::Null) | None => {}
-            Some(other) => change(other),
+            ("data" | "stringData", value) if !value.is_null() => {
+                found.insert((field.clone(), None), value);
+            }
+            ("metadata", metadata) => {
+                let annotations = metadata.get_mut("annotations");
+                if let Some(copy) = annotations.and_then(|all| all.get_mut(LAST_APPLIED)) {
+                    found.insert((LAST_APPLIED.to_owned(), None), copy);
+                }
+            }
+            _ => {}
         }
     }
-    let annotations = secret
-        .get_mut("metadata")
-        .and_then(|metadata| metadata.get_mut("annotations"));
-    if let Some(copy) = annotations.and_then(|annotations| annotations.get_mut(LAST_APPLIED)) {
-        change(copy);
-    }
+    found
 }

@@ -3,7 +3,7 @@
 //! A pod that names `settings-3f0c9a12de` keeps reading what it was started with, a change of content
 //! rolls out like a change of image, and a rollback brings the old content back with the old pods.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 
 use base64::Engine as _;
 use serde_json::{Map, Value};
@@ -11,7 +11,7 @@ use serde_json::{Map, Value};
 use crate::annotations;
 use crate::hash;
 use crate::object::{Object, ObjectId};
-use crate::path::Path;
+use crate::path::{self, Step};
 use crate::references::{self, ConfigKind};
 
 /// Annotation that keeps the name the author gave.
@@ -219,60 +219,65 @@ fn suffixed(name: &str, suffix: &str) -> String {
 }
 
 fn mentions(objects: &[Object], namespace: &str, renames: &[Rename]) -> Vec<Mention> {
-    let mut old = HashMap::new();
-    for rename in renames.iter().filter(|rename| rename.from != rename.to) {
-        old.insert(
-            (rename.namespace.as_str(), rename.kind, rename.from.as_str()),
-            (),
-        );
-    }
+    let old: HashSet<_> = renames
+        .iter()
+        .filter(|rename| rename.from != rename.to)
+        .map(|rename| (rename.namespace.as_str(), rename.kind, rename.from.as_str()))
+        .collect();
     let mut found = Vec::new();
     for object in objects
         .iter()
         .filter(|object| ConfigKind::of(object).is_none())
     {
         let home = object.namespace().unwrap_or(namespace);
-        let mut search = |kind: ConfigKind, name: &str, path: &Path| {
-            if found.len() < 100 && old.contains_key(&(home, kind, name)) {
-                let path = path.clone().into_string();
+        let mut search = |kind: ConfigKind, name: &str, trail: &[Step<'_>]| {
+            if found.len() < 100 && old.contains(&(home, kind, name)) {
                 found.push(Mention {
                     object: object.id(),
-                    path,
+                    path: path::write(trail),
                     kind,
                     name: name.to_owned(),
                 });
             }
         };
         for (key, value) in object.value().iter().filter(|(key, _)| *key != "metadata") {
-            search_in(value, &Path::default().key(key), kind_of(key), &mut search);
+            search_in(value, &mut vec![Step::key(key)], kind_of(key), &mut search);
         }
     }
     found
 }
 
+/// What is called with each text: what it seems to name, and where it stands.
+type Search<'s> = dyn FnMut(ConfigKind, &str, &[Step<'_>]) + 's;
+
 /// Looks for texts below a key whose name speaks of a Secret or a ConfigMap.
-fn search_in(
-    value: &Value,
-    path: &Path,
+fn search_in<'v>(
+    value: &'v Value,
+    trail: &mut Vec<Step<'v>>,
     kind: Option<ConfigKind>,
-    search: &mut dyn FnMut(ConfigKind, &str, &Path),
+    search: &mut Search<'_>,
 ) {
+    let mut inside = |step: Step<'v>, item: &'v Value, kind| {
+        trail.push(step);
+        search_in(item, trail, kind, search);
+        trail.pop();
+    };
     match value {
         Value::String(text) => {
             if let Some(kind) = kind {
-                search(kind, text, path);
+                search(kind, text, trail);
             }
         }
         Value::Array(items) => {
             for (index, item) in items.iter().enumerate() {
-                search_in(item, &path.index(index), kind, search);
+                inside(Step::Index(index), item, kind);
             }
         }
         Value::Object(map) => {
             // `kind: Secret` beside a name speaks as clearly as a key does.
             let said = map.get("kind").and_then(Value::as_str).and_then(kind_of);
             for (key, item) in map {
-                search_in(item, &path.key(key), kind_of(key).or(said).or(kind), search);
+                inside(Step::key(key), item, kind_of(key).or(said).or(kind));
             }
         }
         _ => {}
