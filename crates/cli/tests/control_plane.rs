@@ -289,13 +289,28 @@ async fn an_execution_is_started_listed_and_ended() {
         .sortie(&["abort", &id, "--reason", "only a test"])
         .await
         .ok();
-    assert!(ended.stdout.contains(&id), "{ended:?}");
+    let why = "aborted by admin: only a test";
+    assert!(
+        ended.stdout.contains(&id) && ended.stdout.contains(why),
+        "{ended:?}"
+    );
+    assert!(!ended.stdout.contains("running"), "{ended:?}");
     let ended = me.sortie(&["watch", &id]).await;
     assert_eq!(
         ended.code, 1,
         "an aborted execution is no success: {ended:?}"
     );
     assert!(ended.stdout.contains("hello #1 aborted"), "{ended:?}");
+    assert!(ended.stdout.contains(&format!("\n  {why}\n")), "{ended:?}");
+    let ended = me.sortie(&["get", "executions"]).await.ok();
+    assert!(
+        ended.stdout.trim_end().ends_with(&format!("admin   {why}")),
+        "{ended:?}"
+    );
+    let ended = me.sortie(&["get", "execution", "hello#1"]).await.ok();
+    for told in [why, &id, "by admin, aborted 20"] {
+        assert!(ended.stdout.contains(told), "{told}: {ended:?}");
+    }
     assert_eq!(me.sortie(&["abort", &id]).await.code, 6, "it is over");
     for verb in ["watch", "logs", "abort"] {
         let ended = me.sortie(&[verb, "0190-none"]).await;

@@ -93,6 +93,10 @@ pub struct ExecutionSummary {
     /// Whether the status can never change again.
     #[serde(default)]
     pub ended: bool,
+    /// Why it failed or was aborted, in one line.
+    pub message: Option<String>,
+    /// Stable code of the error that `message` tells.
+    pub code: Option<String>,
     /// Who asked.
     #[serde(default)]
     pub requested_by: String,
@@ -109,8 +113,12 @@ pub struct Execution {
     /// What a list shows.
     #[serde(flatten)]
     pub summary: ExecutionSummary,
-    /// Who ended it early.
+    /// Who ended it early: a person, or a failure strategy.
     pub aborted_by: Option<String>,
+    /// Why, if they said so.
+    pub abort_reason: Option<String>,
+    /// When.
+    pub aborted_at: Option<Timestamp>,
     /// Stages, groups and steps; a parent comes before its children.
     #[serde(default)]
     pub nodes: Vec<Node>,

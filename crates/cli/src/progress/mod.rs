@@ -16,5 +16,5 @@ pub use narration::Narrator;
 pub use screen::Screen;
 pub use status::State;
 pub(crate) use summary::failed;
-pub use summary::{exit_of, summary};
+pub use summary::{abort, cause, exit_of, summary};
 pub use tree::{Line, tree};

@@ -1,7 +1,7 @@
 //! The last words about an execution.
 
 use super::{Labels, State, shortest};
-use crate::client::wire::{Execution, Node};
+use crate::client::wire::{Execution, ExecutionSummary, Node};
 use crate::duration;
 use crate::exit::Exit;
 use crate::style::{Style, Tone, harmless};
@@ -34,16 +34,22 @@ pub fn summary(execution: &Execution, style: Style) -> Vec<String> {
             duration::show(ended.duration_since(run.created_at))
         ));
     }
-    if let Some(by) = &execution.aborted_by {
-        first.push_str(&format!(", ended by {}", harmless(by)));
-    }
     let mut lines = vec![first];
+    let abort = abort(execution);
+    lines.extend(abort.as_ref().map(|abort| format!("  {}", harmless(abort))));
     if state.is_good() {
         return lines;
     }
     let labels = Labels::of(&execution.nodes);
     let failed: Vec<&Node> = failed(&execution.nodes).collect();
+    if failed.is_empty() && abort.is_none() {
+        // It failed as a whole, of nothing that a step did.
+        lines.extend(cause(run).map(|cause| format!("  {}", harmless(&cause))));
+    }
     for node in &failed {
+        if State::of(&node.status) == State::Aborted && abort.is_some() && node.message == abort {
+            continue;
+        }
         let label = style.paint(Tone::Strong, &harmless(labels.label(&node.path)));
         let message = node
             .message
@@ -65,6 +71,26 @@ pub fn summary(execution: &Execution, style: Style) -> Vec<String> {
     let hint = style.paint(Tone::Active, "hint:");
     lines.push(format!("  {hint} sortie logs {}{step}", run.id));
     lines
+}
+
+/// Who ended an execution early, and why; in the words in which the control plane tells it of each step.
+#[must_use]
+pub fn abort(execution: &Execution) -> Option<String> {
+    let by = execution.aborted_by.as_ref()?;
+    Some(match &execution.abort_reason {
+        Some(reason) => format!("aborted by {by}: {reason}"),
+        None => format!("aborted by {by}"),
+    })
+}
+
+/// Why an execution ended as it did, with the code of the error.
+#[must_use]
+pub fn cause(run: &ExecutionSummary) -> Option<String> {
+    let message = run.message.as_ref()?;
+    Some(match &run.code {
+        Some(code) => format!("{message} ({code})"),
+        None => message.clone(),
+    })
 }
 
 /// The nodes that failed of themselves: without a failed node below them.
@@ -138,5 +164,41 @@ mod tests {
         for status in ["FAILED", "EXPIRED", "ABORTED", "SOMETHING_NEW"] {
             assert_eq!(exit_of(status), Exit::Failed, "{status}");
         }
+    }
+
+    #[test]
+    fn an_abort_is_told_once_with_who_and_why() {
+        let nodes = serde_json::json!([
+            {"path": "s", "depth": 0, "identifier": "deploy", "status": "ABORTED",
+             "message": "aborted by admin: wrong version"},
+            {"path": "s.r", "depth": 1, "identifier": "rolling", "status": "ABORTED",
+             "message": "aborted by admin: wrong version"},
+            {"path": "s.t", "depth": 1, "identifier": "other", "status": "FAILED", "message": "no such image"}
+        ]);
+        let aborted = Execution {
+            aborted_by: Some("admin".to_owned()),
+            abort_reason: Some("wrong version".to_owned()),
+            ..execution("ABORTED", &nodes)
+        };
+        insta::assert_snapshot!(summary(&aborted, Style::none()).join("\n"), @r"
+        ✗ hello #4 aborted after 1 m 05 s
+          aborted by admin: wrong version
+          other: no such image
+          hint: sortie logs 0190 --step rolling
+        ");
+        let unsaid = Execution {
+            abort_reason: None,
+            ..aborted
+        };
+        assert_eq!(abort(&unsaid).unwrap(), "aborted by admin");
+    }
+
+    #[test]
+    fn what_no_step_explains_the_execution_does() {
+        let mut failed = execution("FAILED", &serde_json::json!([]));
+        failed.summary.message = Some("the plan cannot be read".to_owned());
+        failed.summary.code = Some("SRT-S013".to_owned());
+        let lines = summary(&failed, Style::none());
+        assert_eq!(lines[1], "  the plan cannot be read (SRT-S013)");
     }
 }

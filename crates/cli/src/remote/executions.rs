@@ -8,7 +8,7 @@ use crate::args::{Abort, ExecutionArgs, Get, Level, Output, Run};
 use crate::client::wire::{Execution, ExecutionSummary, Page};
 use crate::client::{Body, Request};
 use crate::exit::{Exit, Result};
-use crate::progress::{State, summary, tree};
+use crate::progress::{self, State, summary, tree};
 use crate::style::{Style, harmless};
 use crate::{Surroundings, clock, duration, print};
 
@@ -85,8 +85,14 @@ pub(crate) async fn abort(args: &Abort, around: &Surroundings) -> Result {
         Output::Json => print::json(&value),
         Output::Text => {
             let execution: Execution = remote.client.typed(&what, value)?;
-            let state = State::of(&execution.summary.status);
-            print::line(&format!("execution {id} is {}", state.word()));
+            let word = if execution.summary.ended {
+                State::of(&execution.summary.status).word()
+            } else {
+                State::Stopping.word()
+            };
+            let why =
+                progress::abort(&execution).map_or_else(String::new, |why| format!(": {why}"));
+            print::line(&harmless(&format!("execution {id} is {word}{why}")));
         }
     }
     Ok(Exit::Done)
@@ -112,7 +118,9 @@ pub(super) async fn get(remote: &Remote, args: &Get, around: &Surroundings) -> R
         Output::Json => print::json(&value),
         Output::Text => {
             let execution: Execution = remote.client.typed(&what, value)?;
-            for line in summary(&execution, Style::none()) {
+            let mut lines = summary(&execution, Style::none());
+            lines.insert(1, harmless(&format!("  {}", history(&execution))));
+            for line in lines {
                 print::line(&line);
             }
             for line in tree(&execution.nodes, clock::now()) {
@@ -156,24 +164,39 @@ async fn list(remote: &Remote, args: &Get, output: Output) -> Result {
                 return Ok(Exit::Done);
             }
             let rows: Vec<Vec<String>> = found.into_iter().map(row).collect();
-            // The long id last: on a narrow terminal it is what can be spared.
-            let header = ["RUN", "STATUS", "STARTED", "TOOK", "BY", "ID"];
+            // No ids: RUN names an execution for every verb. The message last: a narrow terminal cuts it.
+            let header = ["RUN", "STATUS", "STARTED", "TOOK", "BY", "MESSAGE"];
             print::rows(&header, &rows);
         }
     }
     Ok(Exit::Done)
 }
 
-fn row(execution: ExecutionSummary) -> Vec<String> {
+/// Its id, who began it and when, and when it was aborted.
+fn history(execution: &Execution) -> String {
     let ExecutionSummary {
         id,
+        requested_by,
+        created_at,
+        ..
+    } = &execution.summary;
+    let begun = print::time(*created_at);
+    let aborted = execution
+        .aborted_at
+        .map_or_else(String::new, |at| format!(", aborted {}", print::time(at)));
+    format!("execution {id}, started {begun} by {requested_by}{aborted}")
+}
+
+fn row(execution: ExecutionSummary) -> Vec<String> {
+    let message = progress::cause(&execution).unwrap_or_default();
+    let ExecutionSummary {
         pipeline,
         sequence,
         status,
-        ended: _,
         requested_by,
         created_at,
         ended_at,
+        ..
     } = execution;
     let took = ended_at.map_or_else(String::new, |end| {
         duration::show(end.duration_since(created_at))
@@ -184,6 +207,6 @@ fn row(execution: ExecutionSummary) -> Vec<String> {
         print::time(created_at),
         took,
         requested_by,
-        id,
+        message,
     ]
 }
