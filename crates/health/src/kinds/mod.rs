@@ -77,29 +77,39 @@ pub fn assess_with(object: &Value, facts: &Facts) -> Verdict {
     if read::deleting(object) {
         return being_deleted(object);
     }
-    if let Some(unobserved) = unobserved(object) {
-        return unobserved;
+    if let Some(rule) = own(object) {
+        return unobserved(object).unwrap_or_else(|| rule(object, facts));
     }
-    match (read::group(object), read::kind(object)) {
-        ("apps", "Deployment") => deployment::deployment(object),
-        ("apps", "ReplicaSet") => deployment::replica_set(object),
-        ("", "ReplicationController") => deployment::replica_set(object),
-        ("apps", "StatefulSet") => stateful::stateful_set(object),
-        ("apps", "DaemonSet") => stateful::daemon_set(object),
-        ("batch", "Job") => batch::job(object),
-        ("batch", "CronJob") => batch::cron_job(object),
-        ("", "Pod") => pod::pod(object),
-        ("", "Service") => network::service(object, facts),
-        ("networking.k8s.io" | "extensions", "Ingress") => network::ingress(object, facts),
-        ("", "PersistentVolumeClaim") => core::claim(object, facts),
-        ("", "PersistentVolume") => core::volume(object),
-        ("", "Namespace") => core::namespace(object),
-        ("apiextensions.k8s.io", "CustomResourceDefinition") => extension::definition(object),
-        ("apiregistration.k8s.io", "APIService") => extension::api_service(object),
-        ("autoscaling", "HorizontalPodAutoscaler") => autoscaling::horizontal(object),
-        ("policy", "PodDisruptionBudget") => autoscaling::disruption_budget(object),
-        _ => conventions::general(object),
-    }
+    conventions::general(object)
+}
+
+/// A rule of one kind.
+type Rule = fn(&Value, &Facts) -> Verdict;
+
+/// The rule of the object's own kind, if it has one.
+fn own(object: &Value) -> Option<Rule> {
+    let rule: Rule = match (read::group(object), read::kind(object)) {
+        ("apps", "Deployment") => |it, _| deployment::deployment(it),
+        ("apps", "ReplicaSet") | ("", "ReplicationController") => {
+            |it, _| deployment::replica_set(it)
+        }
+        ("apps", "StatefulSet") => |it, _| stateful::stateful_set(it),
+        ("apps", "DaemonSet") => |it, _| stateful::daemon_set(it),
+        ("batch", "Job") => |it, _| batch::job(it),
+        ("batch", "CronJob") => |it, _| batch::cron_job(it),
+        ("", "Pod") => |it, _| pod::pod(it),
+        ("", "Service") => network::service,
+        ("networking.k8s.io" | "extensions", "Ingress") => network::ingress,
+        ("", "PersistentVolumeClaim") => core::claim,
+        ("", "PersistentVolume") => |it, _| core::volume(it),
+        ("", "Namespace") => |it, _| core::namespace(it),
+        ("apiextensions.k8s.io", "CustomResourceDefinition") => |it, _| extension::definition(it),
+        ("apiregistration.k8s.io", "APIService") => |it, _| extension::api_service(it),
+        ("autoscaling", "HorizontalPodAutoscaler") => |it, _| autoscaling::horizontal(it),
+        ("policy", "PodDisruptionBudget") => |it, _| autoscaling::disruption_budget(it),
+        _ => return None,
+    };
+    Some(rule)
 }
 
 /// Being deleted, and what holds it back.

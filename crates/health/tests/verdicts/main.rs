@@ -2,6 +2,7 @@
 
 #![allow(clippy::needless_pass_by_value, reason = "json! literals as arguments")]
 
+mod conventions;
 mod others;
 mod workloads;
 
