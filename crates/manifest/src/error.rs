@@ -65,9 +65,9 @@ pub enum ParseError {
     /// A document or list item is not a Kubernetes object.
     #[error("{place}: {item} cannot be deployed")]
     Object {
-        /// The first line of the document.
+        /// The field that is wrong, or what is there of it.
         place: Place,
-        /// What is meant, such as `document 2` or `items[3] of document 2`.
+        /// What is meant: `the document`, or an item of a list such as `items[3]`.
         item: String,
         /// What is wrong with it.
         #[source]
@@ -76,9 +76,9 @@ pub enum ParseError {
     /// A list such as `ServiceList` holds something else than its name says.
     #[error("{place}: {item} is a {found}, but a {list} holds only objects of one kind")]
     ForeignListItem {
-        /// The first line of the document.
+        /// Where the item says its kind.
         place: Place,
-        /// Which item, such as `items[3] of document 2`.
+        /// Which item, such as `items[3]`.
         item: String,
         /// Kind of the list.
         list: String,
@@ -87,7 +87,8 @@ pub enum ParseError {
     },
 }
 
-/// A position in a file, for people: displayed as `web.yaml:12:3`.
+/// A position in a file, for people: displayed as `web.yaml:12:3`, or `web.yaml:40:3 (document 2)` after
+/// the first document of a file.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub struct Place {
     /// Name of the file as the user knows it.
@@ -154,8 +155,12 @@ impl ParseError {
 impl fmt::Display for Place {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self.column {
-            0 => write!(f, "{}:{}", self.file, self.line),
-            column => write!(f, "{}:{}:{column}", self.file, self.line),
+            0 => write!(f, "{}:{}", self.file, self.line)?,
+            column => write!(f, "{}:{}:{column}", self.file, self.line)?,
+        }
+        match self.document {
+            0 | 1 => Ok(()),
+            number => write!(f, " (document {number})"),
         }
     }
 }

@@ -4,7 +4,8 @@ use serde_json::{Map, Value};
 
 use crate::error::{ParseError, Place};
 use crate::limits::Limits;
-use crate::object::{Object, Origin};
+use crate::object::{Object, ObjectError, Origin};
+use crate::path::{self, Step};
 use crate::yaml::{self, Document};
 
 /// Reads a stream of Kubernetes objects: YAML or JSON, one document or many.
@@ -21,10 +22,12 @@ pub fn parse(file: &str, text: &[u8], limits: &Limits) -> Result<Vec<Object>, Pa
         Expansion {
             file: &file,
             limits,
+            text,
             document: &document,
+            trail: Vec::new(),
             objects: &mut objects,
         }
-        .add(document.value.clone(), "")?;
+        .add(document.value.clone())?;
     }
     Ok(objects)
 }
@@ -32,16 +35,19 @@ pub fn parse(file: &str, text: &[u8], limits: &Limits) -> Result<Vec<Object>, Pa
 struct Expansion<'a> {
     file: &'a Arc<str>,
     limits: &'a Limits,
+    text: &'a [u8],
     document: &'a Document,
+    /// Where the present item stands in the document.
+    trail: Vec<Step<'static>>,
     objects: &'a mut Vec<Object>,
 }
 
 impl Expansion<'_> {
-    /// Adds an object, or the objects of a list. `path` is where it stands in the document.
-    fn add(&mut self, value: Value, path: &str) -> Result<(), ParseError> {
+    /// Adds an object, or the objects of a list.
+    fn add(&mut self, value: Value) -> Result<(), ParseError> {
         let list = match value {
             Value::Object(map) if is_list(&map) => map,
-            value => return self.add_object(value, path),
+            value => return self.add_object(value),
         };
         let word = |key: &str| {
             list.get(key)
@@ -57,12 +63,14 @@ impl Expansion<'_> {
         else {
             return Ok(());
         };
+        let outside = self.trail.len();
         for (index, mut item) in items.into_iter().enumerate() {
-            let path = format!("{path}items[{index}]");
+            self.trail.extend([Step::key("items"), Step::Index(index)]);
             if !expected.is_empty() {
-                self.complete(&mut item, &api_version, &kind, &expected, &path)?;
+                self.complete(&mut item, &api_version, &kind, &expected)?;
             }
-            self.add(item, &(path + "."))?;
+            self.add(item)?;
+            self.trail.truncate(outside);
         }
         Ok(())
     }
@@ -74,7 +82,6 @@ impl Expansion<'_> {
         api_version: &str,
         list: &str,
         expected: &str,
-        path: &str,
     ) -> Result<(), ParseError> {
         let Value::Object(map) = item else {
             return Ok(());
@@ -86,8 +93,8 @@ impl Expansion<'_> {
         }
         match map.get("kind").and_then(Value::as_str) {
             Some(found) if found != expected => Err(ParseError::ForeignListItem {
-                place: self.place(),
-                item: self.item(path),
+                place: self.place("kind"),
+                item: self.item(),
                 list: list.to_owned(),
                 found: found.to_owned(),
             }),
@@ -95,11 +102,11 @@ impl Expansion<'_> {
         }
     }
 
-    fn add_object(&mut self, value: Value, path: &str) -> Result<(), ParseError> {
+    fn add_object(&mut self, value: Value) -> Result<(), ParseError> {
         if self.objects.len() >= self.limits.documents {
             let limit = self.limits.documents;
             return Err(ParseError::TooManyDocuments {
-                place: self.place(),
+                place: self.place(""),
                 limit,
             });
         }
@@ -109,27 +116,39 @@ impl Expansion<'_> {
             line: self.document.line,
         };
         let object = Object::from_value(value, origin).map_err(|source| ParseError::Object {
-            place: self.place(),
-            item: self.item(path.trim_end_matches('.')),
+            place: self.place(match &source {
+                ObjectError::NotAMap { .. } => "",
+                ObjectError::Missing { field } => field,
+                ObjectError::Invalid { field, .. } => field,
+            }),
+            item: self.item(),
             source,
         })?;
         self.objects.push(object);
         Ok(())
     }
 
-    fn item(&self, path: &str) -> String {
-        match path {
-            "" => format!("document {}", self.document.number),
-            path => format!("{path} of document {}", self.document.number),
+    fn item(&self) -> String {
+        match path::write(&self.trail) {
+            path if path.is_empty() => "the document".to_owned(),
+            path => path,
         }
     }
 
-    fn place(&self) -> Place {
+    /// The place of a field of the present item, or of what is there of it.
+    fn place(&self, field: &str) -> Place {
+        let mut steps = self.trail.clone();
+        // Keys of labels and annotations have dots of their own.
+        let keys = field.splitn(3, '.');
+        steps.extend(keys.filter(|key| !key.is_empty()).map(Step::key));
+        let text = std::str::from_utf8(self.text).ok();
+        let found = text.and_then(|text| yaml::locate(text, self.document.line, &steps));
+        let (line, column) = found.unwrap_or((self.document.line, 0));
         Place {
             file: Arc::clone(self.file),
             document: self.document.number,
-            line: self.document.line,
-            column: 0,
+            line,
+            column,
         }
     }
 }

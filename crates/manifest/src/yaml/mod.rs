@@ -5,6 +5,7 @@
 //! keys, the cost of aliases and the position of a duplicate key all have to be ours.
 
 mod json;
+mod locate;
 mod scalar;
 mod tree;
 mod write;
@@ -16,6 +17,7 @@ use serde_json::Value;
 use crate::error::{ParseError, Place};
 use crate::limits::Limits;
 
+pub(crate) use locate::locate;
 pub use write::write;
 
 /// One document of a stream.
