@@ -95,7 +95,16 @@ pub(crate) struct Condition<'a>(&'a Value);
 /// The condition of that type, unless it was written for an older generation than the object has.
 pub(crate) fn condition<'a>(object: &'a Value, kind: &str) -> Option<Condition<'a>> {
     let generation = int(object, "/metadata/generation").unwrap_or(0);
-    list(object, "/status/conditions")
+    condition_in(list(object, "/status/conditions"), kind, generation)
+}
+
+/// The condition of that type in a list, unless it was written for an older generation.
+pub(crate) fn condition_in<'a>(
+    conditions: &'a [Value],
+    kind: &str,
+    generation: i64,
+) -> Option<Condition<'a>> {
+    conditions
         .iter()
         .find(|entry| text(entry, "/type") == Some(kind))
         .filter(|entry| {

@@ -5,7 +5,7 @@ use serde_json::Value;
 use super::{scaled_to_zero, unreported};
 use crate::line::{are, of};
 use crate::read::{condition, count, flag, int};
-use crate::verdict::Verdict;
+use crate::verdict::{Status, Verdict};
 
 pub(super) fn deployment(object: &Value) -> Verdict {
     if flag(object, "/spec/paused") {
@@ -20,6 +20,19 @@ pub(super) fn deployment(object: &Value) -> Verdict {
     {
         return Verdict::degraded(format!("{}; {}", progressing.explain(), counts(object)));
     }
+    let verdict = rolled_out(object);
+    match condition(object, "ReplicaFailure").filter(|failure| failure.is_true()) {
+        Some(failure) if verdict.status == Status::Progressing => Verdict::progressing(format!(
+            "{}; pods are refused: {}",
+            verdict.message,
+            failure.message()
+        )),
+        _ => verdict,
+    }
+}
+
+/// Are there as many updated and available replicas as wished, and no others?
+pub(super) fn rolled_out(object: &Value) -> Verdict {
     let desired = int(object, "/spec/replicas").unwrap_or(1);
     let replicas = count(object, "/status/replicas");
     let updated = count(object, "/status/updatedReplicas");
@@ -28,8 +41,7 @@ pub(super) fn deployment(object: &Value) -> Verdict {
     if desired == 0 {
         return scaled_to_zero(replicas);
     }
-    let refused = condition(object, "ReplicaFailure").filter(|failure| failure.is_true());
-    let message = if updated < desired || replicas < desired {
+    Verdict::progressing(if updated < desired || replicas < desired {
         let updated = updated.min(replicas);
         format!(
             "{} {} updated",
@@ -66,14 +78,7 @@ pub(super) fn deployment(object: &Value) -> Verdict {
             of(available, desired, "replica"),
             are(desired)
         ));
-    };
-    match refused {
-        Some(failure) => Verdict::progressing(format!(
-            "{message}; pods are refused: {}",
-            failure.message()
-        )),
-        None => Verdict::progressing(message),
-    }
+    })
 }
 
 pub(super) fn replica_set(object: &Value) -> Verdict {
@@ -109,7 +114,7 @@ pub(super) fn replica_set(object: &Value) -> Verdict {
 }
 
 /// "1 of 3 updated replicas are ready", for messages of other rules.
-fn counts(object: &Value) -> String {
+pub(super) fn counts(object: &Value) -> String {
     let desired = int(object, "/spec/replicas").unwrap_or(1);
     let updated = count(object, "/status/updatedReplicas");
     let available = count(object, "/status/availableReplicas");

@@ -6,8 +6,12 @@ mod conventions;
 mod core;
 mod deployment;
 mod extension;
+mod gateway;
+mod knative;
 mod network;
+mod openshift;
 pub(crate) mod pod;
+mod rollout;
 mod stateful;
 
 use serde_json::Value;
@@ -100,6 +104,7 @@ fn own(object: &Value) -> Option<Rule> {
         ("", "Pod") => |it, _| pod::pod(it),
         ("", "Service") => network::service,
         ("networking.k8s.io" | "extensions", "Ingress") => network::ingress,
+        ("discovery.k8s.io", "EndpointSlice") => |it, _| network::slice(it),
         ("", "PersistentVolumeClaim") => core::claim,
         ("", "PersistentVolume") => |it, _| core::volume(it),
         ("", "Namespace") => |it, _| core::namespace(it),
@@ -107,6 +112,17 @@ fn own(object: &Value) -> Option<Rule> {
         ("apiregistration.k8s.io", "APIService") => |it, _| extension::api_service(it),
         ("autoscaling", "HorizontalPodAutoscaler") => |it, _| autoscaling::horizontal(it),
         ("policy", "PodDisruptionBudget") => |it, _| autoscaling::disruption_budget(it),
+        (gateway::GROUP, "Gateway") => |it, _| gateway::gateway(it),
+        (gateway::GROUP, "GatewayClass") => |it, _| gateway::class(it),
+        (gateway::GROUP, "HTTPRoute" | "GRPCRoute" | "TLSRoute" | "TCPRoute" | "UDPRoute") => {
+            |it, _| gateway::route(it)
+        }
+        ("apps.openshift.io", "DeploymentConfig") => |it, _| openshift::deployment_config(it),
+        ("route.openshift.io", "Route") => |it, _| openshift::route(it),
+        ("argoproj.io", "Rollout") => |it, _| rollout::rollout(it),
+        (group, _) if group.ends_with(".knative.dev") && knative::reports(object) => {
+            |it, _| knative::living(it)
+        }
         _ => return None,
     };
     Some(rule)

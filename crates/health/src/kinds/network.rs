@@ -1,4 +1,4 @@
-//! Service and Ingress.
+//! Service, Ingress and EndpointSlice.
 
 use serde_json::Value;
 
@@ -43,6 +43,23 @@ pub(super) fn ingress(object: &Value, facts: &Facts) -> Verdict {
         }
         None => Verdict::healthy("no address published"),
     }
+}
+
+/// An EndpointSlice has no status: it is as its controller made it. An endpoint whose readiness is not known counts as
+/// ready, as the API says.
+pub(super) fn slice(object: &Value) -> Verdict {
+    let endpoints = list(object, "/endpoints");
+    let ready = endpoints
+        .iter()
+        .filter(|endpoint| endpoint.pointer("/conditions/ready") != Some(&Value::Bool(false)))
+        .count();
+    Verdict::healthy(match endpoints.len() {
+        0 => "has no endpoints".to_owned(),
+        total => format!(
+            "{ready} of {total} endpoint{} ready",
+            if total == 1 { " is" } else { "s are" }
+        ),
+    })
 }
 
 /// First address of `status.loadBalancer`, or of `spec.externalIPs`.

@@ -3,6 +3,7 @@
 #![allow(clippy::needless_pass_by_value, reason = "json! literals as arguments")]
 
 mod conventions;
+mod extensions;
 mod others;
 mod workloads;
 
