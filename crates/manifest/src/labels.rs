@@ -12,6 +12,10 @@ pub const RELEASE: &str = "sortie.dev/release";
 pub const TRACK: &str = "sortie.dev/track";
 /// Label on pods, workloads and Services of a release with two sides: `blue` or `green`.
 pub const COLOR: &str = "sortie.dev/color";
+/// What older manifests and objects carry in place of [`TRACK`].
+const OLDER_TRACK: &str = "harness.io/track";
+/// What older manifests and objects carry in place of [`COLOR`].
+const OLDER_COLOR: &str = "harness.io/color";
 /// Annotation with the release's own name, for people: `namespace/name`.
 pub const RELEASE_NAME: &str = "sortie.dev/release-name";
 
@@ -34,6 +38,25 @@ pub fn release_id(namespace: &str, release: &str) -> String {
     let mut id = hash::digest(format!("{namespace}\n{release}").as_bytes());
     id.truncate(32);
     id
+}
+
+/// `stable` or `canary`, as the object's own labels say, ours before the older one.
+pub fn track(object: &Object) -> Option<&str> {
+    object.label(TRACK).or_else(|| object.label(OLDER_TRACK))
+}
+
+/// `blue` or `green`, as the object's own labels say, ours before the older one.
+pub fn color(object: &Object) -> Option<&str> {
+    object.label(COLOR).or_else(|| object.label(OLDER_COLOR))
+}
+
+/// The side that a Service selects: the key of its selector and the color. A selector that was made
+/// with the older label keeps it.
+pub fn selected_color(service: &Object) -> Option<(&'static str, &str)> {
+    let selector = service.value().get("spec")?.get("selector")?;
+    [COLOR, OLDER_COLOR]
+        .into_iter()
+        .find_map(|key| Some((key, selector.get(key)?.as_str()?)))
 }
 
 /// Marks an object, and the pod template of a workload, as part of a release.

@@ -3,7 +3,7 @@
 
 use serde_json::{Value, json};
 use sortie_manifest::diff::{comparable, diff};
-use sortie_manifest::labels::{Marks, release_id, stamp};
+use sortie_manifest::labels::{Marks, color, release_id, selected_color, stamp, track};
 use sortie_manifest::{Limits, Object, annotations, hash, parse, secrets, workload};
 
 fn object(value: &Value) -> Object {
@@ -136,6 +136,91 @@ fn annotations_decide_what_is_managed() {
     ] {
         assert_eq!(annotations::skips_file(text), skipped, "{text:?}");
     }
+}
+
+#[test]
+fn names_of_older_manifests_mean_the_same() {
+    let with = |metadata: Value, selector: Value| {
+        let mut value = json!({"apiVersion": "v1", "kind": "Service", "metadata": metadata, "spec": {"selector": selector}});
+        value["metadata"]["name"] = json!("web");
+        object(&value)
+    };
+    let older = with(
+        json!({
+            "labels": {"harness.io/track": "canary", "harness.io/color": "blue"},
+            "annotations": {
+                "harness.io/skipPruning": "true", "harness.io/primary-service": "true",
+                "harness.io/steadyStateCondition": "a", "harness.io/failureCondition": "b", "harness.io/managed": "true",
+            },
+        }),
+        json!({"harness.io/color": "blue"}),
+    );
+    let ours = with(
+        json!({
+            "labels": {"sortie.dev/track": "stable", "harness.io/track": "canary", "sortie.dev/color": "green"},
+            "annotations": {
+                "sortie.dev/skip-pruning": "false", "harness.io/skipPruning": "true",
+                "sortie.dev/steady-state-condition": "c", "harness.io/steadyStateCondition": "a",
+            },
+        }),
+        json!({"sortie.dev/color": "green", "harness.io/color": "blue"}),
+    );
+    assert_eq!(
+        (track(&older), color(&older)),
+        (Some("canary"), Some("blue"))
+    );
+    assert_eq!(
+        (track(&ours), color(&ours)),
+        (Some("stable"), Some("green"))
+    );
+    assert_eq!(selected_color(&older), Some(("harness.io/color", "blue")));
+    assert_eq!(selected_color(&ours), Some(("sortie.dev/color", "green")));
+    assert_eq!(selected_color(&with(json!({}), json!({"app": "x"}))), None);
+    for annotation in [
+        annotations::SKIP_PRUNING,
+        annotations::PRIMARY_SERVICE,
+        annotations::MANAGED,
+    ] {
+        assert!(
+            annotations::is_set(&older, annotation),
+            "{}",
+            annotation.name()
+        );
+        assert!(
+            !annotations::is_set(&ours, annotation),
+            "{}",
+            annotation.name()
+        );
+    }
+    assert!(!annotations::is_set(&older, annotations::STAGE_SERVICE));
+    let steady = annotations::STEADY_STATE_CONDITION;
+    assert_eq!(annotations::value(&older, steady), Some("a"));
+    assert_eq!(annotations::value(&ours, steady), Some("c"));
+    assert_eq!(
+        annotations::value(&older, annotations::FAILURE_CONDITION),
+        Some("b")
+    );
+}
+
+/// Same names in two groups are two objects.
+#[test]
+fn identity_is_group_kind_namespace_and_name() {
+    let with = |api: &str, namespace: Value| {
+        object(&json!({"apiVersion": api, "kind": "Service", "metadata": {"name": "web", "namespace": namespace}})).id()
+    };
+    let core = with("v1", json!(null));
+    assert_ne!(core, with("serving.knative.dev/v1", json!(null)));
+    assert_ne!(core, with("v1", json!("shop")));
+    assert_eq!(core.clone().in_namespace("shop"), with("v1", json!("shop")));
+    assert_eq!(
+        with("apps/v1", json!(null)),
+        with("apps/v1beta2", json!(null))
+    );
+    let text = serde_json::to_string(&core).unwrap();
+    assert_eq!(
+        serde_json::from_str::<sortie_manifest::ObjectId>(&text).unwrap(),
+        core
+    );
 }
 
 #[test]
