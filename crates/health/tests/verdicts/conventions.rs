@@ -205,6 +205,64 @@ fn words_of_the_status() {
 }
 
 #[test]
+fn parts_of_the_status() {
+    check(&[
+        (
+            Progressing,
+            json!({"status": {"instances": 3, "readyInstances": 2}}),
+        ),
+        (
+            Healthy,
+            json!({"status": {"instances": 3, "readyInstances": 3}}),
+        ),
+        (
+            Progressing,
+            json!({"spec": {"members": 5}, "status": {"updatedMembers": 4}}),
+        ),
+        (
+            Healthy,
+            json!({"status": {"ready": 2, "readyToGo": 1, "updated": "2"}}),
+        ),
+        (
+            Degraded,
+            json!({"status": {"readyToUse": false, "error": {"message": "no space"}}}),
+        ),
+        (
+            Healthy,
+            json!({"status": {"readyToUse": true, "error": {"message": "old"}}}),
+        ),
+        (Degraded, json!({"status": {"errors": ["no such field"]}})),
+        (Healthy, json!({"status": {"errors": []}})),
+        (
+            Degraded,
+            json!({"status": {"byNode": [{"id": "a"}, {"errors": [{"message": "bad"}]}]}}),
+        ),
+        (
+            Progressing,
+            json!({"status": {"byNode": [{"observedGeneration": 2}, {"observedGeneration": 1}]}}),
+        ),
+        (
+            Healthy,
+            json!({"status": {"byNode": [{"observedGeneration": 2}]}}),
+        ),
+        (
+            Progressing,
+            json!({"status": {"sync": {"observedGeneration": 1}}}),
+        ),
+        (
+            Healthy,
+            json!({"status": {"lastSync": {"observedGeneration": 1}}}),
+        ),
+        // A history of conditions: the last of a type is of now.
+        (
+            Healthy,
+            json!({"status": {"conditions": [condition("Ready", "False", "Failed"), condition("Ready", "True", "")]}}),
+        ),
+        (Suspended, json!({"spec": {"enabled": false}, "status": {}})),
+    ]);
+}
+
+#[test]
 fn objects_that_run_to_an_end() {
     let backup = |status: Value| json!({"kind": "Backup", "status": status});
     check(&[
@@ -218,6 +276,7 @@ fn objects_that_run_to_an_end() {
             json!({"kind": "Backup", "spec": {"schedule": "0 0 * * *"}, "status": {}}),
         ),
         (Healthy, json!({"kind": "ScaledJob", "status": {}})),
+        (Progressing, json!({"kind": "JobSet", "status": {}})),
     ]);
 }
 

@@ -226,7 +226,7 @@ fn routes_are_judged_for_each_parent() {
         ),
         // What another parent says that is no longer named does not count.
         (
-            one.clone(),
+            one,
             json!([
                 good("a"),
                 told("z", json!([condition("Accepted", "False", "Gone")]))

@@ -79,6 +79,9 @@ const LAST_RESORT: [&str; 8] = [
 /// Most lists of conditions that are read.
 const LISTS: usize = 64;
 
+/// Most conditions of one list that are read; real lists have up to about twenty.
+const ENTRIES: usize = 256;
+
 #[derive(Clone, Copy, PartialEq, Eq)]
 enum State<'a> {
     True,
@@ -112,10 +115,21 @@ impl<'a> Conditions<'a> {
     pub(super) fn of(object: &'a Value) -> Self {
         let generation = int(object, "/metadata/generation").unwrap_or(0);
         let read = |entries: &'a [Value]| -> Vec<Entry<'a>> {
-            entries
+            let mut latest: Vec<Entry<'a>> = Vec::new();
+            for entry in entries
                 .iter()
+                .rev()
+                .take(ENTRIES)
+                .rev()
                 .filter_map(|entry| Entry::of(entry, generation))
-                .collect()
+            {
+                // Some keep a history: of one type, the last is of now.
+                match latest.iter_mut().find(|before| before.name == entry.name) {
+                    Some(before) => *before = entry,
+                    None => latest.push(entry),
+                }
+            }
+            latest
         };
         let whole = read(list(object, "/status/conditions"));
         if !whole.is_empty() {

@@ -19,6 +19,9 @@ const STOPS: [&str; 11] = [
     "suspended",
 ];
 
+/// Fields of a spec that stop the object while they are false.
+const RUNS: [&str; 3] = ["active", "enabled", "running"];
+
 /// First words of the names of annotations and labels that do.
 const MARKS: [&str; 6] = [
     "hibernate",
@@ -45,7 +48,10 @@ fn by_spec(object: &Value) -> Option<String> {
     if let Some(field) = field {
         return Some(format!("spec.{field} is set"));
     }
-    (spec.get("active") == Some(&Value::Bool(false))).then(|| "spec.active is false".to_owned())
+    let field = RUNS
+        .iter()
+        .find(|field| spec.get(**field) == Some(&Value::Bool(false)))?;
+    Some(format!("spec.{field} is false"))
 }
 
 fn by_mark(object: &Value) -> Option<String> {
@@ -100,6 +106,7 @@ mod tests {
             (json!({"spec": {"stop": "yes"}}), true),
             (json!({"spec": {"active": false}}), true),
             (json!({"spec": {"active": true}}), false),
+            (json!({"spec": {"running": false}}), true),
             (
                 json!({"metadata": {"annotations": {"x.io/paused": "true"}}, "spec": {}}),
                 true,

@@ -115,14 +115,24 @@ fn unsaid(object: &Value, runs: bool, stated: &Stated<'_>, conditions: &Conditio
     }
 }
 
-/// Progressing while the status is of an older generation.
+/// Progressing while the status, or a part of it, is of an older generation.
 fn behind(object: &Value) -> Option<Verdict> {
     let generation = int(object, "/metadata/generation")?;
     let status = object.pointer("/status")?;
-    let seen = GENERATIONS
-        .iter()
-        .find_map(|name| number(status.get(name)?))
-        .filter(|seen| *seen < generation)?;
+    let parts = status
+        .as_object()
+        .into_iter()
+        .flatten()
+        // Conditions tell their own generation, each for itself.
+        .filter(|(name, _)| *name != "conditions" && stated::is_about_now(name))
+        .flat_map(|(_, part)| {
+            part.as_array()
+                .map_or_else(|| std::slice::from_ref(part), Vec::as_slice)
+        });
+    let seen = std::iter::once(status)
+        .chain(parts)
+        .filter_map(|part| GENERATIONS.iter().find_map(|name| number(part.get(name)?)))
+        .find(|seen| *seen < generation)?;
     Some(Verdict::progressing(format!(
         "its controller has not seen the latest change yet (generation {generation}, seen {seen})"
     )))
@@ -138,8 +148,9 @@ fn runs_to_an_end(object: &Value) -> bool {
     let parts = words::parts(kind(object));
     let first = parts.first().map_or("", String::as_str);
     let last = parts.last().map_or("", String::as_str);
+    let group = ["set", "group", "flow"].contains(&last) && parts.iter().any(|part| part == "job");
     // A template or a schedule of such objects is none.
     let repeats =
         (parts.len() > 1 && REPEATS.contains(&first)) || text(object, "/spec/schedule").is_some();
-    RUNS.contains(&last) && !repeats
+    (group || RUNS.contains(&last)) && !repeats
 }

@@ -5,8 +5,7 @@ use serde_json::Value;
 
 use super::Sign;
 use super::words::{Sense, is_stopping, parts, sense};
-use crate::line::{are, of};
-use crate::read::{int, text};
+use crate::line::are;
 
 /// Fields that say how the whole object is.
 const WHOLE: [&str; 10] = [
@@ -50,6 +49,9 @@ const EXPLANATIONS: [&str; 10] = [
 
 /// Texts that are there only when something is wrong.
 const ERRORS: [&str; 4] = ["error", "errorMessage", "failureMessage", "failureReason"];
+
+/// First words of the names of counts that all parts should reach.
+const COUNTED: [&str; 3] = ["ready", "available", "updated"];
 
 /// One stated word.
 struct Word<'a> {
@@ -137,31 +139,61 @@ impl<'a> Stated<'a> {
         signs.extend(status.and_then(truth));
         signs.extend(self.counts());
         if signs.iter().all(|sign| sign.sense != Sense::Good)
-            && let Some(error) = ERRORS
-                .iter()
-                .find_map(|name| text(self.object, &format!("/status/{name}")))
+            && let Some(why) = self.error()
         {
             signs.push(Sign {
                 sense: Sense::Bad,
-                why: error.to_owned(),
+                why,
             });
         }
         signs
     }
 
-    /// Replicas that are not ready or not of the latest change.
+    /// Parts that are not ready, not available or not of the latest change: `readyReplicas` beside `replicas`.
     fn counts(&self) -> Option<Sign> {
         let object = self.object;
-        let wanted = int(object, "/spec/replicas").or_else(|| int(object, "/status/replicas"))?;
-        [("readyReplicas", "ready"), ("updatedReplicas", "updated")]
-            .into_iter()
-            .find_map(|(name, what)| {
-                let there = int(object, &format!("/status/{name}"))?;
-                (there < wanted).then(|| Sign {
-                    sense: Sense::Working,
-                    why: format!("{} {} {what}", of(there, wanted, "replica"), are(wanted)),
-                })
+        let status = object.pointer("/status").and_then(Value::as_object)?;
+        status.iter().find_map(|(name, there)| {
+            let what = COUNTED.iter().find(|what| name.starts_with(**what))?;
+            let mut of_these = name[what.len()..].chars();
+            let whole: String = of_these
+                .next()
+                .into_iter()
+                .flat_map(char::to_lowercase)
+                .chain(of_these)
+                .collect();
+            let wanted = ["spec", "status"]
+                .into_iter()
+                .find_map(|place| object.get(place)?.get(&whole)?.as_i64())?;
+            let there = there.as_i64()?;
+            (there < wanted).then(|| Sign {
+                sense: Sense::Working,
+                why: format!("{there} of {wanted} {whole} {} {what}", are(wanted)),
             })
+        })
+    }
+
+    /// A text or list that is there only when something is wrong.
+    fn error(&self) -> Option<String> {
+        let status = self.object.pointer("/status")?;
+        let text = ERRORS.iter().find_map(|name| {
+            let error = status.get(name)?;
+            let text = error.as_str().or_else(|| error.get("message")?.as_str())?;
+            (!text.is_empty()).then(|| text.to_owned())
+        });
+        // Of the whole, or of each of those who look at it.
+        let lists = status
+            .as_object()
+            .into_iter()
+            .flat_map(serde_json::Map::values);
+        let mut of_each = lists.filter_map(Value::as_array).flatten().chain([status]);
+        text.or_else(|| {
+            of_each.find_map(|place| {
+                let first = place.get("errors")?.as_array()?.first()?;
+                let told = first.as_str().or_else(|| first.get("message")?.as_str());
+                Some(told.unwrap_or("it reports errors").to_owned())
+            })
+        })
     }
 }
 
@@ -209,7 +241,7 @@ fn says_how_it_is(name: &str) -> bool {
             .is_some_and(|last| NAMES.contains(&last.as_str()))
 }
 
-fn is_about_now(name: &str) -> bool {
+pub(super) fn is_about_now(name: &str) -> bool {
     let parts = parts(name);
     parts
         .first()
