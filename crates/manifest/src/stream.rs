@@ -15,8 +15,9 @@ use crate::yaml::{self, Document};
 pub fn parse(file: &str, text: &[u8], limits: &Limits) -> Result<Vec<Object>, ParseError> {
     let file: Arc<str> = Arc::from(file);
     let mut objects = Vec::new();
-    for document in yaml::documents(&file, text, limits)? {
-        if document.value.is_null() {
+    for mut document in yaml::documents(&file, text, limits)? {
+        let value = document.value.take();
+        if value.is_null() {
             continue;
         }
         Expansion {
@@ -27,7 +28,7 @@ pub fn parse(file: &str, text: &[u8], limits: &Limits) -> Result<Vec<Object>, Pa
             trail: Vec::new(),
             objects: &mut objects,
         }
-        .add(document.value.clone())?;
+        .add(value)?;
     }
     Ok(objects)
 }
