@@ -1,5 +1,11 @@
 //! The corpus of `tests/corpus`, and how far the verdicts of this crate agree with it, as a part of `docs/health.md`.
 
+#![allow(
+    clippy::unwrap_used,
+    clippy::panic,
+    reason = "a corpus that cannot be read fails the test or the program"
+)]
+
 use std::collections::BTreeMap;
 use std::fmt::Write as _;
 use std::path::PathBuf;
