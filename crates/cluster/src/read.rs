@@ -1,11 +1,13 @@
 //! Reading objects once, and finding out about the server and our rights.
 
+use bytes::Bytes;
 use http::Method;
+use serde::Deserialize;
 use serde_json::{Value, json};
 use sortie_manifest::ObjectId;
 
 use crate::connect::Cluster;
-use crate::error::Error;
+use crate::error::{Cause, Error};
 use crate::request::Call;
 use crate::resource::{Resource, escape};
 use crate::watch::Selection;
@@ -68,21 +70,8 @@ impl Cluster {
 
     /// The objects of a selection, read once.
     pub async fn list(&self, selection: &Selection) -> Result<Vec<Value>, Error> {
-        let mut path = selection
-            .resource
-            .path(selection.namespace.as_deref(), None);
-        let selectors = [
-            ("labelSelector", &selection.labels),
-            ("fieldSelector", &selection.fields),
-        ];
-        for (key, selector) in selectors {
-            if let Some(selector) = selector {
-                path.push(if path.contains('?') { '&' } else { '?' });
-                path.push_str(&format!("{key}={}", escape(selector)));
-            }
-        }
-        let target = selection.resource.plural.clone();
-        let mut objects = self.list_all("list", &target, &path, None).await?;
+        let (path, target) = (selection.path(), &selection.resource.plural);
+        let mut objects = self.list_all("list", target, &path, None).await?;
         for object in &mut objects {
             // Items of a list do not say what they are.
             object["apiVersion"] = selection.resource.api_version().into();
@@ -99,33 +88,43 @@ impl Cluster {
         path: &str,
         accept: Option<&'static str>,
     ) -> Result<Vec<Value>, Error> {
-        let mark = if path.contains('?') { '&' } else { '?' };
+        let mut call = Call::read(verb, target, path.to_owned());
+        call.accept = accept.unwrap_or(call.accept);
         let mut items = Vec::new();
+        for page in self.pages(&call).await? {
+            let mut list: Value = read(&call, &page)?;
+            if let Some(Value::Array(more)) = list.get_mut("items").map(Value::take) {
+                items.extend(more);
+            }
+        }
+        Ok(items)
+    }
+
+    /// The pages of a list, as the server wrote them.
+    pub(crate) async fn pages(&self, call: &Call<'_>) -> Result<Vec<Bytes>, Error> {
+        let mark = if call.path.contains('?') { '&' } else { '?' };
+        let mut pages = Vec::new();
         let mut token = String::new();
         loop {
-            let mut page = format!("{path}{mark}limit={PAGE}");
+            let mut page = call.clone();
+            page.path.push_str(&format!("{mark}limit={PAGE}"));
             if !token.is_empty() {
-                page.push_str(&format!("&continue={}", escape(&token)));
+                page.path.push_str(&format!("&continue={}", escape(&token)));
             }
-            let mut call = Call::read(verb, target, page);
-            call.accept = accept.unwrap_or(call.accept);
-            let mut list = match self.ask(&call).await? {
-                Ok(answer) => answer.json(&call)?,
+            let answer = match self.ask(&page).await? {
+                Ok(answer) => answer,
                 // The pages' snapshot is gone; begin again.
                 Err(status) if status.code == 410 && !token.is_empty() => {
-                    items.clear();
+                    pages.clear();
                     token.clear();
                     continue;
                 }
                 Err(status) => return Err(call.failure(status.into_cause())),
             };
-            if let Some(Value::Array(more)) = list.get_mut("items").map(Value::take) {
-                items.extend(more);
-            }
-            let next = list.pointer("/metadata/continue").and_then(Value::as_str);
-            match next.filter(|next| !next.is_empty()) {
-                Some(next) => token = next.to_owned(),
-                None => return Ok(items),
+            token = read::<Bounds>(call, &answer.body)?.metadata.next;
+            pages.push(answer.body);
+            if token.is_empty() {
+                return Ok(pages);
             }
         }
     }
@@ -153,4 +152,25 @@ impl Cluster {
         let review = self.fetch(&call.body(&review)?).await?;
         Ok(review.pointer("/status/allowed").and_then(Value::as_bool) == Some(true))
     }
+}
+
+/// What a page of a list says about the next.
+#[derive(Deserialize)]
+struct Bounds {
+    #[serde(default)]
+    metadata: Next,
+}
+
+#[derive(Default, Deserialize)]
+struct Next {
+    #[serde(rename = "continue", default)]
+    next: String,
+}
+
+fn read<'a, T: Deserialize<'a>>(call: &Call<'_>, text: &'a [u8]) -> Result<T, Error> {
+    serde_json::from_slice(text).map_err(|source| {
+        call.failure(Cause::Unreadable {
+            source: source.into(),
+        })
+    })
 }

@@ -19,7 +19,7 @@ use tokio::task::JoinSet;
 use crate::connect::Cluster;
 use crate::error::Error;
 use crate::named;
-use crate::resource::Resource;
+use crate::resource::{Resource, escape};
 use crate::status::Status;
 
 /// Which objects to watch.
@@ -107,6 +107,22 @@ impl Selection {
     fn single_name(&self) -> Option<&str> {
         let name = self.fields.as_deref()?.strip_prefix("metadata.name=")?;
         (self.labels.is_none() && !name.contains([',', '=', '!'])).then_some(name)
+    }
+
+    /// Path and query of its list.
+    pub(crate) fn path(&self) -> String {
+        let mut path = self.resource.path(self.namespace.as_deref(), None);
+        let selectors = [
+            ("labelSelector", &self.labels),
+            ("fieldSelector", &self.fields),
+        ];
+        for (key, selector) in selectors {
+            if let Some(selector) = selector {
+                path.push(if path.contains('?') { '&' } else { '?' });
+                path.push_str(&format!("{key}={}", escape(selector)));
+            }
+        }
+        path
     }
 
     fn key(&self, object: &Value) -> Option<String> {

@@ -2,8 +2,10 @@
 
 use serde_json::Value;
 
-/// Whether applying changed nothing: all fields but bookkeeping and status are equal, and so is the
-/// set of fields that `manager` owns.
+use super::mark::without_mark;
+
+/// Whether applying changed nothing: all fields but bookkeeping, status and the mark are equal, and
+/// so is the set of fields that `manager` owns.
 pub(super) fn is_same(live: &Value, result: &Value, manager: &str) -> bool {
     managed_fields_of(live, manager) == managed_fields_of(result, manager)
         && content(live) == content(result)
@@ -26,6 +28,7 @@ pub fn managed_fields_of<'a>(object: &'a Value, manager: &str) -> Option<&'a Val
 /// An object without status and without what the server counts and stamps by itself.
 fn content(object: &Value) -> Value {
     let mut content = object.clone();
+    without_mark(&mut content);
     if let Some(fields) = content.as_object_mut() {
         fields.remove("status");
         if let Some(metadata) = fields.get_mut("metadata").and_then(Value::as_object_mut) {

@@ -5,10 +5,17 @@
 //! [`Cluster::apply`] writes what differs, and only that, if it still is as it was planned on.
 //!
 //! Objects are applied whole, under the one field manager [`MANAGER`] and with force; whose fields
-//! that takes is reported. What [`CONTROL_MANAGER`] has patched is ours and no conflict.
+//! that takes is reported. What [`CONTROL_MANAGER`] has patched is ours and no conflict. What tells
+//! by its [`MARK`] that it is as it should be costs no request of its own.
 
+mod autoscale;
 mod compare;
+mod desired;
+mod document;
+mod handover;
+mod live;
 mod locate;
+mod mark;
 mod plan;
 mod scrub;
 mod write;
@@ -21,6 +28,10 @@ use sortie_manifest::{Object, ObjectId};
 use crate::resource::Resource;
 
 pub use compare::managed_fields_of;
+pub use document::Document;
+pub use mark::MARK;
+
+use desired::Desired;
 
 /// Field manager of whole objects.
 pub const MANAGER: &str = "sortie";
@@ -56,7 +67,9 @@ pub struct Planned {
     pub target: Target,
     /// The outcome of its dry run.
     pub outcome: Outcome,
-    pub(crate) scope: Scope,
+    scope: Scope,
+    /// Whether an autoscaler decides about its replicas.
+    autoscaled: bool,
 }
 
 /// The outcome of a dry run.
@@ -67,11 +80,14 @@ pub enum Outcome {
         /// What it would do.
         change: Change,
         /// The object as it is; absent when it would be created.
-        live: Option<Arc<Value>>,
+        live: Option<Document>,
         /// The object as it would be.
-        result: Arc<Value>,
+        result: Document,
         /// Fields that would be taken from other managers.
         conflicts: Vec<Conflict>,
+        /// Whether fields change hands before it is applied: those of kubectl or helm become ours, or
+        /// an autoscaler gets `spec.replicas`.
+        handover: bool,
     },
     /// It cannot be dry-run before another object of the set is applied; it will be then.
     Deferred {
@@ -105,7 +121,8 @@ pub struct Conflict {
 pub struct Applied {
     /// Its identity.
     pub id: ObjectId,
-    /// What the API server answered: the object with UID, generation and resourceVersion.
+    /// What the API server answered: the object with UID, generation and resourceVersion, without
+    /// its managed fields.
     pub object: Arc<Value>,
     /// What was done.
     pub change: Change,

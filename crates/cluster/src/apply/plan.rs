@@ -1,31 +1,29 @@
 //! The whole-set dry run.
 
-use std::collections::{HashMap, HashSet};
-use std::sync::Arc;
+use std::collections::HashSet;
 
 use futures::{StreamExt as _, stream};
 use http::Method;
 use serde_json::Value;
 use sortie_manifest::{ObjectId, labels};
 
+use super::autoscale::{Autoscaled, REPLICAS};
 use super::compare::is_same;
+use super::handover::handed_over;
+use super::live::{Known, Live};
 use super::scrub::scrub;
-use super::{CONTROL_MANAGER, Change, Conflict, MANAGER, Outcome, Planned, Scope, Target};
+use super::{
+    CONTROL_MANAGER, Change, Conflict, Desired, Document, MANAGER, MARK, Outcome, Planned, Scope,
+    Target,
+};
 use crate::connect::Cluster;
 use crate::error::{Cause, Error};
 use crate::request::{Answer, Call};
-use crate::resource::{Resource, escape};
-use crate::watch::Selection;
-
-/// From how many objects of one kind on a list is cheaper than reading them one by one.
-const WORTH_A_LIST: usize = 4;
-
-/// Live objects that a plan knows before its dry runs.
-type Live = HashMap<ObjectId, Arc<Value>>;
+use crate::resource::escape;
 
 impl Cluster {
-    /// Lets the API server dry-run every object, and compares with what is live. Nothing is
-    /// written. All refusals are found, in the order of the set.
+    /// Lets the API server dry-run every object that may differ from what is live, and compares.
+    /// Nothing is written. All refusals are found, in the order of the set.
     ///
     /// Objects in a namespace, or of a kind, that only the set itself will bring are deferred.
     pub async fn plan(
@@ -33,7 +31,8 @@ impl Cluster {
         targets: Vec<Target>,
         scope: &Scope,
     ) -> Result<Vec<Planned>, Vec<Error>> {
-        let live = self.live(&targets, scope).await;
+        let (live, autoscaled) =
+            futures::join!(self.live(&targets, scope), self.autoscaled(&targets));
         let namespaces: HashSet<String> = targets
             .iter()
             .filter(|target| target.id.kind == "Namespace" && target.id.group.is_empty())
@@ -45,6 +44,7 @@ impl Cluster {
             .partition(|(_, target)| target.id.kind == "CustomResourceDefinition");
         let context = Context {
             live: &live,
+            autoscaled: &autoscaled,
             namespaces: &namespaces,
             scope,
         };
@@ -79,24 +79,7 @@ impl Cluster {
         unsettled: &HashSet<ObjectId>,
     ) -> Vec<(usize, Result<Planned, Error>)> {
         let runs = targets.into_iter().map(|(index, target)| async move {
-            let until = target
-                .defined_by
-                .clone()
-                .filter(|id| unsettled.contains(id));
-            if let Some(until) = until {
-                let outcome = Outcome::Deferred { until };
-                return (
-                    index,
-                    Ok(Planned {
-                        target,
-                        outcome,
-                        scope: context.scope.clone(),
-                    }),
-                );
-            }
-            let live = context.live.get(&target.id).cloned();
-            let result = self.dry_run(&target, live, context.scope).await;
-            (index, context.judge(target, result))
+            (index, self.plan_one(target, context, unsettled).await)
         });
         stream::iter(runs)
             .buffer_unordered(self.inner.options.concurrency)
@@ -104,62 +87,95 @@ impl Cluster {
             .await
     }
 
-    /// One object's dry run, with what is known to be live.
-    pub(super) async fn dry_run(
+    async fn plan_one(
         &self,
-        target: &Target,
-        known: Option<Arc<Value>>,
-        scope: &Scope,
-    ) -> Result<Outcome, Error> {
-        let gentle = apply_call(target, "dryRun=All&force=false");
-        let (answer, conflicts) = match self.ask(&gentle).await? {
-            Ok(answer) => (answer, Vec::new()),
-            Err(status) => {
-                let conflicts = status.field_conflicts();
-                if conflicts.is_empty() {
-                    let error = gentle.failure(status.into_cause());
-                    return Err(scrub(error, &target.object));
-                }
-                let forced = apply_call(target, "dryRun=All&force=true");
-                let answer = self.send(&forced).await;
-                let answer = answer.map_err(|error| scrub(error, &target.object))?;
-                (answer, foreign(conflicts))
+        target: Target,
+        context: &Context<'_>,
+        unsettled: &HashSet<ObjectId>,
+    ) -> Result<Planned, Error> {
+        let autoscaled = context.autoscaled.has(&target);
+        let until = target.defined_by.clone();
+        let outcome = match until.filter(|id| unsettled.contains(id)) {
+            Some(until) => Outcome::Deferred { until },
+            None => {
+                let known = context.live.get(&target.id).cloned();
+                let result = self.judge(&target, known, context.scope, autoscaled).await;
+                context.deferred(result)?
             }
         };
-        let result = Arc::new(answer.json(&gentle)?);
-        if is_creation(&answer) {
-            let change = Change::Created;
+        Ok(Planned {
+            target,
+            outcome,
+            scope: context.scope.clone(),
+            autoscaled,
+        })
+    }
+
+    /// What applying one object would do, with what is known to be live.
+    pub(super) async fn judge(
+        &self,
+        target: &Target,
+        known: Option<Known>,
+        scope: &Scope,
+        autoscaled: bool,
+    ) -> Result<Outcome, Error> {
+        // A new workload begins with the manifest's number; later the autoscaler's is the right one.
+        let ours = !autoscaled || known.is_none();
+        let desired = Desired::of(target, ours);
+        if let Some(known) = known.as_ref().filter(|known| known.is(&desired)) {
             return Ok(Outcome::Accepted {
-                change,
+                change: Change::Unchanged,
+                live: Some(known.document.clone()),
+                result: known.document.clone(),
+                conflicts: Vec::new(),
+                handover: false,
+            });
+        }
+        let handover = known
+            .as_ref()
+            .and_then(|known| handed_over(&known.document.whole(), (!ours).then_some(REPLICAS)));
+        let body = match &known {
+            // As if the field had changed hands already: it keeps its value.
+            Some(known) if !ours && handover.is_some() => {
+                let mut body = desired.marked(None);
+                let replicas = known.document.whole().pointer("/spec/replicas").cloned();
+                body["spec"]["replicas"] = replicas.unwrap_or_default();
+                body
+            }
+            _ => desired.marked(None),
+        };
+        let (answer, conflicts) = self.dry_run(target, &body).await?;
+        let created = is_creation(&answer);
+        let result = Document::new(answer.body);
+        let live = if created {
+            None
+        } else {
+            // The answer carries the live object's version; what was read before may be older.
+            let version = Known::read(result.clone())
+                .map_err(|source| unreadable(target, source))?
+                .version;
+            match known.filter(|known| known.version == version) {
+                Some(known) => Some(known),
+                None if autoscaled => {
+                    let known = self.known(target).await?;
+                    return Box::pin(self.judge(target, known, scope, true)).await;
+                }
+                None => self.known(target).await?,
+            }
+        };
+        let Some(live) = live else {
+            return Ok(Outcome::Accepted {
+                change: Change::Created,
                 live: None,
                 result,
                 conflicts,
+                handover: false,
             });
-        }
-        // The answer carries the live object's version; what was read before may be older.
-        let live = match known.filter(|live| version(live) == version(&result)) {
-            Some(live) => live,
-            None => {
-                let (id, resource) = (&target.id, &target.resource);
-                match self
-                    .get(resource, id.namespace.as_deref(), &id.name)
-                    .await?
-                {
-                    Some(live) => Arc::new(live),
-                    None => {
-                        let change = Change::Created;
-                        return Ok(Outcome::Accepted {
-                            change,
-                            live: None,
-                            result,
-                            conflicts,
-                        });
-                    }
-                }
-            }
         };
-        refuse_foreign(target, &live, scope)?;
-        let same = is_same(&live, &result, MANAGER);
+        refuse_foreign(target, &live.document, scope)?;
+        let whole = live.document.whole();
+        let handover = handed_over(&whole, (!ours).then_some(REPLICAS)).is_some();
+        let same = !handover && is_same(&whole, &result.whole(), MANAGER);
         let change = if same {
             Change::Unchanged
         } else {
@@ -167,74 +183,64 @@ impl Cluster {
         };
         Ok(Outcome::Accepted {
             change,
-            live: Some(live),
+            live: Some(live.document),
             result,
             conflicts,
+            handover,
         })
     }
 
-    /// What is live of the release, read by few lists instead of many single reads. A hint only:
-    /// whatever is missing here is read one by one when its dry run shows that it exists.
-    async fn live(&self, targets: &[Target], scope: &Scope) -> Live {
-        if scope.release.is_empty() {
-            return Live::new();
+    /// The live object.
+    pub(super) async fn known(&self, target: &Target) -> Result<Option<Known>, Error> {
+        let path = target
+            .resource
+            .path(target.id.namespace.as_deref(), Some(&target.id.name));
+        let call = Call::read("read", target.id.to_string(), path);
+        match self.send(&call).await {
+            Ok(answer) => Known::read(Document::new(answer.body))
+                .map(Some)
+                .map_err(|source| unreadable(target, source)),
+            Err(error) if error.is_not_found() => Ok(None),
+            Err(error) => Err(error),
         }
-        let mut groups: HashMap<(&Resource, Option<&str>), usize> = HashMap::new();
-        for target in targets {
-            let key = (&target.resource, target.id.namespace.as_deref());
-            *groups.entry(key).or_default() += 1;
+    }
+
+    /// The API server's answer to an apply that it is not to store, and whose fields it would take.
+    async fn dry_run(
+        &self,
+        target: &Target,
+        body: &Value,
+    ) -> Result<(Answer, Vec<Conflict>), Error> {
+        let gentle = apply_call(target, body, "dryRun=All&force=false")?;
+        let status = match self.ask(&gentle).await? {
+            Ok(answer) => return Ok((answer, Vec::new())),
+            Err(status) => status,
+        };
+        let conflicts = status.field_conflicts();
+        if conflicts.is_empty() {
+            let error = gentle.failure(status.into_cause());
+            return Err(scrub(error, &target.object));
         }
-        let lists = groups
-            .into_iter()
-            .filter(|(_, count)| *count >= WORTH_A_LIST)
-            .map(|((resource, namespace), _)| async move {
-                let mut selection = Selection::of(resource.clone(), namespace.unwrap_or_default())
-                    .labelled(format!("{}={}", labels::RELEASE, scope.release));
-                if *resource == Resource::secrets() {
-                    // Not our own records, which are large.
-                    let (head, part) = (crate::record::HEAD_TYPE, crate::record::PART_TYPE);
-                    selection = selection.where_fields(format!("type!={head},type!={part}"));
-                }
-                let objects = self.list(&selection).await.unwrap_or_else(|error| {
-                    tracing::debug!(%error, "reading live objects one by one");
-                    Vec::new()
-                });
-                let identified = |object: Value| {
-                    let name = object.pointer("/metadata/name")?.as_str()?.to_owned();
-                    let id = ObjectId {
-                        group: resource.group.clone(),
-                        kind: resource.kind.clone(),
-                        namespace: namespace.map(str::to_owned),
-                        name,
-                    };
-                    Some((id, Arc::new(object)))
-                };
-                objects
-                    .into_iter()
-                    .filter_map(identified)
-                    .collect::<Vec<_>>()
-            });
-        let lists: Vec<_> = lists.collect();
-        stream::iter(lists)
-            .buffer_unordered(self.inner.options.concurrency)
-            .flat_map(stream::iter)
-            .collect()
-            .await
+        let forced = apply_call(target, body, "dryRun=All&force=true")?;
+        let answer = self.send(&forced).await;
+        let answer = answer.map_err(|error| scrub(error, &target.object))?;
+        Ok((answer, foreign(conflicts)))
     }
 }
 
 /// What every dry run of a set is judged against.
 struct Context<'a> {
     live: &'a Live,
+    autoscaled: &'a Autoscaled,
     /// Namespaces that the set brings.
     namespaces: &'a HashSet<String>,
     scope: &'a Scope,
 }
 
 impl Context<'_> {
-    fn judge(&self, target: Target, result: Result<Outcome, Error>) -> Result<Planned, Error> {
-        let outcome = match result {
-            Ok(outcome) => outcome,
+    /// An object whose namespace the set brings is judged when that is there.
+    fn deferred(&self, result: Result<Outcome, Error>) -> Result<Outcome, Error> {
+        match result {
             Err(error) => match error.cause() {
                 Cause::NamespaceMissing { namespace } if self.namespaces.contains(namespace) => {
                     let until = ObjectId {
@@ -243,21 +249,21 @@ impl Context<'_> {
                         namespace: None,
                         name: namespace.clone(),
                     };
-                    Outcome::Deferred { until }
+                    Ok(Outcome::Deferred { until })
                 }
-                _ => return Err(error),
+                _ => Err(error),
             },
-        };
-        Ok(Planned {
-            target,
-            outcome,
-            scope: self.scope.clone(),
-        })
+            Ok(outcome) => Ok(outcome),
+        }
     }
 }
 
-/// An apply patch for the object, with these query parameters.
-pub(super) fn apply_call<'a>(target: &'a Target, query: &str) -> Call<'a> {
+/// An apply patch of the object, with these query parameters.
+pub(super) fn apply_call<'a>(
+    target: &'a Target,
+    body: &Value,
+    query: &str,
+) -> Result<Call<'a>, Error> {
     let path = target
         .resource
         .path(target.id.namespace.as_deref(), Some(&target.id.name));
@@ -267,46 +273,42 @@ pub(super) fn apply_call<'a>(target: &'a Target, query: &str) -> Call<'a> {
     call.method = Method::PATCH;
     call.content_type = "application/apply-patch+yaml";
     call.origin = Some(target.object.origin());
-    // A map of JSON values always serializes.
-    call.body = serde_json::to_vec(target.object.value())
-        .unwrap_or_default()
-        .into();
-    call
+    call.body(body)
 }
 
 pub(super) fn is_creation(answer: &Answer) -> bool {
     answer.status == 201
 }
 
-pub(super) fn version(object: &Value) -> Option<&str> {
-    object
-        .pointer("/metadata/resourceVersion")
-        .and_then(Value::as_str)
+fn unreadable(target: &Target, source: serde_json::Error) -> Error {
+    let cause = Cause::Unreadable {
+        source: source.into(),
+    };
+    Error::new("apply", target.id.to_string(), cause).at(Some(target.object.origin()))
 }
 
 /// The conflicts with anybody but ourselves.
 fn foreign(conflicts: Vec<(String, String)>) -> Vec<Conflict> {
     let theirs = |(path, manager): (String, String)| {
-        (manager != CONTROL_MANAGER && manager != MANAGER).then_some(Conflict { path, manager })
+        let ours = manager == CONTROL_MANAGER || manager == MANAGER || path.ends_with(MARK);
+        (!ours).then_some(Conflict { path, manager })
     };
     conflicts.into_iter().filter_map(theirs).collect()
 }
 
-fn refuse_foreign(target: &Target, live: &Value, scope: &Scope) -> Result<(), Error> {
-    let metadata = |field: &str, key: &str| {
-        live.pointer("/metadata")?
-            .get(field)?
-            .get(key)?
-            .as_str()
-            .map(str::to_owned)
-    };
-    let Some(release) = metadata("labels", labels::RELEASE) else {
+fn refuse_foreign(target: &Target, live: &Document, scope: &Scope) -> Result<(), Error> {
+    let outline = live.outline();
+    let metadata = outline
+        .map_err(|source| unreadable(target, source))?
+        .metadata;
+    let Some(release) = metadata.labels.get(labels::RELEASE) else {
         return Ok(());
     };
-    if scope.adopt || scope.release.is_empty() || release == scope.release {
+    if scope.adopt || scope.release.is_empty() || *release == scope.release {
         return Ok(());
     }
-    let owner = metadata("annotations", labels::RELEASE_NAME).unwrap_or(release);
+    let owner = metadata.annotations.get(labels::RELEASE_NAME);
+    let owner = owner.unwrap_or(release).clone();
     let error = Error::new(
         "apply",
         target.id.to_string(),

@@ -2,6 +2,7 @@
 //!
 //! The API server quotes a malformed value in its refusal.
 
+use base64::Engine as _;
 use serde_json::Value;
 use sortie_manifest::{Object, secrets};
 
@@ -72,6 +73,16 @@ fn values(object: &Object) -> Vec<String> {
         if let Some(value) = object.value().get(key) {
             collect(value, &mut values);
         }
+    }
+    if let Some(Value::Object(texts)) = object.value().get("stringData") {
+        let engine = base64::engine::general_purpose::STANDARD;
+        // They are sent as data.
+        values.extend(
+            texts
+                .values()
+                .filter_map(Value::as_str)
+                .map(|text| engine.encode(text)),
+        );
     }
     values.retain(|value| value.len() >= 3);
     values.sort_by_key(|value| std::cmp::Reverse(value.len()));

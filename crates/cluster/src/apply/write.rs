@@ -3,15 +3,22 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use futures::{StreamExt as _, stream};
+use futures::StreamExt as _;
+use futures::stream::FuturesOrdered;
 use http::Method;
 use serde_json::Value;
 use sortie_manifest::ObjectId;
 use tokio::time::Instant;
 
-use super::plan::{apply_call, is_creation, version};
+use super::autoscale::REPLICAS;
+use super::handover::{self, handed_over};
+use super::mark::Owned;
+use super::plan::{apply_call, is_creation};
 use super::scrub::scrub;
-use super::{Applied, CONTROL_MANAGER, Change, Outcome, Planned, Target};
+use super::{
+    Applied, CONTROL_MANAGER, Change, Desired, Document, MANAGER, Outcome, Planned, Target,
+    managed_fields_of,
+};
 use crate::connect::Cluster;
 use crate::error::{Cause, Error};
 use crate::fault::Point;
@@ -33,7 +40,7 @@ impl Cluster {
     pub async fn apply(&self, planned: &Planned, guard: &Guard) -> Result<Applied, Error> {
         let target = &planned.target;
         let mut outcome = match &planned.outcome {
-            Outcome::Deferred { .. } => self.dry_run_when_served(planned).await?,
+            Outcome::Deferred { .. } => self.judge_when_served(planned).await?,
             outcome => outcome.clone(),
         };
         for _ in 0..RACES {
@@ -42,35 +49,31 @@ impl Cluster {
                 live,
                 result,
                 conflicts,
+                handover,
             } = &outcome
             else {
                 break;
             };
-            let id = target.id.clone();
-            let conflicts = conflicts.clone();
+            let applied = |object: Value, change: Change| Applied {
+                id: target.id.clone(),
+                object: Arc::new(object),
+                change,
+                conflicts: conflicts.clone(),
+            };
             if *change == Change::Unchanged {
-                let (change, object) = (*change, Arc::clone(result));
-                return Ok(Applied {
-                    id,
-                    object,
-                    change,
-                    conflicts,
-                });
+                return Ok(applied(result.value(), *change));
             }
-            match self.write(target, live.as_deref(), guard).await {
+            let live = live.as_ref().map(|live| (live, *handover));
+            match self.write(planned, live, result, guard).await {
                 Ok((object, change)) => {
                     if target.id.kind == "CustomResourceDefinition" {
                         self.forget_kinds();
                     }
-                    return Ok(Applied {
-                        id,
-                        object: Arc::new(object),
-                        change,
-                        conflicts,
-                    });
+                    return Ok(applied(object, change));
                 }
                 Err(error) if error.is_conflict() => {
-                    outcome = self.dry_run(target, None, &planned.scope).await?;
+                    let (scope, autoscaled) = (&planned.scope, planned.autoscaled);
+                    outcome = self.judge(target, None, scope, autoscaled).await?;
                 }
                 Err(error) => return Err(error),
             }
@@ -87,12 +90,18 @@ impl Cluster {
         stage: &[Planned],
         guard: &Guard,
     ) -> Vec<Result<Applied, Error>> {
-        let writes = stage.iter().map(|planned| self.apply(planned, guard));
-        let writes: Vec<_> = writes.collect();
-        stream::iter(writes)
-            .buffered(self.inner.options.concurrency)
-            .collect()
-            .await
+        let mut results = Vec::with_capacity(stage.len());
+        let mut running = FuturesOrdered::new();
+        for planned in stage {
+            if running.len() >= self.inner.options.concurrency {
+                results.extend(running.next().await);
+            }
+            running.push_back(self.apply(planned, guard));
+        }
+        while let Some(result) = running.next().await {
+            results.push(result);
+        }
+        results
     }
 
     /// Changes single fields by a JSON patch under [`CONTROL_MANAGER`].
@@ -124,41 +133,100 @@ impl Cluster {
 
     async fn write(
         &self,
-        target: &Target,
-        live: Option<&Value>,
+        planned: &Planned,
+        live: Option<(&Document, bool)>,
+        result: &Document,
         guard: &Guard,
     ) -> Result<(Value, Change), Error> {
-        let mut call = apply_call(target, "force=true");
+        let target = &planned.target;
+        let autoscaled = planned.autoscaled;
+        let version = match live {
+            Some((live, true)) => self.hand_over(target, live, autoscaled, guard).await?,
+            Some((live, false)) => version_of(live),
+            None => None,
+        };
+        let owned = owned_after(result, autoscaled);
+        let mut body = Desired::of(target, !autoscaled).marked(owned.as_ref());
+        if let Some(version) = version {
+            body["metadata"]["resourceVersion"] = version.into();
+        } else if let Some(replicas) = manifest_replicas(target) {
+            // A new workload begins with the manifest's number.
+            body["spec"]["replicas"] = replicas.clone();
+        }
+        let mut call = apply_call(target, &body, "force=true")?;
         let point = if target.id.kind == "Namespace" {
             Point::NamespaceCreate
         } else {
             Point::Apply
         };
         call.write = Some((point, guard));
-        if let Some(version) = live.and_then(version) {
-            let mut object = Value::Object(target.object.value().clone());
-            object["metadata"]["resourceVersion"] = version.into();
-            call = call.body(&object)?;
-        }
         let answer = self
             .send(&call)
             .await
             .map_err(|error| scrub(error, &target.object))?;
-        let object = answer.json(&call)?;
         let change = if is_creation(&answer) {
             Change::Created
         } else {
             Change::Configured
         };
-        Ok((object, change))
+        let written = Document::new(answer.body);
+        if autoscaled && change == Change::Created {
+            self.leave_replicas(target, written.clone(), guard).await?;
+        }
+        Ok((written.value(), change))
     }
 
-    /// The dry run of an object whose namespace or kind was brought by an earlier stage; a kind is
-    /// served a moment after its definition is established.
-    async fn dry_run_when_served(&self, planned: &Planned) -> Result<Outcome, Error> {
+    /// Gives the replicas of a workload that was just created to its autoscaler.
+    async fn leave_replicas(
+        &self,
+        target: &Target,
+        mut written: Document,
+        guard: &Guard,
+    ) -> Result<(), Error> {
+        for _ in 0..RACES {
+            match self.hand_over(target, &written, true, guard).await {
+                Err(error) if error.is_conflict() => {}
+                result => return result.map(drop),
+            }
+            // Its controller was quicker.
+            match self.known(target).await? {
+                Some(known) => written = known.document,
+                None => break,
+            }
+        }
+        // The next apply will do it.
+        Ok(())
+    }
+
+    /// Lets fields change hands before an apply, unless the object was written since it was read.
+    /// Returns the version that the apply is to meet.
+    async fn hand_over(
+        &self,
+        target: &Target,
+        live: &Document,
+        autoscaled: bool,
+        guard: &Guard,
+    ) -> Result<Option<String>, Error> {
+        let version = version_of(live);
+        let entries = handed_over(&live.whole(), autoscaled.then_some(REPLICAS));
+        let (Some(version), Some(entries)) = (&version, entries) else {
+            return Ok(version);
+        };
+        let operations = handover::patch(version, &entries);
+        let patched = self
+            .patch(&target.resource, &target.id, &operations, guard)
+            .await?;
+        let version = patched.pointer("/metadata/resourceVersion");
+        Ok(version.and_then(Value::as_str).map(str::to_owned))
+    }
+
+    /// Judges an object whose namespace or kind was brought by an earlier stage; a kind is served a
+    /// moment after its definition is established.
+    async fn judge_when_served(&self, planned: &Planned) -> Result<Outcome, Error> {
         let give_up = Instant::now() + SERVED_WITHIN;
         loop {
-            let result = self.dry_run(&planned.target, None, &planned.scope).await;
+            let (scope, autoscaled) = (&planned.scope, planned.autoscaled);
+            let result = self.judge(&planned.target, None, scope, autoscaled).await;
             let early = match &result {
                 Err(error) => error.is_not_found() && planned.target.defined_by.is_some(),
                 Ok(_) => false,
@@ -169,6 +237,27 @@ impl Cluster {
             tokio::time::sleep(Duration::from_millis(500)).await;
         }
     }
+}
+
+fn manifest_replicas(target: &Target) -> Option<&Value> {
+    target.object.value().get("spec")?.get("replicas")
+}
+
+fn version_of(document: &Document) -> Option<String> {
+    let version = document.outline().ok()?.metadata.resource_version;
+    (!version.is_empty()).then(|| version.into_owned())
+}
+
+/// The fields that will be ours when what was dry-run is applied.
+fn owned_after(result: &Document, autoscaled: bool) -> Option<Owned> {
+    if !autoscaled {
+        return result.outline().ok()?.owned();
+    }
+    let whole = result.whole();
+    let fields = managed_fields_of(&whole, MANAGER)?.clone();
+    Some(Owned::read(
+        &handover::without(fields, REPLICAS).to_string(),
+    ))
 }
 
 /// Whether a JSON patch tests anything.

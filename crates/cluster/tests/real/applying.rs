@@ -3,49 +3,7 @@ use sortie_cluster::Cause;
 use sortie_cluster::apply::{CONTROL_MANAGER, Change, Conflict, Outcome};
 use sortie_cluster::lease::Guard;
 
-use crate::fixture::{Fixture, config_map, deployment, meddle, objects, version};
-
-const SET: &str = r"
-apiVersion: v1
-kind: Service
-metadata: {name: web}
-spec: {selector: {app: web}, ports: [{port: 80}]}
----
-apiVersion: v1
-kind: Secret
-metadata: {name: web}
-stringData: {password: hunter22}
-data: {blob: aGVsbG8=}
----
-apiVersion: v1
-kind: ServiceAccount
-metadata: {name: web}
----
-apiVersion: networking.k8s.io/v1
-kind: Ingress
-metadata: {name: web}
-spec: {rules: [{host: web.example.com, http: {paths: [{path: /, pathType: Prefix, backend: {service: {name: web, port: {number: 80}}}}]}}]}
----
-apiVersion: batch/v1
-kind: CronJob
-metadata: {name: web}
-spec: {schedule: '@daily', jobTemplate: {spec: {template: {spec: {restartPolicy: Never, containers: [{name: a, image: b}]}}}}}
----
-apiVersion: policy/v1
-kind: PodDisruptionBudget
-metadata: {name: web}
-spec: {maxUnavailable: 1, selector: {matchLabels: {app: web}}}
----
-apiVersion: rbac.authorization.k8s.io/v1
-kind: Role
-metadata: {name: 'web:reader'}
-rules: [{apiGroups: [''], resources: [pods], verbs: [get]}]
----
-apiVersion: autoscaling/v2
-kind: HorizontalPodAutoscaler
-metadata: {name: web}
-spec: {minReplicas: 1, maxReplicas: 3, scaleTargetRef: {apiVersion: apps/v1, kind: Deployment, name: web}}
-";
+use crate::fixture::{Fixture, SET, config_map, deployment, meddle, objects, version};
 
 #[tokio::test]
 async fn a_second_apply_of_the_same_set_writes_nothing() {

@@ -9,6 +9,49 @@ use sortie_cluster::{Access, Cluster, Error, Options};
 use sortie_manifest::{Limits, Object, labels};
 use sortie_testkit::TestNamespace;
 
+/// One of many kinds.
+pub const SET: &str = r"
+apiVersion: v1
+kind: Service
+metadata: {name: web}
+spec: {selector: {app: web}, ports: [{port: 80}]}
+---
+apiVersion: v1
+kind: Secret
+metadata: {name: web}
+stringData: {password: hunter22}
+data: {blob: aGVsbG8=}
+---
+apiVersion: v1
+kind: ServiceAccount
+metadata: {name: web}
+---
+apiVersion: networking.k8s.io/v1
+kind: Ingress
+metadata: {name: web}
+spec: {rules: [{host: web.example.com, http: {paths: [{path: /, pathType: Prefix, backend: {service: {name: web, port: {number: 80}}}}]}}]}
+---
+apiVersion: batch/v1
+kind: CronJob
+metadata: {name: web}
+spec: {schedule: '@daily', jobTemplate: {spec: {template: {spec: {restartPolicy: Never, containers: [{name: a, image: b}]}}}}}
+---
+apiVersion: policy/v1
+kind: PodDisruptionBudget
+metadata: {name: web}
+spec: {maxUnavailable: 1, selector: {matchLabels: {app: web}}}
+---
+apiVersion: rbac.authorization.k8s.io/v1
+kind: Role
+metadata: {name: 'web:reader'}
+rules: [{apiGroups: [''], resources: [pods], verbs: [get]}]
+---
+apiVersion: autoscaling/v2
+kind: HorizontalPodAutoscaler
+metadata: {name: web}
+spec: {minReplicas: 1, maxReplicas: 3, scaleTargetRef: {apiVersion: apps/v1, kind: Deployment, name: web}}
+";
+
 pub struct Fixture {
     pub cluster: Cluster,
     pub namespace: TestNamespace,
@@ -52,6 +95,52 @@ impl Fixture {
         let file =
             self.kubeconfig_with(|config| config["users"][0]["user"] = json!({"token": token}));
         connect(file.path(), Options::default()).await
+    }
+
+    /// A connection as a new service account that may do everything.
+    pub async fn as_administrator(&self, name: &str) -> Cluster {
+        let ns = self.ns();
+        let account =
+            json!({"apiVersion": "v1", "kind": "ServiceAccount", "metadata": {"name": name}});
+        let path = format!("/api/v1/namespaces/{ns}/serviceaccounts");
+        self.send(http::Method::POST, &path, "application/json", &account)
+            .await;
+        let binding = json!({
+            "apiVersion": "rbac.authorization.k8s.io/v1", "kind": "RoleBinding", "metadata": {"name": name},
+            "roleRef": {"apiGroup": "rbac.authorization.k8s.io", "kind": "ClusterRole", "name": "cluster-admin"},
+            "subjects": [{"kind": "ServiceAccount", "name": name, "namespace": ns}],
+        });
+        let path = format!("/apis/rbac.authorization.k8s.io/v1/namespaces/{ns}/rolebindings");
+        self.send(http::Method::POST, &path, "application/json", &binding)
+            .await;
+        self.as_service_account(name).await
+    }
+
+    /// A request of the administrator.
+    pub async fn send(
+        &self,
+        method: http::Method,
+        path: &str,
+        content_type: &str,
+        body: &Value,
+    ) -> Value {
+        let mark = if path.contains('?') { '&' } else { '?' };
+        let manager = if path.contains("fieldManager") {
+            ""
+        } else {
+            "fieldManager=somebody"
+        };
+        let path = format!("{path}{mark}{manager}");
+        let request = http::Request::builder().method(method).uri(path);
+        let request = request.header("content-type", content_type);
+        let request = request.body(serde_json::to_vec(body).unwrap()).unwrap();
+        self.namespace.client().request(request).await.unwrap()
+    }
+
+    /// What is at a path.
+    pub async fn live(&self, path: &str) -> Value {
+        let request = http::Request::get(path).body(Vec::new()).unwrap();
+        self.namespace.client().request(request).await.unwrap()
     }
 
     /// A copy of the administrator's kubeconfig with a change.

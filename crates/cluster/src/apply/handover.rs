@@ -1,0 +1,222 @@
+//! Fields that change hands without changing their values, by a patch of `metadata.managedFields`.
+//!
+//! Two occasions: an object that was applied by kubectl or helm becomes ours, with everything these
+//! had set, so that a field which the manifest does not name any more goes away; and `spec.replicas`
+//! of a workload is left to an autoscaler. If an apply just left the field out, the API server would
+//! remove it as long as we are its only owner, and its default is one replica.
+
+use serde_json::{Map, Value, json};
+
+use super::MANAGER;
+
+/// Managers whose fields become ours when we take an object over, whatever the operation.
+const FORMER: [&str; 5] = [
+    "kubectl-client-side-apply",
+    "kubectl-last-applied",
+    "kubectl",
+    "helm",
+    "before-first-apply",
+];
+
+/// The `metadata.managedFields` of an object, as they have to be before it is applied; `None` when
+/// they may stay.
+///
+/// `leave` are the fields that we do not want to own any more, such as `["f:spec", "f:replicas"]`.
+pub(super) fn handed_over(live: &Value, leave: Option<&[&str]>) -> Option<Value> {
+    let mut entries = live.pointer("/metadata/managedFields")?.as_array()?.clone();
+    let mut changed = false;
+    if !entries.iter().any(is_ours) {
+        changed |= take_over(&mut entries, live);
+    }
+    if let Some(path) = leave {
+        for entry in entries.iter_mut().filter(|entry| is_ours(entry)) {
+            if let Some(fields) = entry.get_mut("fieldsV1").and_then(Value::as_object_mut) {
+                changed |= remove(fields, path);
+            }
+        }
+    }
+    changed.then_some(Value::Array(entries))
+}
+
+/// The JSON patch that puts them into force, unless the object has been written meanwhile.
+pub(super) fn patch(version: &str, entries: &Value) -> Value {
+    json!([
+        {"op": "test", "path": "/metadata/resourceVersion", "value": version},
+        {"op": "replace", "path": "/metadata/managedFields", "value": entries},
+    ])
+}
+
+/// The same set without a field.
+pub(super) fn without(mut fields: Value, path: &[&str]) -> Value {
+    if let Some(fields) = fields.as_object_mut() {
+        remove(fields, path);
+    }
+    fields
+}
+
+fn is_ours(entry: &Value) -> bool {
+    let text = |key: &str| entry.get(key).and_then(Value::as_str);
+    text("manager") == Some(MANAGER)
+        && text("operation") == Some("Apply")
+        && entry.get("subresource").is_none()
+}
+
+/// Makes one entry of ours out of the former managers'. Those of another version of the API stay.
+fn take_over(entries: &mut Vec<Value>, live: &Value) -> bool {
+    let version = live.get("apiVersion").cloned().unwrap_or_default();
+    let is_former = |entry: &Value| {
+        let manager = entry.get("manager").and_then(Value::as_str);
+        manager.is_some_and(|name| FORMER.contains(&name))
+            && entry.get("subresource").is_none()
+            && entry.get("apiVersion") == Some(&version)
+    };
+    let mut former = Vec::new();
+    entries.retain(|entry| {
+        let take = is_former(entry);
+        if take {
+            former.push(entry.clone());
+        }
+        !take
+    });
+    let Some(mut ours) = former.pop() else {
+        return false;
+    };
+    let mut fields = ours
+        .get("fieldsV1")
+        .and_then(Value::as_object)
+        .cloned()
+        .unwrap_or_default();
+    for entry in former {
+        if let Some(Value::Object(more)) = entry.get("fieldsV1") {
+            unite(&mut fields, more);
+        }
+    }
+    ours["manager"] = MANAGER.into();
+    ours["operation"] = "Apply".into();
+    ours["fieldsV1"] = Value::Object(fields);
+    entries.push(ours);
+    true
+}
+
+/// Adds the members of one set to another. A key without children is a member, and so is `.` for a
+/// key with children.
+fn unite(into: &mut Map<String, Value>, more: &Map<String, Value>) {
+    for (key, theirs) in more {
+        let Value::Object(theirs) = theirs else {
+            continue;
+        };
+        match into.get_mut(key) {
+            Some(Value::Object(ours)) => {
+                if ours.is_empty() != theirs.is_empty() {
+                    ours.entry(".").or_insert_with(|| json!({}));
+                }
+                unite(ours, theirs);
+            }
+            _ => {
+                into.insert(key.clone(), Value::Object(theirs.clone()));
+            }
+        }
+    }
+}
+
+/// Removes a member with everything below it, and the keys above it that hold nothing else: without
+/// children they would be members.
+fn remove(fields: &mut Map<String, Value>, path: &[&str]) -> bool {
+    let Some((first, rest)) = path.split_first() else {
+        return false;
+    };
+    if rest.is_empty() {
+        return fields.shift_remove(*first).is_some();
+    }
+    let Some(Value::Object(below)) = fields.get_mut(*first) else {
+        return false;
+    };
+    let removed = remove(below, rest);
+    if removed && below.is_empty() {
+        fields.shift_remove(*first);
+    }
+    removed
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn live(entries: &Value) -> Value {
+        json!({"apiVersion": "apps/v1", "metadata": {"managedFields": entries}})
+    }
+
+    fn entry(manager: &str, operation: &str, fields: &Value) -> Value {
+        json!({"manager": manager, "operation": operation, "apiVersion": "apps/v1", "fieldsType": "FieldsV1", "fieldsV1": fields})
+    }
+
+    #[test]
+    fn former_managers_become_us_once() {
+        let edited = entry(
+            "kubectl-edit",
+            "Update",
+            &json!({"f:spec": {"f:paused": {}}}),
+        );
+        let scaled = json!({"manager": "kubectl", "operation": "Update", "apiVersion": "apps/v1", "subresource": "scale",
+                            "fieldsV1": {"f:spec": {"f:replicas": {}}}});
+        let before = live(&json!([
+            entry(
+                "kubectl-client-side-apply",
+                "Update",
+                &json!({"f:metadata": {"f:labels": {".": {}, "f:a": {}}}})
+            ),
+            edited,
+            scaled,
+            entry(
+                "helm",
+                "Apply",
+                &json!({"f:metadata": {"f:labels": {"f:b": {}}}, "f:spec": {"f:template": {}}})
+            ),
+        ]));
+        let after = handed_over(&before, None).unwrap();
+        let ours = json!({"f:metadata": {"f:labels": {"f:b": {}, ".": {}, "f:a": {}}}, "f:spec": {"f:template": {}}});
+        assert_eq!(
+            after,
+            json!([edited, scaled, entry("sortie", "Apply", &ours)])
+        );
+        assert_eq!(handed_over(&live(&after), None), None);
+    }
+
+    #[test]
+    fn an_object_that_is_ours_already_keeps_its_other_managers() {
+        let entries = json!([
+            entry("sortie", "Apply", &json!({"f:spec": {"f:a": {}}})),
+            entry("kubectl", "Update", &json!({"f:spec": {"f:b": {}}})),
+        ]);
+        assert_eq!(handed_over(&live(&entries), None), None);
+    }
+
+    #[test]
+    fn a_field_is_left_without_making_its_parent_a_member() {
+        let entries = |fields: &Value| json!([entry("sortie", "Apply", fields)]);
+        let path: &[&str] = &["f:spec", "f:replicas"];
+        for (before, after) in [
+            (
+                json!({"f:spec": {"f:replicas": {}, "f:selector": {}}}),
+                json!({"f:spec": {"f:selector": {}}}),
+            ),
+            (
+                json!({"f:metadata": {"f:labels": {}}, "f:spec": {"f:replicas": {}}}),
+                json!({"f:metadata": {"f:labels": {}}}),
+            ),
+        ] {
+            let handed = handed_over(&live(&entries(&before)), Some(path));
+            assert_eq!(handed, Some(entries(&after)));
+            assert_eq!(handed_over(&live(&entries(&after)), Some(path)), None);
+        }
+    }
+
+    #[test]
+    fn a_member_with_children_stays_a_member() {
+        let mut fields = json!({"f:ports": {}}).as_object().unwrap().clone();
+        let more = json!({"f:ports": {"k:{\"port\":80}": {}}});
+        unite(&mut fields, more.as_object().unwrap());
+        let expected = json!({"f:ports": {".": {}, "k:{\"port\":80}": {}}});
+        assert_eq!(Value::Object(fields), expected);
+    }
+}
