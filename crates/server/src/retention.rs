@@ -1,19 +1,26 @@
 //! How long what is over is kept, and the sweeper that removes what is older.
 
+use std::collections::HashSet;
 use std::time::Duration;
 
 use jiff::{SignedDuration, Timestamp};
-use sortie_store::{EndedExecution, Store};
+use prost::Message as _;
+use sortie_proto::v1;
+use sortie_store::{BlobHash, EndedExecution, Store};
 use tokio_util::sync::CancellationToken;
 
-use crate::clock;
 use crate::problem::chain;
+use crate::{clock, tasks};
 
 /// Rows that one statement deletes: other writers wait for no more than that.
 const PIECE: u32 = 2_000;
 
 /// Executions that are looked at together.
 const PAGE: u32 = 200;
+
+/// How long a blob is kept that nothing refers to: much longer than it takes from keeping it to storing what refers to
+/// it.
+const UNUSED_BLOBS: Duration = Duration::from_secs(24 * 3600);
 
 /// How often to look, at most and at least.
 const PERIOD: (Duration, Duration) = (Duration::from_secs(1), Duration::from_secs(3600));
@@ -73,9 +80,9 @@ pub(crate) async fn run(retention: Retention, store: &dyn Store, stop: Cancellat
         tokio::select! {
             () = stop.cancelled() => return,
             swept = sweep(retention, store, clock::now()) => match swept {
-                Ok((0, 0)) => {}
-                Ok((executions, tasks)) => {
-                    tracing::info!(executions, tasks, "removed what is older than it is kept");
+                Ok(Swept { executions: 0, tasks: 0, blobs: 0 }) => {}
+                Ok(Swept { executions, tasks, blobs }) => {
+                    tracing::info!(executions, tasks, blobs, "removed what is older than it is kept");
                 }
                 Err(error) => {
                     tracing::warn!(error = %chain(&error), "could not remove what is old; trying again later");
@@ -85,13 +92,21 @@ pub(crate) async fn run(retention: Retention, store: &dyn Store, stop: Cancellat
     }
 }
 
-/// Removes what is too old once; how many executions and tasks that was.
+/// How much was removed.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+struct Swept {
+    executions: u64,
+    tasks: u64,
+    blobs: u64,
+}
+
+/// Removes what is too old once.
 async fn sweep(
     retention: Retention,
     store: &dyn Store,
     now: Timestamp,
-) -> sortie_store::Result<(u64, u64)> {
-    let (mut executions, mut tasks) = (0, 0);
+) -> sortie_store::Result<Swept> {
+    let mut swept = Swept::default();
     let mut after = String::new();
     loop {
         let page = store
@@ -101,24 +116,43 @@ async fn sweep(
         after.clone_from(&last.id);
         for execution in page.iter().filter(|known| retention.is_over(known, now)) {
             while !store.delete_execution(&execution.id, PIECE).await? {}
-            executions += 1;
+            swept.executions += 1;
         }
     }
     loop {
         let deleted = store
             .delete_told_tasks(before(now, retention.tasks), PIECE)
             .await?;
-        tasks += deleted;
+        swept.tasks += deleted;
         if deleted < u64::from(PIECE) {
-            return Ok((executions, tasks));
+            break;
         }
     }
+    let used = blobs_of_tasks(store).await?;
+    swept.blobs = store
+        .delete_unused_blobs(before(now, UNUSED_BLOBS), &used)
+        .await?;
+    Ok(swept)
+}
+
+/// The blobs that tasks refer to which are not over.
+async fn blobs_of_tasks(store: &dyn Store) -> sortie_store::Result<HashSet<BlobHash>> {
+    let records = store.untold_tasks().await?;
+    let tasks = records
+        .iter()
+        .filter_map(|record| v1::Task::decode(record.payload.as_slice()).ok());
+    let blobs = tasks.flat_map(|task| {
+        let named = tasks::blobs(&task).filter_map(|blob| BlobHash::parse(&blob.sha256));
+        named.collect::<Vec<_>>()
+    });
+    Ok(blobs.collect())
 }
 
 #[cfg(test)]
 mod tests {
     use sortie_store::{
-        Advance, Executions as _, NewExecution, Retention as _, Scope, SqliteStore,
+        Advance, Blobs as _, Executions as _, NewExecution, NewTask, Retention as _, Scope,
+        SqliteStore, TaskChange, Tasks as _,
     };
 
     use super::*;
@@ -183,6 +217,73 @@ mod tests {
             .await
             .unwrap();
         assert_eq!(left.len(), 3, "{left:?}");
+    }
+
+    #[tokio::test]
+    async fn a_blob_stays_while_a_task_names_it_and_for_a_day() {
+        let folder = tempfile::tempdir().unwrap();
+        let store = SqliteStore::open(folder.path()).await.unwrap();
+        let context = store.put_blob(b"context").await.unwrap();
+        let large = store.put_blob(b"large file").await.unwrap();
+        let unused = store.put_blob(b"unused").await.unwrap();
+        let blob = |hash: &BlobHash| v1::BlobRef {
+            sha256: hash.to_string(),
+            size: 1,
+        };
+        let file = v1::InlineFile {
+            path: "large.yaml".to_owned(),
+            content: Some(v1::inline_file::Content::Blob(blob(&large))),
+        };
+        let files = v1::InlineFiles { files: vec![file] };
+        let deploy = v1::KubernetesRollingDeploy {
+            values: vec![v1::Source {
+                id: "values".to_owned(),
+                from: Some(v1::source::From::Inline(files)),
+            }],
+            ..v1::KubernetesRollingDeploy::default()
+        };
+        let task = v1::Task {
+            context: Some(blob(&context)),
+            step: Some(v1::task::Step::KubernetesRollingDeploy(deploy)),
+            ..v1::Task::default()
+        };
+        let new = NewTask {
+            id: "t1".to_owned(),
+            scope: Scope::default(),
+            selectors: Vec::new(),
+            payload: task.encode_to_vec(),
+            record: "queued".to_owned(),
+            deadline: Timestamp::UNIX_EPOCH,
+            created_at: Timestamp::UNIX_EPOCH,
+        };
+        store.insert_task(&new).await.unwrap();
+        let retention = Retention::default();
+        let hours = |hours| clock::now() + SignedDuration::from_hours(hours);
+        let there = async || {
+            let mut there = Vec::new();
+            for hash in [&context, &large, &unused] {
+                there.push(store.blob(hash).await.unwrap().is_some());
+            }
+            there
+        };
+        let swept = sweep(retention, &store, hours(23)).await.unwrap();
+        assert_eq!(swept, Swept::default());
+        let swept = sweep(retention, &store, hours(25)).await.unwrap();
+        assert_eq!(swept.blobs, 1);
+        assert_eq!(there().await, [true, true, false]);
+        let over = TaskChange {
+            id: "t1".to_owned(),
+            version: 1,
+            record: "over".to_owned(),
+            ended: true,
+            delegate: None,
+            outcome: None,
+        };
+        store.update_task(&over).await.unwrap();
+        store.task_told("t1", Timestamp::UNIX_EPOCH).await.unwrap();
+        let swept = sweep(retention, &store, hours(25)).await.unwrap();
+        assert_eq!((swept.tasks, swept.blobs), (1, 2));
+        assert_eq!(there().await, [false, false, false]);
     }
 
     #[test]

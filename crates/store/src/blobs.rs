@@ -9,7 +9,8 @@ use crate::Result;
 /// Content-addressed bytes.
 #[async_trait]
 pub trait Blobs {
-    /// Keeps the bytes and returns their hash; keeping the same bytes again is harmless.
+    /// Keeps the bytes and returns their hash; keeping the same bytes again makes them as young as new ones, see
+    /// [`crate::Retention::delete_unused_blobs`].
     async fn put_blob(&self, bytes: &[u8]) -> Result<BlobHash>;
 
     /// The bytes, `None` when nothing has this hash. Damaged content is an error.

@@ -50,10 +50,19 @@ pub enum Error {
     /// A blob could not be written or read.
     #[error("could not {operation} the blob {hash}")]
     Blob {
-        /// `write` or `read`.
+        /// `write`, `read` or `delete`.
         operation: &'static str,
         /// Hex SHA-256 of the blob.
         hash: String,
+        /// What the file system said.
+        #[source]
+        source: std::io::Error,
+    },
+    /// The folder of the blobs could not be read.
+    #[error("could not read the folder of blobs {path}")]
+    BlobFolder {
+        /// The folder.
+        path: PathBuf,
         /// What the file system said.
         #[source]
         source: std::io::Error,
@@ -77,7 +86,7 @@ impl Error {
             Self::Unreadable { .. } => "SRT-S904",
             Self::Conflict { .. } => "SRT-S905",
             Self::NotFound { .. } => "SRT-S906",
-            Self::Blob { .. } | Self::BlobDamaged { .. } => "SRT-S907",
+            Self::Blob { .. } | Self::BlobFolder { .. } | Self::BlobDamaged { .. } => "SRT-S907",
         }
     }
 
@@ -88,7 +97,7 @@ impl Error {
     pub fn is_transient(&self) -> bool {
         match self {
             Self::Query { source, .. } => !is_about_data(source),
-            Self::Open { .. } | Self::Blob { .. } => true,
+            Self::Open { .. } | Self::Blob { .. } | Self::BlobFolder { .. } => true,
             Self::Migrate(_)
             | Self::Unreadable { .. }
             | Self::Conflict { .. }

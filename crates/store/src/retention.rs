@@ -1,10 +1,12 @@
 //! What is old and may go. Everything goes in small pieces: a long delete would keep other writers
 //! waiting.
 
+use std::collections::HashSet;
+
 use async_trait::async_trait;
 use jiff::Timestamp;
 
-use crate::Result;
+use crate::{BlobHash, Result};
 
 /// What is old and may go.
 #[async_trait]
@@ -23,6 +25,12 @@ pub trait Retention {
 
     /// Deletes up to `limit` tasks whose end was told before a time. Returns how many.
     async fn delete_told_tasks(&self, before: Timestamp, limit: u32) -> Result<u64>;
+
+    /// Deletes the blobs that were last kept before a time, but none of `used` and none that a stored step refers to.
+    /// Who keeps a blob and then refers to it never loses it, if that takes less time than has passed since `before`.
+    /// Returns how many.
+    async fn delete_unused_blobs(&self, before: Timestamp, used: &HashSet<BlobHash>)
+    -> Result<u64>;
 }
 
 /// An execution that may be old enough to go.

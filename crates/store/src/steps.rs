@@ -4,7 +4,7 @@
 use async_trait::async_trait;
 use jiff::Timestamp;
 
-use crate::Result;
+use crate::{BlobHash, Result};
 
 /// Steps that were handed out.
 #[async_trait]
@@ -36,6 +36,8 @@ pub struct NewStep {
     pub attempt: i64,
     /// What is asked for, JSON.
     pub request: String,
+    /// The blobs that it refers to; they stay as long as the step.
+    pub blobs: Vec<BlobHash>,
     /// When.
     pub created_at: Timestamp,
 }

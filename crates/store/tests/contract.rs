@@ -373,6 +373,7 @@ async fn a_step_is_recorded_once(store: &dyn Store) {
         node: "pipeline.stages.s.spec.execution.steps.a".to_owned(),
         attempt: 1,
         request: "{\"a\":1}".to_owned(),
+        blobs: Vec::new(),
         created_at: at(0),
     };
     let first = store.record_step(&step).await.unwrap();

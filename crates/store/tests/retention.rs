@@ -1,10 +1,14 @@
 //! What goes when it is old, and what must stay.
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
 
+use std::collections::HashSet;
+use std::path::Path;
+use std::time::{Duration, SystemTime};
+
 use jiff::Timestamp;
 use sortie_store::{
-    Advance, EndedExecution, EntityKey, EntityWrite, NewExecution, NewLogLine, NewStep, NewTask,
-    Scope, SqliteStore, Store, TaskChange,
+    Advance, BlobHash, Blobs as _, EndedExecution, EntityKey, EntityWrite, NewExecution,
+    NewLogLine, NewStep, NewTask, Retention as _, Scope, SqliteStore, Store, TaskChange,
 };
 
 fn at(second: i64) -> Timestamp {
@@ -46,6 +50,7 @@ async fn run(store: &dyn Store, id: &str, pipeline: &str, ended_at: Option<i64>)
         node: "p.a".to_owned(),
         attempt: 1,
         request: "{}".to_owned(),
+        blobs: vec![BlobHash::of(id.as_bytes())],
         created_at: at(0),
     };
     store.record_step(&step).await.unwrap();
@@ -182,4 +187,84 @@ async fn a_task_goes_a_while_after_its_end_was_told() {
     assert_eq!(store.delete_told_tasks(at(10_000), 1).await.unwrap(), 1);
     assert_eq!(store.delete_told_tasks(at(10_000), 1).await.unwrap(), 0);
     assert_eq!(store.untold_tasks().await.unwrap().len(), 2);
+}
+
+/// Makes a blob as old as one that was last kept at this second.
+fn age(folder: &Path, hash: &BlobHash, second: u64) {
+    let path = file(folder, hash);
+    let kept = SystemTime::UNIX_EPOCH + Duration::from_secs(second);
+    let file = std::fs::File::options().write(true).open(path).unwrap();
+    file.set_modified(kept).unwrap();
+}
+
+fn file(folder: &Path, hash: &BlobHash) -> std::path::PathBuf {
+    let text = hash.as_str();
+    folder.join("blobs").join(&text[..2]).join(text)
+}
+
+#[tokio::test]
+async fn a_blob_goes_when_it_is_old_and_nothing_refers_to_it() {
+    let folder = tempfile::tempdir().unwrap();
+    let store = SqliteStore::open(folder.path()).await.unwrap();
+    let none = HashSet::new();
+    let swept = store.delete_unused_blobs(at(100), &none).await;
+    assert_eq!(swept.unwrap(), 0, "there is no folder yet");
+    let mut hashes = Vec::new();
+    for content in ["e1", "unused", "used", "young", "kept again"] {
+        let hash = store.put_blob(content.as_bytes()).await.unwrap();
+        age(
+            folder.path(),
+            &hash,
+            if content == "young" { 100 } else { 99 },
+        );
+        hashes.push(hash);
+    }
+    run(&store, "e1", "web", Some(10)).await;
+    store.put_blob(b"kept again").await.unwrap();
+    let left_over = file(folder.path(), &hashes[1]).with_file_name(".7-ThreadId(1)");
+    std::fs::write(&left_over, "half").unwrap();
+    let foreign = folder.path().join("blobs/lost+found");
+    std::fs::write(&foreign, "").unwrap();
+    let used = HashSet::from([hashes[2].clone()]);
+    let there = async || {
+        let mut there = Vec::new();
+        for hash in &hashes {
+            there.push(store.blob(hash).await.unwrap().is_some());
+        }
+        there
+    };
+    assert_eq!(store.delete_unused_blobs(at(100), &used).await.unwrap(), 1);
+    assert_eq!(there().await, [true, false, true, true, true]);
+    assert!(left_over.exists(), "somebody may be writing it");
+
+    // With its execution goes what only that referred to.
+    assert!(store.delete_execution("e1", 100).await.unwrap());
+    assert_eq!(store.delete_unused_blobs(at(100), &none).await.unwrap(), 2);
+    assert_eq!(there().await, [false, false, false, true, true]);
+    assert_eq!(
+        store
+            .delete_unused_blobs(Timestamp::MAX, &none)
+            .await
+            .unwrap(),
+        2
+    );
+    assert!(!left_over.exists() && foreign.exists());
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_blob_that_is_kept_while_old_ones_are_deleted_is_there() {
+    let folder = tempfile::tempdir().unwrap();
+    let store = SqliteStore::open(folder.path()).await.unwrap();
+    let hash = store.put_blob(b"content").await.unwrap();
+    for round in 0..300 {
+        // Gone since the last round, or not.
+        store.put_blob(b"content").await.unwrap();
+        age(folder.path(), &hash, 1);
+        let sweeper = store.clone();
+        let mut sweeping = tokio::task::JoinSet::new();
+        sweeping.spawn(async move { sweeper.delete_unused_blobs(at(100), &HashSet::new()).await });
+        store.put_blob(b"content").await.unwrap();
+        sweeping.join_next().await.unwrap().unwrap().unwrap();
+        assert!(store.blob(&hash).await.unwrap().is_some(), "round {round}");
+    }
 }

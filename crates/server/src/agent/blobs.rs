@@ -9,7 +9,7 @@ use tonic::{Status, Streaming};
 use super::Core;
 use super::error::{Refusal, unavailable};
 use super::link::{Caller, Outgoing};
-use super::wire;
+use crate::tasks;
 
 /// Largest chunk.
 const CHUNK: usize = 256 * 1024;
@@ -26,7 +26,8 @@ pub(super) async fn fetch(
     let task = TaskRef::new(request.task_id.as_str(), request.epoch);
     let held = core.book.held_task(&task, &caller.delegate.id).await;
     let hash = BlobHash::parse(&request.sha256).ok_or(Refusal::Protocol)?;
-    if !held.is_some_and(|task| wire::names_blob(&task, hash.as_str())) {
+    let is_named = |task: &v1::Task| tasks::blobs(task).any(|blob| blob.sha256 == hash.as_str());
+    if !held.as_ref().is_some_and(is_named) {
         return Err(Refusal::NotYourTask.into());
     }
     let bytes = core
@@ -93,11 +94,9 @@ pub(super) async fn put(
         .await
         .map_err(|error| unavailable("read a blob", &error))?
         .is_some();
-    if !known {
-        core.store
-            .put_blob(&bytes)
-            .await
-            .map_err(|error| unavailable("store a blob", &error))?;
-    }
+    core.store
+        .put_blob(&bytes)
+        .await
+        .map_err(|error| unavailable("store a blob", &error))?;
     Ok(v1::PutBlobResponse { stored: !known })
 }

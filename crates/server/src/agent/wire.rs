@@ -230,27 +230,6 @@ pub(super) fn task_type(task: &v1::Task) -> &'static str {
     }
 }
 
-/// Whether a task names a blob.
-pub(super) fn names_blob(task: &v1::Task, hash: &str) -> bool {
-    let sources = match &task.step {
-        Some(v1::task::Step::KubernetesRollingDeploy(deploy)) => {
-            deploy.manifests.iter().chain(&deploy.values).collect()
-        }
-        _ => Vec::new(),
-    };
-    let mut files = sources
-        .into_iter()
-        .filter_map(|source| match &source.from {
-            Some(v1::source::From::Inline(inline)) => Some(&inline.files),
-            _ => None,
-        })
-        .flatten();
-    task.context.iter().any(|blob| blob.sha256 == hash)
-        || files.any(|file| {
-            matches!(&file.content, Some(v1::inline_file::Content::Blob(blob)) if blob.sha256 == hash)
-        })
-}
-
 /// How a task ended, as the engine hears it.
 pub(super) fn outcome(encoded: &[u8]) -> TaskOutcome {
     use v1::task_result::Outcome as Wire;

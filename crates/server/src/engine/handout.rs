@@ -13,7 +13,7 @@ use sortie_model::pipeline::StepType;
 use sortie_model::service::{GitReference, GitStore, Manifest, ManifestSpec, Store as FileSource};
 use sortie_model::{EntitySpec, Field, FlagField, Kind, ListField};
 use sortie_proto::v1;
-use sortie_store::{Execution, Scope};
+use sortie_store::{BlobHash, Execution, Scope};
 use sortie_workflow::{Node, NodePath, Plan, Stage, State, Step};
 
 use super::compile::{self, reference};
@@ -22,6 +22,7 @@ use super::library::{Found, Library};
 use super::parameters::{StageParameters, StepParameters};
 use super::roots::{Roots, parameters};
 use super::surroundings::{self, Surroundings};
+use crate::tasks;
 
 /// Largest context snapshot.
 const MAX_CONTEXT: usize = 4 * 1024 * 1024;
@@ -53,6 +54,15 @@ impl Handout {
     pub(super) fn task(&self) -> Option<v1::Task> {
         let bytes = STANDARD.decode(&self.task).ok()?;
         v1::Task::decode(bytes.as_slice()).ok()
+    }
+
+    /// The blobs that it refers to.
+    pub(super) fn blobs(&self) -> Vec<BlobHash> {
+        let task = self.task();
+        let named = task.iter().flat_map(tasks::blobs);
+        named
+            .filter_map(|blob| BlobHash::parse(&blob.sha256))
+            .collect()
     }
 }
 

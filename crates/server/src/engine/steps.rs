@@ -146,6 +146,7 @@ impl Engine {
             node: node.to_string(),
             attempt: i64::from(attempt),
             request,
+            blobs: handout.blobs(),
             created_at: clock::now(),
         };
         self.0.store.record_step(&step).await

@@ -15,7 +15,7 @@ mod steps;
 mod tasks;
 mod users;
 
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::time::Duration;
 
 use jiff::Timestamp;
@@ -27,6 +27,7 @@ use sqlx::sqlite::{
 use sqlx::{ConnectOptions as _, Connection as _, SqlSafeStr as _};
 use sqlx::{Sqlite, Transaction};
 
+use self::blobs::BlobFolder;
 use crate::{Error, Result};
 
 /// How long a statement waits for a lock that another process holds.
@@ -60,6 +61,11 @@ const MIGRATIONS: &[(i64, &str, &str)] = &[
         "retention",
         include_str!("../../migrations/0004_retention.sql"),
     ),
+    (
+        5,
+        "blobs of steps",
+        include_str!("../../migrations/0005_step_blobs.sql"),
+    ),
 ];
 
 /// The store of a single server.
@@ -67,7 +73,7 @@ const MIGRATIONS: &[(i64, &str, &str)] = &[
 pub struct SqliteStore {
     writer: SqlitePool,
     reader: SqlitePool,
-    blob_folder: PathBuf,
+    blobs: BlobFolder,
 }
 
 impl SqliteStore {
@@ -110,7 +116,7 @@ impl SqliteStore {
         Ok(Self {
             writer,
             reader,
-            blob_folder: folder.join("blobs"),
+            blobs: BlobFolder::new(folder.join("blobs")),
         })
     }
 

@@ -1,8 +1,10 @@
+use std::collections::HashSet;
+
 use async_trait::async_trait;
 use jiff::Timestamp;
 
 use super::{SqliteStore, millis, timestamp};
-use crate::{EndedExecution, Error, Result, Retention};
+use crate::{BlobHash, EndedExecution, Error, Result, Retention};
 
 #[async_trait]
 impl Retention for SqliteStore {
@@ -77,5 +79,38 @@ impl Retention for SqliteStore {
         .await
         .map_err(Error::query("delete old tasks"))?;
         Ok(deleted.rows_affected())
+    }
+    async fn delete_unused_blobs(
+        &self,
+        before: Timestamp,
+        used: &HashSet<BlobHash>,
+    ) -> Result<u64> {
+        let mut deleted = 0;
+        for folder in self.blobs.folders().await? {
+            let mut old = self.blobs.old(folder, before).await?;
+            old.retain(|hash| !used.contains(hash));
+            let referred = self.referred(&old).await?;
+            old.retain(|hash| !referred.contains(hash.as_str()));
+            deleted += self.blobs.delete(old, before).await?;
+        }
+        Ok(deleted)
+    }
+}
+
+impl SqliteStore {
+    /// Those of `blobs` that a step refers to.
+    async fn referred(&self, blobs: &[BlobHash]) -> Result<HashSet<String>> {
+        if blobs.is_empty() {
+            return Ok(HashSet::new());
+        }
+        let names: Vec<&str> = blobs.iter().map(BlobHash::as_str).collect();
+        let found: Vec<String> = sqlx::query_scalar(
+            "SELECT DISTINCT hash FROM step_blobs WHERE hash IN (SELECT value FROM json_each($1))",
+        )
+        .bind(sqlx::types::Json(names))
+        .fetch_all(&self.reader)
+        .await
+        .map_err(Error::query("look who uses old blobs"))?;
+        Ok(found.into_iter().collect())
     }
 }

@@ -10,7 +10,7 @@ impl Steps for SqliteStore {
     async fn record_step(&self, step: &NewStep) -> Result<StepRecord> {
         let operation = "store a step";
         let mut transaction = self.write(operation).await?;
-        sqlx::query(
+        let inserted = sqlx::query(
             "INSERT INTO execution_steps (task, execution, node, attempt, request, created_at)
              VALUES ($1, $2, $3, $4, $5, $6)
              ON CONFLICT (execution, node, attempt) DO NOTHING",
@@ -24,6 +24,17 @@ impl Steps for SqliteStore {
         .execute(&mut *transaction)
         .await
         .map_err(Error::query(operation))?;
+        let is_new = inserted.rows_affected() > 0;
+        for blob in step.blobs.iter().filter(|_| is_new) {
+            sqlx::query(
+                "INSERT INTO step_blobs (task, hash) VALUES ($1, $2) ON CONFLICT DO NOTHING",
+            )
+            .bind(&step.task)
+            .bind(blob.as_str())
+            .execute(&mut *transaction)
+            .await
+            .map_err(Error::query(operation))?;
+        }
         let row = sqlx::query(
             "SELECT * FROM execution_steps WHERE execution = $1 AND node = $2 AND attempt = $3",
         )
