@@ -6,10 +6,10 @@ use serde_json::Value;
 use crate::diagnosis::{
     Budgets, Cause, Change, Class, Diagnosis, Diagnostician, ObjectName, Observation, after, covers,
 };
-use crate::kinds::Facts;
+use crate::kinds::{Facts, Judgement};
 use crate::read;
 use crate::verdict::{Status, Verdict};
-use crate::written::{Written, assess_after};
+use crate::written::{Written, judge_after};
 
 /// Where the wait stands.
 #[derive(Clone, PartialEq, Eq, Debug)]
@@ -63,11 +63,12 @@ impl SteadyState {
     /// A workload with pods fails by its diagnosis. Other kinds fail when they report a failure for longer than
     /// [`Budgets::degraded`], and every kind fails when it is gone for that long. Kinds whose health says nothing about
     /// this deployment (the last run of a CronJob, an autoscaler without metrics, a disruption budget) are reached as
-    /// soon as they are there.
+    /// soon as they are there. Where a rule of the user decides, its word counts for every kind; while it says that the
+    /// object is on its way, a workload still fails by its diagnosis.
     pub fn observe(&mut self, observation: &Observation<'_>, now: Timestamp) -> Steady {
         let object = observation.workload;
         self.deadline = None;
-        let verdict = assess_after(object, &self.written, &self.facts);
+        let Judgement { verdict, by_user } = judge_after(object, &self.written, &self.facts);
         if object.is_null() || self.written.is_replaced(object) {
             return self.lasting(Class::Gone, verdict, now);
         }
@@ -78,8 +79,13 @@ impl SteadyState {
             };
         }
         let steady = matches!(verdict.status, Status::Healthy | Status::Suspended);
-        if steady || (is_advisory(object) && !read::deleting(object)) {
+        if steady || (is_advisory(object) && !by_user && !read::deleting(object)) {
             return Steady::Reached(verdict);
+        }
+        match verdict.status {
+            Status::Degraded if by_user => return self.lasting(Class::Degraded, verdict, now),
+            Status::Unknown if by_user => return self.lasting(Class::RuleUnfit, verdict, now),
+            _ => {}
         }
         if covers(object) {
             self.lasting = None;

@@ -2,7 +2,7 @@
 
 use serde_json::Value;
 
-use crate::kinds::{Facts, assess_with};
+use crate::kinds::{Facts, Judgement, judge};
 use crate::read;
 use crate::verdict::Verdict;
 
@@ -71,9 +71,16 @@ impl Written {
 /// write is never taken for its result.
 #[must_use]
 pub fn assess_after(object: &Value, written: &Written, facts: &Facts) -> Verdict {
+    judge_after(object, written, facts).verdict
+}
+
+pub(crate) fn judge_after(object: &Value, written: &Written, facts: &Facts) -> Judgement {
     match written.unseen(object) {
-        Some(reason) if !object.is_null() => Verdict::progressing(reason),
-        _ => assess_with(object, facts),
+        Some(reason) if !object.is_null() => Judgement {
+            verdict: Verdict::progressing(reason),
+            by_user: false,
+        },
+        _ => judge(object, facts),
     }
 }
 

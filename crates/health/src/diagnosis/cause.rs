@@ -92,13 +92,15 @@ pub enum Class {
     Degraded,
     /// The object is not there, or another one has taken its place.
     Gone,
+    /// The user's own rule for its health cannot be read or evaluated.
+    RuleUnfit,
 }
 
 // === impl Class ===
 
 impl Class {
     /// All of them, in order.
-    pub const ALL: [Self; 20] = [
+    pub const ALL: [Self; 21] = [
         Self::ImageNameInvalid,
         Self::ImageNotFound,
         Self::ImageDenied,
@@ -119,6 +121,7 @@ impl Class {
         Self::NoActivity,
         Self::Degraded,
         Self::Gone,
+        Self::RuleUnfit,
     ];
 
     /// The stable code; `docs/errors/` has a page for each.
@@ -145,6 +148,7 @@ impl Class {
             Self::NoActivity => "SRT-H018",
             Self::Degraded => "SRT-H019",
             Self::Gone => "SRT-H020",
+            Self::RuleUnfit => "SRT-H021",
         }
     }
 
@@ -190,6 +194,7 @@ impl Class {
             }
             Self::Degraded => "look at the object's conditions",
             Self::Gone => "find out who deleted or replaced the object while it was being deployed",
+            Self::RuleUnfit => "correct the rule that the message names",
         }
     }
 }

@@ -34,8 +34,8 @@ use event::Events;
 use revision::{Revision, Workload};
 use symptom::{Key, Patience, Symptom};
 
-use crate::kinds::assess;
-use crate::read::{count, flag, text, uid};
+use crate::kinds::{Facts, assess_kind};
+use crate::read::{count, deleting, flag, text, uid};
 use crate::verdict::Status;
 
 /// What the cluster shows of one workload at one moment.
@@ -121,7 +121,8 @@ impl Diagnostician {
         let Some(kind) = Workload::of(object) else {
             return Diagnosis::Fine;
         };
-        if matches!(assess(object).status, Status::Healthy | Status::Suspended) {
+        let status = assess_kind(object, &Facts::default()).status;
+        if !deleting(object) && matches!(status, Status::Healthy | Status::Suspended) {
             self.since.clear();
             return Diagnosis::Fine;
         }

@@ -14,10 +14,13 @@ pub(crate) mod pod;
 mod rollout;
 mod stateful;
 
+use std::sync::Arc;
+
 use serde_json::Value;
 
 use crate::line;
 use crate::read;
+use crate::rules::{self, ClusterRules};
 use crate::verdict::{Status, Verdict};
 
 pub use network::selects;
@@ -46,6 +49,8 @@ pub struct Facts {
     pub load_balancer_address_wanted: bool,
     /// Whether an Ingress needs an address to be healthy. Default: it does not, since not every controller writes one.
     pub ingress_address_wanted: bool,
+    /// Rules of the cluster for all objects of a kind.
+    pub rules: Arc<ClusterRules>,
 }
 
 impl Default for Facts {
@@ -56,14 +61,15 @@ impl Default for Facts {
             pods_selected: None,
             load_balancer_address_wanted: true,
             ingress_address_wanted: false,
+            rules: Arc::default(),
         }
     }
 }
 
 /// Health of an object as the cluster shows it. `Value::Null` is an object that does not exist.
 ///
-/// Every kind climbs the same ladder before the rules of its own: being deleted is Progressing, and so is a
-/// generation that the controller has not observed yet.
+/// Every kind climbs the same ladder before the rules of its own: being deleted is Progressing, a rule that a user gave
+/// decides, and a generation that the controller has not observed yet is Progressing.
 #[must_use]
 pub fn assess(object: &Value) -> Verdict {
     assess_with(object, &Facts::default())
@@ -72,19 +78,51 @@ pub fn assess(object: &Value) -> Verdict {
 /// [`assess`] with what the caller knows from elsewhere.
 #[must_use]
 pub fn assess_with(object: &Value, facts: &Facts) -> Verdict {
+    judge(object, facts).verdict
+}
+
+/// A verdict and whose it is.
+pub(crate) struct Judgement {
+    pub(crate) verdict: Verdict,
+    /// A rule that a user gave decided.
+    pub(crate) by_user: bool,
+}
+
+pub(crate) fn judge(object: &Value, facts: &Facts) -> Judgement {
+    let by_kind = |verdict| Judgement {
+        verdict,
+        by_user: false,
+    };
     if object.is_null() {
-        return Verdict::missing();
+        return by_kind(Verdict::missing());
     }
     if !object.is_object() || read::kind(object).is_empty() {
-        return Verdict::new(Status::Unknown, "not a Kubernetes object: it has no kind");
+        let message = "not a Kubernetes object: it has no kind";
+        return by_kind(Verdict::new(Status::Unknown, message));
     }
     if read::deleting(object) {
-        return being_deleted(object);
+        return by_kind(being_deleted(object));
     }
-    if let Some(rule) = own(object) {
-        return unobserved(object).unwrap_or_else(|| rule(object, facts));
+    if let Some(verdict) = rules::assess(object, &facts.rules) {
+        // A rule that cannot be read or evaluated does not get better with time.
+        let behind = conventions::behind(object).filter(|_| verdict.status != Status::Unknown);
+        return behind.map_or(
+            Judgement {
+                verdict,
+                by_user: true,
+            },
+            by_kind,
+        );
     }
-    conventions::general(object)
+    by_kind(assess_kind(object, facts))
+}
+
+/// The verdict by the rule of the kind, whatever a user's rule says.
+pub(crate) fn assess_kind(object: &Value, facts: &Facts) -> Verdict {
+    match own(object) {
+        Some(rule) => unobserved(object).unwrap_or_else(|| rule(object, facts)),
+        None => conventions::general(object),
+    }
 }
 
 /// A rule of one kind.

@@ -116,7 +116,7 @@ fn unsaid(object: &Value, runs: bool, stated: &Stated<'_>, conditions: &Conditio
 }
 
 /// Progressing while the status, or a part of it, is of an older generation.
-fn behind(object: &Value) -> Option<Verdict> {
+pub(super) fn behind(object: &Value) -> Option<Verdict> {
     let generation = int(object, "/metadata/generation")?;
     let status = object.pointer("/status")?;
     let parts = status
