@@ -11,9 +11,6 @@ const EXTENSIONS: [&str; 3] = ["yaml", "yml", "json"];
 /// How deep folders are followed.
 const DEPTH: usize = 20;
 
-/// Largest file; what is read of it is bounded again by whoever parses it.
-const LARGEST: u64 = 64 << 20;
-
 /// One file as the user named it.
 #[derive(Debug)]
 pub struct File {
@@ -56,11 +53,23 @@ pub enum Error {
         #[source]
         source: std::io::Error,
     },
-    /// It is larger than anything that is meant to be read.
-    #[error("{} is larger than {} MiB", path.display(), LARGEST >> 20)]
+    /// It is larger than all files together may be.
+    #[error("{} is larger than {} MiB", path.display(), most >> 20)]
     TooLarge {
         /// The path.
         path: PathBuf,
+        /// Bytes that are accepted.
+        most: u64,
+    },
+    /// The files are too large together.
+    #[error("the {files} files up to {} are larger than {} MiB together", path.display(), most >> 20)]
+    TooMuch {
+        /// The file that is too much.
+        path: PathBuf,
+        /// How many have been read, this one included.
+        files: usize,
+        /// Bytes that are accepted.
+        most: u64,
     },
     /// A folder without a file of ours.
     #[error("there is no .yaml, .yml or .json file in folder {}", path.display())]
@@ -98,41 +107,47 @@ impl Explain for Error {
                 folders: Folders::Flat,
                 ..
             } => Some("add -R to read the folders below it as well".to_owned()),
+            Self::TooMuch { .. } => Some("name fewer files at a time".to_owned()),
             _ => None,
         }
     }
 }
 
 /// The files that `paths` name: files as they are, `-` for stdin, folders with the YAML and JSON files in them, sorted.
+/// Together they have at most `most` bytes; no more than that is read.
 ///
 /// # Errors
-/// A path does not exist or cannot be read; a folder holds no such file; a file is larger than anything that is meant
-/// to be read.
-pub fn read(paths: &[PathBuf], folders: Folders) -> Result<Vec<File>, Error> {
-    let mut files = Vec::new();
-    let mut too_large = None;
-    each(paths, folders, LARGEST + 1, |file| {
-        if u64::try_from(file.data.len()).unwrap_or(u64::MAX) > LARGEST {
-            too_large.get_or_insert_with(|| PathBuf::from(&file.name));
-        } else if too_large.is_none() {
-            files.push(file);
+/// A path does not exist or cannot be read; a folder holds no such file; the files are too large.
+pub fn read(paths: &[PathBuf], folders: Folders, most: u64) -> Result<Vec<File>, Error> {
+    let mut files: Vec<File> = Vec::new();
+    let mut left = most;
+    each(paths, folders, most.saturating_add(1), |file| {
+        let size = u64::try_from(file.data.len()).unwrap_or(u64::MAX);
+        let path = || PathBuf::from(&file.name);
+        if size > most {
+            return Err(Error::TooLarge { path: path(), most });
         }
+        left = left.checked_sub(size).ok_or_else(|| Error::TooMuch {
+            path: path(),
+            files: files.len() + 1,
+            most,
+        })?;
+        files.push(file);
+        Ok(())
     })?;
-    match too_large {
-        Some(path) => Err(Error::TooLarge { path }),
-        None => Ok(files),
-    }
+    Ok(files)
 }
 
-/// Hands over one file after the other, of each at most the first `most` bytes. The files are those of [`read`].
+/// Hands over one file after the other, of each at most the first `most` bytes, until `take` refuses one. The files are
+/// those of [`read`].
 ///
 /// # Errors
-/// A path does not exist or cannot be read; a folder holds no such file.
+/// A path does not exist or cannot be read; a folder holds no such file; what `take` says.
 pub fn each(
     paths: &[PathBuf],
     folders: Folders,
     most: u64,
-    mut take: impl FnMut(File),
+    mut take: impl FnMut(File) -> Result<(), Error>,
 ) -> Result<(), Error> {
     for path in paths {
         if path.as_os_str() == "-" {
@@ -140,7 +155,7 @@ pub fn each(
             take(File {
                 name: "-".to_owned(),
                 data: data.map_err(|source| failed(path, source))?,
-            });
+            })?;
             continue;
         }
         for path in list(path, folders)? {
@@ -149,7 +164,7 @@ pub fn each(
             take(File {
                 name: path.display().to_string(),
                 data: data.map_err(|source| failed(&path, source))?,
-            });
+            })?;
         }
     }
     Ok(())
@@ -271,7 +286,7 @@ mod tests {
     #[test]
     fn a_named_file_is_read_whatever_its_extension() {
         let folder = tree();
-        let files = read(&[folder.path().join("notes.txt")], Folders::Flat).unwrap();
+        let files = read(&[folder.path().join("notes.txt")], Folders::Flat, 100).unwrap();
         assert_eq!(files[0].data, b"notes.txt");
     }
 
@@ -280,10 +295,33 @@ mod tests {
         let mut sizes = Vec::new();
         let endless = [PathBuf::from("/dev/zero")];
         each(&endless, Folders::Flat, 1000, |file| {
-            sizes.push(file.data.len())
+            sizes.push(file.data.len());
+            Ok(())
         })
         .unwrap();
         assert_eq!(sizes, [1000]);
+    }
+
+    #[test]
+    fn files_are_bounded_one_by_one_and_together() {
+        let folder = tree();
+        let all = [folder.path().to_owned()];
+        let sum = ["a.yml", "b.yaml", "c.json"].concat().len() as u64;
+        assert_eq!(read(&all, Folders::Flat, sum).unwrap().len(), 3);
+        let error = read(&all, Folders::Flat, sum - 1).unwrap_err();
+        assert!(
+            matches!(&error, Error::TooMuch { path, files: 3, .. } if path.ends_with("c.json")),
+            "{error}"
+        );
+        let error = read(&all, Folders::Flat, 10).unwrap_err();
+        assert!(
+            matches!(&error, Error::TooMuch { path, files: 2, .. } if path.ends_with("b.yaml")),
+            "{error}"
+        );
+        // Nothing behind the one that is too large is read.
+        let endless = ["/dev/zero", "/no/such/file"].map(PathBuf::from);
+        let error = read(&endless, Folders::Flat, 4 << 20).unwrap_err();
+        assert_eq!(error.to_string(), "/dev/zero is larger than 4 MiB");
     }
 
     #[test]

@@ -54,6 +54,7 @@ pub(crate) fn run(args: &Validate, output: Output, no_color: bool) -> Result {
     let mut parsed = Vec::new();
     files::each(paths, Folders::from_flag(*recursive), most, |file| {
         parsed.push(sortie_model::parse(&file.name, &file.data, &limits));
+        Ok(())
     })?;
     let findings = findings(&parsed, *strict);
     let entities = parsed.iter().map(|parsed| parsed.entities.len()).sum();

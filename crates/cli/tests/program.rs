@@ -136,6 +136,25 @@ async fn validate_ends_on_input_without_end() {
 }
 
 #[tokio::test]
+async fn apply_reads_no_more_than_a_control_plane_takes() {
+    let me = Person::new()
+        .with("SORTIE_SERVER", "http://127.0.0.1:1")
+        .with("SORTIE_TOKEN", "sortie_none");
+    let large = me.file("large.yaml", &"# nothing\n".repeat(300_000));
+    let large = large.to_str().unwrap();
+    for (files, told) in [
+        (&["/dev/zero"][..], "/dev/zero is larger than 4 MiB"),
+        (&[large, large], "are larger than 4 MiB together"),
+    ] {
+        let files = files.iter().flat_map(|file| ["-f", *file]);
+        let arguments: Vec<&str> = std::iter::once("apply").chain(files).collect();
+        let ended = me.sortie(&arguments).await;
+        assert_eq!(ended.code, 2, "before anything is sent: {ended:?}");
+        assert!(ended.stderr.contains(told), "{ended:?}");
+    }
+}
+
+#[tokio::test]
 async fn exit_codes_tell_what_happened() {
     let me = Person::new();
     me.file(

@@ -14,6 +14,9 @@ use crate::exit::{Exit, Failure, Result};
 use crate::files::{self, Folders};
 use crate::{Surroundings, print};
 
+/// Bytes of all manifests, and of all values; what is read of them is bounded again by whoever parses it.
+const MOST: u64 = 64 << 20;
+
 /// Deploy and follow to steady state.
 pub(crate) async fn run(args: &Deploy, around: &Surroundings) -> Result {
     let Deploy {
@@ -26,7 +29,7 @@ pub(crate) async fn run(args: &Deploy, around: &Surroundings) -> Result {
         timeout,
     } = args;
     let manifests = manifests(paths, values)?;
-    let values = files::read(values, Folders::Flat)?;
+    let values = files::read(values, Folders::Flat, MOST)?;
     let values = values
         .into_iter()
         .map(|file| Source::Inline(vec![source(file)]));
@@ -86,7 +89,7 @@ fn manifests(paths: &[PathBuf], values: &[PathBuf]) -> Result<Vec<SourceFile>> {
             "there is no manifest among the files that were named",
         ));
     }
-    let read = files::read(&all, Folders::Flat)?;
+    let read = files::read(&all, Folders::Flat, MOST)?;
     Ok(read.into_iter().map(manifest).collect())
 }
 

@@ -13,6 +13,9 @@ use crate::files::{self, Folders};
 use crate::style::harmless;
 use crate::{Surroundings, print};
 
+/// Bytes that a control plane takes as one body.
+const MOST: u64 = sortie_model::Limits::BYTES as u64;
+
 /// Send all files as one body and say what became of each document.
 pub(crate) async fn run(args: &Apply, around: &Surroundings) -> Result {
     let Apply {
@@ -29,7 +32,8 @@ pub(crate) async fn run(args: &Apply, around: &Surroundings) -> Result {
         return Err(Failure::usage("stdin can be read only once"));
     }
     let remote = Remote::connect(around, scope)?;
-    let bundle = Bundle::of(files::read(files, Folders::from_flag(*recursive))?)?;
+    let folders = Folders::from_flag(*recursive);
+    let bundle = Bundle::of(files::read(files, folders, MOST)?)?;
     let body = if *secret_value_stdin {
         secret_value::place(&bundle.text, &secret_value::read()?)?
     } else {
