@@ -11,7 +11,9 @@ cd "$(dirname "${BASH_SOURCE[0]}")/../.."
 preflight
 
 step "Build the programs and their images"
-cargo build --quiet --locked --workspace --bins
+# Whoever watches sees what is compiled; it may take minutes.
+quiet=(); [ -t 2 ] || quiet=(--quiet)
+cargo build "${quiet[@]}" --locked --workspace --bins
 export PREBUILT=1
 PATH=$(target_dir)/debug:$SORTIE_CACHE/bin:$PATH
 prepare_cluster
@@ -60,12 +62,7 @@ say "running: $running"
 case $running in *:v2\ 3/3) ;; *) fail "version 2 is not what runs after the rollback" ;; esac
 
 step "Where to go next"
-cat <<X
-  export KUBECONFIG=$KUBECONFIG
-  sortie get execution                                  what ran (while \`kubectl -n $SYSTEM port-forward service/sortie-server 8080\` runs)
-  sortie history -n $TARGET --release hello             the releases, straight from the cluster
-  less examples/hello/pipeline.yaml                     the pipeline you saw
-  make demo-clean                                       remove all of it
+next_steps
 
-Done in $SECONDS s.
-X
+echo
+say "Done in $SECONDS s."

@@ -35,8 +35,8 @@ preflight() {
     [ -n "${IMAGE_PREFIX:-}" ] || fail "KUBECONFIG is set, so IMAGE_PREFIX must say where images can be pushed to, such as registry.example.com/me"
     say "cluster: the one of KUBECONFIG=$KUBECONFIG; only the namespaces $SYSTEM and $TARGET are touched"
   fi
-  if [ -x "$SORTIE_CACHE/bin/kubelet" ] && [ -d "$(target_dir)/debug" ]; then
-    say "time to expect: about 2 minutes (tools and programs are built already)"
+  if [ -x "$SORTIE_CACHE/bin/kubelet" ] && [ -x "$(target_dir)/debug/sortie" ]; then
+    say "time to expect: about 2 minutes (tools and programs are built already; more if sources have changed since)"
   else
     say "time to expect: about 25 minutes the first time on 2 cores (Kubernetes itself is built), 2 minutes after that"
   fi
@@ -123,3 +123,21 @@ stop_traffic() {
   say "requests: $(jq -c . "$STATE/traffic.json")"
   [ "$(jq .failed "$STATE/traffic.json")" -eq 0 ] || fail "requests failed during the rollout"
 }
+
+# Lines that work as they stand, in another shell.
+next_steps() {
+  local kubectl
+  kubectl=$(command -v kubectl)
+  say "the control plane, for as long as this runs in one terminal:"
+  printf '  KUBECONFIG=%q %q -n %q port-forward service/sortie-server 8080\n' "$KUBECONFIG" "$kubectl" "$SYSTEM"
+  say "in another terminal, in this folder:"
+  printf '  export PATH=%q:%q:$PATH\n' "$(target_dir)/debug" "$SORTIE_CACHE/bin"
+  printf '  export KUBECONFIG=%q SORTIE_CONFIG_DIR=%q\n' "$KUBECONFIG" "$SORTIE_CONFIG_DIR"
+  printf '  sortie login http://127.0.0.1:8080 <%q\n' "$STATE/token"
+  hint "sortie get executions" "what ran, and why one failed"
+  hint "sortie logs hello --step rolling" "what the broken version's step said"
+  hint "sortie history -n $TARGET --release hello" "the releases, straight from the cluster"
+  hint "less examples/hello/pipeline.yaml" "the pipeline you saw"
+  hint "make demo-clean" "remove all of it"
+}
+hint() { printf '  %-50s %s\n' "$1" "$2"; }

@@ -28,7 +28,27 @@ fn the_demo_ends_by_itself_and_leaves_nothing() -> Result<()> {
     ] {
         assert!(said.contains(words), "{words:?} is missing in:\n{said}");
     }
+    let columns = hints(&said);
+    assert!(
+        columns.len() >= 4 && columns.iter().all(|column| *column == columns[0]),
+        "what to do next is not in columns {columns:?}:\n{said}"
+    );
     Ok(())
+}
+
+/// In which column each hint at the end of the demo says what it is for.
+fn hints(said: &str) -> Vec<usize> {
+    let lines = said
+        .lines()
+        .skip_while(|line| !line.contains("sortie login http://127.0.0.1:8080"));
+    let hints = lines.skip(1).take_while(|line| !line.is_empty());
+    hints
+        .map(|line| {
+            let command = line.trim_start();
+            let gap = command.find("  ").unwrap_or_default();
+            line.len() - command[gap..].trim_start().len()
+        })
+        .collect()
 }
 
 /// Run one of the demo's scripts with its output in a file; whether it ended well.
