@@ -4,7 +4,8 @@ use jiff::Timestamp;
 use serde_json::Value;
 
 use crate::diagnosis::{
-    Budgets, Cause, Change, Class, Diagnosis, Diagnostician, ObjectName, Observation, after, covers,
+    Budgets, Cause, Change, Class, Diagnosis, Diagnostician, Events, ObjectName, Observation,
+    after, covers,
 };
 use crate::kinds::{Facts, Judgement};
 use crate::read;
@@ -70,7 +71,7 @@ impl SteadyState {
         self.deadline = None;
         let Judgement { verdict, by_user } = judge_after(object, &self.written, &self.facts);
         if object.is_null() || self.written.is_replaced(object) {
-            return self.lasting(Class::Gone, verdict, now);
+            return self.lasting(Class::Gone, verdict, observation, now);
         }
         if self.written.unseen(object).is_some() {
             return Steady::Waiting {
@@ -83,8 +84,12 @@ impl SteadyState {
             return Steady::Reached(verdict);
         }
         match verdict.status {
-            Status::Degraded if by_user => return self.lasting(Class::Degraded, verdict, now),
-            Status::Unknown if by_user => return self.lasting(Class::RuleUnfit, verdict, now),
+            Status::Degraded if by_user => {
+                return self.lasting(Class::Degraded, verdict, observation, now);
+            }
+            Status::Unknown if by_user => {
+                return self.lasting(Class::RuleUnfit, verdict, observation, now);
+            }
             _ => {}
         }
         if covers(object) {
@@ -92,7 +97,7 @@ impl SteadyState {
             return self.diagnose(observation, verdict, now);
         }
         if verdict.status == Status::Degraded {
-            return self.lasting(Class::Degraded, verdict, now);
+            return self.lasting(Class::Degraded, verdict, observation, now);
         }
         self.lasting = None;
         Steady::Waiting {
@@ -102,7 +107,13 @@ impl SteadyState {
     }
 
     /// Trouble without a diagnosis: a failure once it has lasted.
-    fn lasting(&mut self, class: Class, verdict: Verdict, now: Timestamp) -> Steady {
+    fn lasting(
+        &mut self,
+        class: Class,
+        verdict: Verdict,
+        observation: &Observation<'_>,
+        now: Timestamp,
+    ) -> Steady {
         let since = match self.lasting {
             Some((before, since)) if before == class => since,
             _ => now,
@@ -115,6 +126,9 @@ impl SteadyState {
             &verdict.message,
         );
         cause.object = self.object.clone();
+        cause.event = read::uid(observation.workload)
+            .filter(|_| class == Class::Degraded)
+            .and_then(|uid| Events::index(&observation.events).warning(uid, None));
         let deadline = after(since, self.budgets.degraded);
         if deadline <= now {
             return Steady::Failed(cause);

@@ -2,6 +2,7 @@
 
 use std::fmt;
 
+use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
@@ -27,6 +28,22 @@ pub struct Cause {
     pub exit_code: Option<i64>,
     /// Which logs of the container would tell more.
     pub logs: Option<Logs>,
+    /// The latest warning that the cluster gave about the pod or the object.
+    #[serde(default)]
+    pub event: Option<EventSeen>,
+}
+
+/// An event of the cluster, as evidence.
+#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
+pub struct EventSeen {
+    /// Its reason, such as `FailedMount`.
+    pub reason: String,
+    /// Its message, one line.
+    pub message: String,
+    /// How often it has happened.
+    pub times: u64,
+    /// When it last happened, by the clock of the cluster.
+    pub last: Option<Timestamp>,
 }
 
 /// Kind, namespace and name of an object.
@@ -213,6 +230,7 @@ impl Cause {
             message: line::one_line(message, MESSAGE_LIMIT),
             exit_code: None,
             logs: None,
+            event: None,
         }
     }
 
@@ -235,6 +253,7 @@ impl Cause {
             );
             self.exit_code = other.exit_code;
             self.logs = other.logs;
+            self.event.clone_from(&other.event);
             // The message names them already; the fields are for who fetches the logs.
             self.pod.clone_from(&other.pod);
             self.container.clone_from(&other.container);
@@ -265,7 +284,9 @@ impl Cause {
             container,
             reason,
             message,
-            ..
+            event,
+            exit_code: _,
+            logs: _,
         } = self;
         let about_object = matches!(
             class,
@@ -287,6 +308,24 @@ impl Cause {
                 ": "
             });
             text.push_str(message);
+        }
+        // The messages of the others come from the event, or say more than it.
+        let event_tells = about_object
+            || matches!(
+                class,
+                Class::ContainerRefused | Class::PodFailed | Class::Degraded
+            );
+        if let Some(seen) = event
+            && event_tells
+            && !text.contains(seen.message.as_str())
+        {
+            let EventSeen {
+                reason, message, ..
+            } = seen;
+            text.push_str("; event ");
+            text.push_str(reason);
+            text.push_str(": ");
+            text.push_str(&line::one_line(message, 300));
         }
         let lines: Vec<String> = last_log_lines
             .iter()

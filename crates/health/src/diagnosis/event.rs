@@ -5,7 +5,12 @@ use std::collections::HashMap;
 use jiff::Timestamp;
 use serde_json::Value;
 
-use crate::read::{text, time};
+use super::cause::EventSeen;
+use crate::line::{self, MESSAGE_LIMIT, NAME_LIMIT};
+use crate::read::{int, text, time};
+
+/// Reasons of warnings that say less than the state of the container, which is told anyway.
+const NOISE: [&str; 3] = ["BackOff", "Unhealthy", "InspectFailed"];
 
 /// One event.
 #[derive(Clone, Copy)]
@@ -36,6 +41,25 @@ impl<'a> Event<'a> {
         .filter_map(|pointer| time(self.0, pointer))
         .max()
         .unwrap_or(Timestamp::MIN)
+    }
+
+    fn is_telling_warning(self) -> bool {
+        text(self.0, "/type") == Some("Warning") && !NOISE.contains(&self.reason())
+    }
+
+    /// As evidence of a cause.
+    fn seen(self) -> EventSeen {
+        let times = ["/count", "/series/count", "/deprecatedCount"]
+            .into_iter()
+            .filter_map(|pointer| int(self.0, pointer))
+            .max();
+        let last = self.last();
+        EventSeen {
+            reason: line::one_line(self.reason(), NAME_LIMIT),
+            message: line::one_line(self.message(), MESSAGE_LIMIT),
+            times: times.unwrap_or(1).max(1).unsigned_abs(),
+            last: (last > Timestamp::MIN).then_some(last),
+        }
     }
 
     /// Is the event about that container of its pod? Events of the whole pod are about each.
@@ -70,6 +94,15 @@ impl<'a> Events<'a> {
             .map_or(&[][..], Vec::as_slice)
             .iter()
             .copied()
+    }
+
+    /// The latest warning about the object, or about one container of the pod that it is, that tells more than its state.
+    pub(crate) fn warning(&self, uid: &str, container: Option<&str>) -> Option<EventSeen> {
+        self.of(uid)
+            .filter(|event| event.is_telling_warning())
+            .filter(|event| container.is_none_or(|container| event.is_about(container)))
+            .max_by_key(|event| event.last())
+            .map(Event::seen)
     }
 
     /// The latest event of the object with one of the reasons.

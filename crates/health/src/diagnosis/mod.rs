@@ -25,12 +25,12 @@ use jiff::{SignedDuration, Timestamp};
 use serde_json::Value;
 
 pub use budget::Budgets;
-pub use cause::{Cause, Class, Logs, ObjectName};
+pub use cause::{Cause, Class, EventSeen, Logs, ObjectName};
 
 pub(crate) use budget::after;
+pub(crate) use event::Events;
 
 use container::{Container, containers};
-use event::Events;
 use revision::{Revision, Workload};
 use symptom::{Key, Patience, Symptom};
 
@@ -129,7 +129,12 @@ impl Diagnostician {
         let revision = Revision::of(kind, observation);
         let events = Events::index(&observation.events);
         let mut symptoms = self.symptoms(kind, object, &revision, &events);
-        if let Some(cause) = workload::ended(kind, object, &revision, &symptoms) {
+        for Symptom { key, cause, .. } in &mut symptoms {
+            cause.event = events.warning(&key.subject, cause.container.as_deref());
+        }
+        let about_workload = || events.warning(uid(object)?, None);
+        if let Some(mut cause) = workload::ended(kind, object, &revision, &symptoms) {
+            cause.event = cause.event.or_else(about_workload);
             return Diagnosis::Fatal(cause);
         }
         if workload::all_ready(kind, object, &revision) {
@@ -138,7 +143,10 @@ impl Diagnostician {
         }
         let overdue = workload::overdue(kind, object, &symptoms);
         let still = activity::symptom(kind, object, &revision, &events, &self.budgets, &symptoms);
-        symptoms.extend(overdue.into_iter().chain(still));
+        symptoms.extend(overdue.into_iter().chain(still).map(|mut symptom| {
+            symptom.cause.event = symptom.cause.event.or_else(about_workload);
+            symptom
+        }));
         self.judge(symptoms, now)
     }
 

@@ -1,6 +1,6 @@
 //! What goes wrong with pods and rollouts as a whole.
 
-use crate::scene::{Scene, container, event, pod, running, terminated, waiting};
+use crate::scene::{Scene, at, container, event, pod, running, terminated, waiting};
 use jiff::SignedDuration;
 use serde_json::{Value, json};
 use sortie_health::diagnosis::{Budgets, Change, Class, Diagnosis, Diagnostician, Logs};
@@ -349,5 +349,39 @@ fn an_event_of_one_container_says_nothing_about_another() {
             Class::ReadinessFailing
         ),
         120
+    );
+}
+
+/// The evidence names the event that tells most, and the line says it where nothing else does.
+#[test]
+fn a_cause_brings_the_event_with_it() {
+    let mount = "MountVolume.SetUp failed for volume \"tls\" : secret \"web-tls\" not found";
+    let stuck = Scene::deployment(1)
+        .with_pod(pod("web-new-1").status(container(waiting("ContainerCreating", ""), 0)))
+        .with_event(event("web-new-1", "FailedMount", 1, mount))
+        .with_event(event(
+            "web-new-1",
+            "BackOff",
+            9,
+            "Back-off restarting failed container",
+        ));
+    let cause = fatal(after(&stuck, &[0, 10]));
+    assert_eq!(cause.class, Class::ConfigMissing);
+    let seen = cause.event.clone().unwrap();
+    assert_eq!((seen.reason.as_str(), seen.times), ("FailedMount", 1));
+    assert_eq!(seen.message, mount);
+    assert_eq!(seen.last, Some(at(1)));
+    assert_eq!(cause.one_line(&[]).matches(mount).count(), 1, "{cause}");
+
+    let mut idle =
+        Scene::deployment(1).with_event(event("workload", "Odd", 1, "the controller is confused"));
+    idle.pods.clear();
+    let cause = fatal(after(&idle, &[0, 301]));
+    assert_eq!(cause.class, Class::NoActivity);
+    assert!(
+        cause
+            .to_string()
+            .ends_with("; event Odd: the controller is confused"),
+        "{cause}"
     );
 }
