@@ -172,8 +172,11 @@ fn status(number: u64, text: &str) -> (u64, String) {
 #[tokio::test(flavor = "multi_thread")]
 async fn versions_come_a_broken_one_is_explained_and_goes() {
     let world = World::new("cli_versions").await;
-    assert_eq!(world.on(&["status"]).await.code, 4);
-    assert_eq!(world.on(&["history"]).await.code, 4);
+    for verb in ["status", "history"] {
+        let ended = world.on(&[verb]).await;
+        assert_eq!(ended.code, 4, "{ended:?}");
+        assert!(ended.stderr.contains("code: SRT-Z016"), "{ended:?}");
+    }
 
     world.values("sample-v1", "hello").await;
     let ended = world.deploy(&["--dry-run"]).await.ok();
@@ -229,6 +232,11 @@ async fn versions_come_a_broken_one_is_explained_and_goes() {
         "{ended:?}"
     );
     assert!(ended.stderr.contains("code: SRT-H"), "{ended:?}");
+    let undo = format!(
+        "`sortie rollback -n {} --release shop` brings",
+        world.namespace.name()
+    );
+    assert!(ended.stderr.contains(&undo), "{ended:?}");
     let failed = world.on(&["status", "-o", "json"]).await;
     assert_eq!(failed.code, 1, "{failed:?}");
     let failed = failed.json();

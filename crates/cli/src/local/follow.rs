@@ -91,7 +91,7 @@ pub(super) async fn run(job: Job, around: &Surroundings) -> Result<Value> {
         epoch: 0,
         release: Release {
             namespace,
-            name: release.clone(),
+            name: release,
             owner: Owner::default(),
         },
         requested_by: RequestedBy {
@@ -127,12 +127,12 @@ pub(super) async fn run(job: Job, around: &Surroundings) -> Result<Value> {
         ),
         limits: Limits::default(),
     };
-    let mut view = View::open(verb, &release, around);
+    let mut view = View::open(verb, &task.release.name, around);
     let outcome = {
         let step = Box::pin(sortie_step::run(&task, &environment));
         watch(step, hears, &mut view, &cancel).await?
     };
-    view.close(outcome, verb, &release)
+    view.close(outcome, verb, &task.release)
 }
 
 /// Shows what the step says until it has ended.
@@ -279,7 +279,7 @@ impl View {
     }
 
     /// The last words; the outputs of a success.
-    fn close(mut self, outcome: Outcome, verb: &str, release: &str) -> Result<Value> {
+    fn close(mut self, outcome: Outcome, verb: &str, release: &Release) -> Result<Value> {
         match &outcome {
             Outcome::Failed(failure) => self.show_errors(&failure.lines()),
             _ => self.show_errors(&[]),
@@ -312,7 +312,10 @@ impl View {
             Outcome::Failed(failure) => Err(failed(failure, verb, release)),
             Outcome::Aborted => Err(Failure::new(
                 Exit::Interrupted,
-                format!("{verb} {release} was stopped at a safe place; what was written stays"),
+                format!(
+                    "{verb} {} was stopped at a safe place; what was written stays",
+                    release.name
+                ),
             )
             .hint("deploy again to carry on, or roll back")),
         }
@@ -335,7 +338,7 @@ fn as_json(said: &Said) -> Value {
     }
 }
 
-fn failed(failure: sortie_step::Failure, verb: &str, release: &str) -> Failure {
+fn failed(failure: sortie_step::Failure, verb: &str, release: &Release) -> Failure {
     let sortie_step::Failure {
         kind,
         code,
@@ -345,6 +348,19 @@ fn failed(failure: sortie_step::Failure, verb: &str, release: &str) -> Failure {
     } = failure;
     let number =
         release_number.map_or_else(String::new, |number| format!(", release number {number}"));
+    let Release {
+        namespace, name, ..
+    } = release;
+    let undo = (verb == "deploy" && release_number.is_some()).then(|| {
+        format!(
+            "`sortie rollback -n {namespace} --release {name}` brings the last good release back"
+        )
+    });
+    let hints: Vec<String> = Some(hint)
+        .filter(|hint| !hint.is_empty())
+        .into_iter()
+        .chain(undo)
+        .collect();
     let exit = match (code.as_str(), kind) {
         // Another release's object, another owner, a lost lease or a lost compare-and-set.
         ("SRT-C010" | "SRT-C012" | "SRT-C015" | "SRT-C023" | "SRT-C034" | "SRT-C035", _) => {
@@ -356,9 +372,9 @@ fn failed(failure: sortie_step::Failure, verb: &str, release: &str) -> Failure {
         _ => Exit::Failed,
     };
     Failure {
-        hint: Some(hint).filter(|hint| !hint.is_empty()),
+        hint: (!hints.is_empty()).then(|| hints.join("; ")),
         code: Some(code).filter(|code| !code.is_empty()),
-        ..Failure::new(exit, format!("{verb} {release} failed{number}: {message}"))
+        ..Failure::new(exit, format!("{verb} {name} failed{number}: {message}"))
     }
 }
 

@@ -117,5 +117,9 @@ pub(super) fn nothing(release: &sortie_cluster::record::Release) -> Failure {
         release.name(),
         release.namespace()
     );
-    Failure::new(Exit::NotFound, message).hint("look at --release, --namespace and --kube-context")
+    Failure {
+        code: Some("SRT-Z016".to_owned()),
+        ..Failure::new(Exit::NotFound, message)
+    }
+    .hint("look at --release, --namespace and --kube-context")
 }
