@@ -13,6 +13,7 @@ pub mod delete;
 mod discovery;
 mod error;
 pub mod fault;
+pub mod inventory;
 pub mod lease;
 mod logs;
 mod named;

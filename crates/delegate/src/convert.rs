@@ -10,8 +10,8 @@ use sortie_render::SourceFile;
 use sortie_render::git::Reference;
 use sortie_step::report::{Change, Level, ObjectRow, UnitStatus};
 use sortie_step::task::{
-    Action, Git, Owner, Release, RequestedBy, RollingDeploy, RollingRollback, Source, Target, Task,
-    Versioning,
+    Action, Git, Owner, Prune, Release, RequestedBy, RollingDeploy, RollingRollback, Source,
+    Target, Task, Versioning,
 };
 use sortie_step::{Failure, FailureKind, Outcome};
 
@@ -135,6 +135,10 @@ fn rolling_deploy(
         values: sources(deploy.values)?,
         versioning,
         adopt: deploy.adopt,
+        prune: deploy.prune.then_some(Prune {
+            limit: deploy.prune_limit,
+        }),
+        wait_for_jobs: !deploy.skip_job_wait,
         context,
         dry_run: false,
     };

@@ -25,6 +25,17 @@ pub(crate) enum OnRefusal {
     GoOn,
 }
 
+/// How a set is written.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Manner {
+    /// The unit that tells of it.
+    pub(crate) unit: Unit,
+    /// What a refusal means.
+    pub(crate) on_refusal: OnRefusal,
+    /// Whether the end of Jobs is waited for.
+    pub(crate) wait_for_jobs: bool,
+}
+
 /// What became of a set.
 #[derive(Debug, Default)]
 pub(crate) struct Outcome {
@@ -43,9 +54,11 @@ pub(crate) async fn whole_set(
     locked: &Locked,
     stored: &mut Stored,
     planned: Vec<Planned>,
-    unit: Unit,
-    on_refusal: OnRefusal,
+    manner: Manner,
 ) -> Result<Outcome, Ended> {
+    let Manner {
+        unit, on_refusal, ..
+    } = manner;
     let set = facts::Set::of(planned.iter().map(|planned| &planned.target.object));
     let mut outcome = Outcome::default();
     for (name, stage) in stages(planned) {
@@ -63,7 +76,7 @@ pub(crate) async fn whole_set(
                     let uid = applied.uid().map(str::to_owned);
                     stored.head.track(applied.id.clone(), uid);
                     tell(run, unit, &applied);
-                    if name == Stage::Foundation || is_awaited(&planned.target.object) {
+                    if name == Stage::Foundation || is_awaited(&planned.target.object, manner) {
                         awaited.push(to_await(planned, &applied, &set));
                     }
                 }
@@ -171,8 +184,9 @@ fn to_await(planned: &Planned, applied: &Applied, set: &facts::Set) -> Awaited {
 
 /// Whether a deployment waits for the object: everything of Kubernetes itself that has a health, and custom resources
 /// that ask for it. `direct-apply` takes a workload out.
-fn is_awaited(object: &Object) -> bool {
-    if annotations::is_set(object, annotations::DIRECT_APPLY) {
+fn is_awaited(object: &Object, manner: Manner) -> bool {
+    let is_job = (object.group(), object.kind()) == ("batch", "Job");
+    if annotations::is_set(object, annotations::DIRECT_APPLY) || (is_job && !manner.wait_for_jobs) {
         return false;
     }
     let group = object.group();

@@ -1,11 +1,11 @@
-//! Removing what a failed release added.
+//! Removing objects in the reverse of the order in which they would be applied.
 
 use std::time::Duration;
 
-use sortie_cluster::Error;
 use sortie_cluster::delete::{Doomed, Gone};
+use sortie_cluster::{Cause, Error};
 use sortie_health::Status as Health;
-use sortie_manifest::ObjectId;
+use sortie_manifest::{Object, ObjectId, Origin, order};
 
 use crate::failure::chain;
 use crate::locked::Locked;
@@ -15,9 +15,14 @@ use crate::run::Run;
 /// How long a deletion may take before its finalizers are named.
 const GONE_WITHIN: Duration = Duration::from_secs(120);
 
-/// Delete objects that are still the ones meant. Every one is tried; what could not be deleted comes back.
-pub(crate) async fn remove(run: &Run<'_>, locked: &Locked, doomed: Vec<Doomed>) -> Vec<Error> {
-    let unit = Unit::DeleteFailedReleaseResources;
+/// Delete objects that are still the ones meant, what stands on others before these: each batch is gone before the next
+/// begins. Every one is tried; what became of each comes back.
+pub(crate) async fn remove(
+    run: &Run<'_>,
+    locked: &Locked,
+    doomed: Vec<Doomed>,
+    unit: Unit,
+) -> Vec<(ObjectId, Result<Gone, Error>)> {
     if doomed.is_empty() {
         run.info(unit, "nothing to remove");
         return Vec::new();
@@ -25,29 +30,76 @@ pub(crate) async fn remove(run: &Run<'_>, locked: &Locked, doomed: Vec<Doomed>) 
     let names: Vec<String> = doomed.iter().map(|doomed| doomed.id.to_string()).collect();
     let pending = format!("the deletion of {}", names.join(", "));
     run.bounds.pending().set(pending);
-    let deletion = run
-        .env
-        .cluster
-        .delete_all(doomed, GONE_WITHIN, locked.guard());
-    let mut errors = Vec::new();
-    for (id, result) in deletion.await {
-        match result {
-            Ok(gone) => tell(run, unit, id, gone),
-            Err(error) => {
-                run.sink.log(unit, Level::Error, &chain(&error));
-                errors.push(error);
+    let mut results = Vec::new();
+    for batch in batches(run, doomed).await {
+        let deletion = run
+            .env
+            .cluster
+            .delete_all(batch, GONE_WITHIN, locked.guard());
+        for (id, result) in deletion.await {
+            match &result {
+                Ok(gone) => tell(run, unit, &id, *gone),
+                Err(error) => run.sink.log(unit, Level::Error, &chain(error)),
             }
+            results.push((id, result));
+        }
+        if results
+            .iter()
+            .any(|(_, result)| result.as_ref().is_err_and(is_final))
+        {
+            break;
         }
     }
-    errors
+    results
 }
 
-fn tell(run: &Run<'_>, unit: Unit, id: ObjectId, gone: Gone) {
+/// Whether nothing more can be written.
+pub(crate) fn is_final(error: &Error) -> bool {
+    matches!(error.cause(), Cause::LeaseLost { .. })
+}
+
+/// Groups of objects, each to be gone before the next is deleted: by what the live objects name and say about their
+/// order. Objects that cannot be read or ordered go last, in the order of their kinds.
+async fn batches(run: &Run<'_>, doomed: Vec<Doomed>) -> Vec<Vec<Doomed>> {
+    let ids = doomed.iter().map(|doomed| doomed.id.clone()).collect();
+    let survey = run.env.cluster.survey(ids).await;
+    let (mut known, mut objects, mut rest) = (Vec::new(), Vec::new(), Vec::new());
+    for (doomed, (_, live)) in doomed.into_iter().zip(survey) {
+        let origin = Origin {
+            file: "the cluster".into(),
+            document: 1,
+            line: 1,
+        };
+        let live = live.ok().flatten();
+        match live.and_then(|live| Object::from_value(live, origin).ok()) {
+            Some(object) => {
+                objects.push(object);
+                known.push(Some(doomed));
+            }
+            None => rest.push(doomed),
+        }
+    }
+    let mut batches: Vec<Vec<Doomed>> = Vec::new();
+    match order::plan(&objects, &run.task.release.namespace) {
+        Ok(plan) => {
+            for batch in plan.deletion() {
+                let members = batch.into_iter().filter_map(|at| known.get_mut(at)?.take());
+                batches.push(members.collect());
+            }
+        }
+        Err(_) => rest.extend(known.into_iter().flatten()),
+    }
+    batches.push(rest);
+    batches.retain(|batch| !batch.is_empty());
+    batches
+}
+
+fn tell(run: &Run<'_>, unit: Unit, id: &ObjectId, gone: Gone) {
     match gone {
         Gone::Deleted => {
             run.info(unit, format!("{id} deleted"));
             let row = ObjectRow {
-                id,
+                id: id.clone(),
                 change: Change::Deleted,
                 health: Health::Missing,
                 message: "deleted".to_owned(),

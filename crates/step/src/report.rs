@@ -24,6 +24,8 @@ pub enum Unit {
     DeleteFailedReleaseResources,
     /// Workloads become healthy.
     WaitForSteadyState,
+    /// What earlier releases had and this one lacks is deleted.
+    Prune,
     /// The record is closed and old ones are collected.
     WrapUp,
 }
@@ -40,6 +42,7 @@ impl Unit {
             Self::Rollback => "Rollback",
             Self::WaitForSteadyState => "Wait for Steady State",
             Self::DeleteFailedReleaseResources => "Delete Failed Release Resources",
+            Self::Prune => "Prune",
             Self::WrapUp => "Wrap Up",
         }
     }

@@ -68,7 +68,7 @@ pub enum Action {
 }
 
 /// Options of a rolling deployment.
-#[derive(Clone, Debug, Default)]
+#[derive(Clone, Debug)]
 pub struct RollingDeploy {
     /// Manifest sources, in order; their documents form one set.
     pub manifests: Vec<Source>,
@@ -78,10 +78,36 @@ pub struct RollingDeploy {
     pub versioning: Versioning,
     /// Take over objects that carry another release's label.
     pub adopt: bool,
+    /// Delete what earlier releases had and this one lacks, once this one is healthy; `None`: it stays.
+    pub prune: Option<Prune>,
+    /// Jobs are waited for until they are complete.
+    pub wait_for_jobs: bool,
     /// What expressions in values files may name: a JSON object.
     pub context: Value,
     /// Stop after everything was checked, before the first write.
     pub dry_run: bool,
+}
+
+impl Default for RollingDeploy {
+    fn default() -> Self {
+        Self {
+            manifests: Vec::new(),
+            values: Vec::new(),
+            versioning: Versioning::default(),
+            adopt: false,
+            prune: None,
+            wait_for_jobs: true,
+            context: Value::Null,
+            dry_run: false,
+        }
+    }
+}
+
+/// How much of earlier releases may go.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Prune {
+    /// At most so many objects; `None`: at most 20, and at most half of what the release had where that is more than 3.
+    pub limit: Option<u32>,
 }
 
 /// How ConfigMaps and Secrets are versioned.

@@ -62,6 +62,15 @@ pub struct Deploy {
     /// Take over objects that belong to another release
     #[arg(long)]
     pub adopt: bool,
+    /// Delete what earlier releases had and this one lacks, once this one is healthy
+    #[arg(long)]
+    pub prune: bool,
+    /// How many objects may be deleted; without it at most 20, and at most half of the release
+    #[arg(long, value_name = "N", requires = "prune")]
+    pub prune_limit: Option<u32>,
+    /// Write Jobs without waiting for their end
+    #[arg(long)]
+    pub skip_job_wait: bool,
     /// How long the whole deployment may take
     #[arg(long, default_value = "10m", value_name = "DURATION", value_parser = duration::parse)]
     pub timeout: Duration,

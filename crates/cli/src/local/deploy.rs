@@ -5,7 +5,7 @@ use std::path::PathBuf;
 
 use serde_json::{Value, json};
 use sortie_render::SourceFile;
-use sortie_step::task::{Action, RollingDeploy, Source};
+use sortie_step::task::{Action, Prune, RollingDeploy, Source};
 
 use super::connect;
 use super::follow::{self, Job};
@@ -26,6 +26,9 @@ pub(crate) async fn run(args: &Deploy, around: &Surroundings) -> Result {
         strategy: Strategy::Rolling,
         dry_run,
         adopt,
+        prune,
+        prune_limit,
+        skip_job_wait,
         timeout,
     } = args;
     let manifests = manifests(paths, values)?;
@@ -44,6 +47,10 @@ pub(crate) async fn run(args: &Deploy, around: &Surroundings) -> Result {
             manifests: vec![Source::Inline(manifests)],
             values: values.collect(),
             adopt: *adopt,
+            prune: prune.then_some(Prune {
+                limit: *prune_limit,
+            }),
+            wait_for_jobs: !skip_job_wait,
             dry_run: *dry_run,
             context: json!({}),
             ..RollingDeploy::default()

@@ -33,6 +33,10 @@ pub const HEAD_TYPE: &str = "sortie.dev/release.v1";
 /// Type of the Secrets that parts are.
 pub const PART_TYPE: &str = "sortie.dev/part.v1";
 
+/// Asks for metadata without content.
+pub(crate) const METADATA_LIST: &str =
+    "application/json;as=PartialObjectMetadataList;v=v1;g=meta.k8s.io";
+
 /// Longest release name: it is a label value too.
 const NAME_LIMIT: usize = 63;
 

@@ -9,7 +9,7 @@ use super::encoding::{self, Decoded, List};
 use super::head::{Head, Status};
 use super::history::History;
 use super::part::{self, Part, PartId};
-use super::{HEAD_TYPE, PART_TYPE, RecordError, Release, Unreadable};
+use super::{HEAD_TYPE, METADATA_LIST, PART_TYPE, RecordError, Release, Unreadable};
 use crate::clock;
 use crate::connect::Cluster;
 use crate::error::{Cause, Error};
@@ -17,9 +17,6 @@ use crate::fault::Point;
 use crate::lease::Guard;
 use crate::request::Call;
 use crate::resource::{Resource, escape};
-
-/// Asks for metadata without content.
-const METADATA_LIST: &str = "application/json;as=PartialObjectMetadataList;v=v1;g=meta.k8s.io";
 
 /// Most bytes that all parts of one set of objects may have.
 const PARTS_LIMIT: usize = 64 * 1024 * 1024;

@@ -69,6 +69,9 @@ fn a_deployment_is_read_whole() {
         values: vec![inline("values.yaml", Content::Data(b"a: 1".to_vec()))],
         versioning: v1::Versioning::ReleaseNumber.into(),
         adopt: true,
+        prune: true,
+        prune_limit: Some(7),
+        skip_job_wait: true,
         ..v1::KubernetesRollingDeploy::default()
     });
     wire.context = Some(context.clone());
@@ -105,6 +108,8 @@ fn a_deployment_is_read_whole() {
     };
     assert_eq!(deploy.versioning, Versioning::ReleaseNumber);
     assert_eq!((deploy.adopt, &deploy.context["x"]), (true, &1.into()));
+    assert_eq!(deploy.prune, Some(Prune { limit: Some(7) }));
+    assert!(!deploy.wait_for_jobs);
     let [Source::Git(git), Source::Inline(files)] = deploy.manifests.as_slice() else {
         panic!("{:?}", deploy.manifests)
     };

@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use super::failure::FailureStrategy;
-use crate::field::{Field, FlagField, ListField};
+use crate::field::{Field, FlagField, ListField, TextField};
 use crate::position::{Located, Position};
 use crate::variable::Variable;
 
@@ -59,6 +59,12 @@ pub struct RollingDeploy {
     pub skip_dry_run: Option<FlagField>,
     /// Delete objects that the release no longer holds.
     pub pruning_enabled: Option<FlagField>,
+    /// How many objects pruning may delete: a number.
+    pub prune_limit: Option<TextField>,
+    /// Take over objects that belong to another release.
+    pub adopt: Option<FlagField>,
+    /// Do not wait for the end of Jobs.
+    pub skip_job_wait: Option<FlagField>,
     /// Delegates that may run it.
     pub delegate_selectors: ListField,
 }
@@ -68,6 +74,8 @@ pub struct RollingDeploy {
 pub struct RollingRollback {
     /// Bring back what the failed deployment pruned, and remove what it added.
     pub pruning_enabled: Option<FlagField>,
+    /// Also remove volumes, claims, definitions and namespaces that the failed deployment added.
+    pub delete_storage: Option<FlagField>,
     /// Delegates that may run it.
     pub delegate_selectors: ListField,
 }

@@ -5,7 +5,7 @@ use std::collections::HashSet;
 use super::failure;
 use super::step::{RollingDeploy, RollingRollback, Step, StepGroup, StepNode, StepSpec};
 use super::step_type::StepType;
-use crate::field::FlagField;
+use crate::field::{Field, TextField};
 use crate::parse;
 use crate::path;
 use crate::problem::Code;
@@ -169,29 +169,43 @@ impl Step {
     }
 }
 
+/// A whole number from 0, or an expression.
+fn count(fields: &mut Fields<'_>, name: &'static str, cx: &mut Context<'_>) -> Option<TextField> {
+    let field = fields.text(name, cx)?;
+    if let Field::Value(text) = &field.value
+        && text.parse::<u32>().is_err()
+    {
+        let message = "a whole number from 0 is needed here".to_owned();
+        cx.error(
+            Code::WrongType,
+            &fields.path_of(name),
+            field.position,
+            message,
+        );
+        return None;
+    }
+    Some(field)
+}
+
 impl StepSpec {
     fn read(step_type: &str, fields: &mut Fields<'_>, cx: &mut Context<'_>) -> Option<Self> {
         if let Some(known) = StepType::from_name(step_type) {
             let mut spec = fields.required_map("spec", cx)?;
             let read = match known {
-                StepType::RollingDeploy => {
-                    let pruning_enabled = spec.flag("pruningEnabled", cx);
-                    let off = |flag: &FlagField| flag.value.value() == Some(&false);
-                    if pruning_enabled.as_ref().is_some_and(|flag| !off(flag)) {
-                        // A rollback removes what the failed release added with or without it.
-                        spec.no_effect(&["pruningEnabled"], cx);
-                    }
-                    Self::RollingDeploy(RollingDeploy {
-                        skip_dry_run: spec.flag("skipDryRun", cx),
-                        pruning_enabled,
-                        delegate_selectors: spec.texts("delegateSelectors", cx),
-                    })
-                }
+                StepType::RollingDeploy => Self::RollingDeploy(RollingDeploy {
+                    skip_dry_run: spec.flag("skipDryRun", cx),
+                    pruning_enabled: spec.flag("pruningEnabled", cx),
+                    prune_limit: count(&mut spec, "pruneLimit", cx),
+                    adopt: spec.flag("adopt", cx),
+                    skip_job_wait: spec.flag("skipJobWait", cx),
+                    delegate_selectors: spec.texts("delegateSelectors", cx),
+                }),
                 StepType::RollingRollback => {
                     // Written by older pipelines; a rollback has no dry run.
                     spec.accept(&["skipDryRun"]);
                     Self::RollingRollback(RollingRollback {
                         pruning_enabled: spec.flag("pruningEnabled", cx),
+                        delete_storage: spec.flag("deleteStorage", cx),
                         delegate_selectors: spec.texts("delegateSelectors", cx),
                     })
                 }

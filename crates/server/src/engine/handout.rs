@@ -167,7 +167,8 @@ impl Preparation<'_> {
             infrastructure_id: surroundings.infrastructure_id.clone(),
             number: None,
         };
-        let prune = roots.flag("pruningEnabled", step.spec.get("pruningEnabled"))?;
+        let flag = |name: &str| roots.flag(name, step.spec.get(name));
+        let prune = flag("pruningEnabled")?;
         match step_type {
             StepType::RollingDeploy => {
                 let (manifests, values, versioning) = self.sources(surroundings, roots).await?;
@@ -176,10 +177,12 @@ impl Preparation<'_> {
                         release: Some(release),
                         manifests,
                         values,
-                        skip_dry_run: roots.flag("skipDryRun", step.spec.get("skipDryRun"))?,
+                        skip_dry_run: flag("skipDryRun")?,
                         prune,
                         versioning: versioning.into(),
-                        adopt: false,
+                        adopt: flag("adopt")?,
+                        prune_limit: roots.count("pruneLimit", step.spec.get("pruneLimit"))?,
+                        skip_job_wait: flag("skipJobWait")?,
                     },
                 ))
             }
@@ -189,7 +192,7 @@ impl Preparation<'_> {
                     v1::KubernetesRollingRollback {
                         release: Some(release),
                         prune,
-                        delete_storage: false,
+                        delete_storage: flag("deleteStorage")?,
                     },
                 ))
             }

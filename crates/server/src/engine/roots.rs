@@ -127,6 +127,23 @@ impl Roots {
         }
     }
 
+    /// Resolves a field that is a whole number from 0; absent is `None`.
+    pub(super) fn count(&self, field: &str, value: Option<&Value>) -> Result<Option<u32>, Fault> {
+        let resolved = match value {
+            None | Some(Value::Null) => return Ok(None),
+            Some(Value::String(text)) => sortie_expression::evaluate_typed(text, self)
+                .map_err(|error| Fault::expression(field, &error))?,
+            Some(value) => value.clone(),
+        };
+        let number = match &resolved {
+            Value::Number(number) => number.as_u64().and_then(|number| number.try_into().ok()),
+            Value::String(text) => text.trim().parse().ok(),
+            _ => None,
+        };
+        let wrong = || Fault::mismatch(format!("{field} must be a whole number from 0"));
+        number.map(Some).ok_or_else(wrong)
+    }
+
     /// Resolves a list of texts, which may be one expression.
     pub(super) fn list(&self, field: &str, value: &Value) -> Result<Vec<String>, Fault> {
         let wrong = || Fault::mismatch(format!("{field} must be a list of texts"));

@@ -2,15 +2,15 @@
 
 use serde_json::{Value, json};
 use sortie_cluster::apply::{Change, Planned};
-use sortie_cluster::record::Stored;
-use sortie_manifest::Object;
+use sortie_cluster::record::{History, Stored};
+use sortie_manifest::{Object, ObjectId};
 
 use super::closing::{close, outputs};
 use super::earlier::{Earlier, earlier, noted};
-use super::namespace;
 use super::opening::{Opened, Rendered, gone, open, recorded};
-use crate::apply::{self, OnRefusal};
-use crate::failure::first_of;
+use super::{namespace, prune};
+use crate::apply::{self, Manner, OnRefusal};
+use crate::failure::{FailureKind, first_of};
 use crate::locked::{self, Locked, record_failure};
 use crate::plan::prepare;
 use crate::report::Unit;
@@ -78,7 +78,7 @@ async fn before(run: &Run<'_>, options: &RollingDeploy) -> Result<Before, Ended>
     };
     run.check_objects(&rendered.objects)?;
     if options.dry_run {
-        return dry_run(run, options, rendered.objects)
+        return dry_run(run, options, &history, rendered.objects)
             .await
             .map(Before::TriedOut);
     }
@@ -109,13 +109,33 @@ async fn under_lease(
         }
     };
     let number = stored.head.number;
-    let result = bring_in(run, locked, &mut stored, planned).await;
+    let mut result = bring_in(run, options, locked, &mut stored, planned).await;
+    let mut pruned = None;
+    if result.is_ok() && options.prune.is_some() {
+        let work = Box::pin(prune::prune(run, locked, &mut stored));
+        match run.bounds.run(locked.lost(), work).await {
+            Ok(ids) => pruned = Some(ids),
+            // The release is there and healthy; what is left is the next deployment's.
+            Err(Ended::Failed(failure)) if failure.kind == FailureKind::Timeout => {
+                run.units.mark_failed();
+                run.warn(Unit::Prune, failure.message);
+            }
+            Err(ended) => result = Err(ended),
+        }
+    }
     if result.is_ok() {
         run.units.enter(Unit::WrapUp);
     }
     close(run, locked, &mut stored, &result).await?;
     match result {
-        Ok(()) => Ok(outputs(&run.task.release, number)),
+        Ok(()) => {
+            let mut outputs = outputs(&run.task.release, number);
+            if let Some(pruned) = pruned {
+                let names: Vec<String> = pruned.iter().map(ObjectId::to_string).collect();
+                outputs["prunedResourceIds"] = names.into();
+            }
+            Ok(outputs)
+        }
         Err(Ended::Failed(failure)) => Err(failure.of_release(number).into()),
         Err(Ended::Aborted) => Err(Ended::Aborted),
     }
@@ -124,12 +144,18 @@ async fn under_lease(
 /// Write and wait.
 async fn bring_in(
     run: &Run<'_>,
+    options: &RollingDeploy,
     locked: &Locked,
     stored: &mut Stored,
     planned: Vec<Planned>,
 ) -> Result<(), Ended> {
     run.units.enter(Unit::Apply);
-    let set = apply::whole_set(run, locked, stored, planned, Unit::Apply, OnRefusal::Stop);
+    let manner = Manner {
+        unit: Unit::Apply,
+        on_refusal: OnRefusal::Stop,
+        wait_for_jobs: options.wait_for_jobs,
+    };
+    let set = apply::whole_set(run, locked, stored, planned, manner);
     let set = run.bounds.run_writes(locked.lost(), Box::pin(set)).await?;
     if !set.errors.is_empty() {
         return Err(first_of(&set.errors).into());
@@ -185,6 +211,7 @@ pub(super) async fn learn(run: &Run<'_>, secrets: &[String]) {
 async fn dry_run(
     run: &Run<'_>,
     options: &RollingDeploy,
+    history: &History,
     objects: Vec<Object>,
 ) -> Result<Value, Ended> {
     let prepared = prepare(objects, &run.task.release, options.versioning, 1);
@@ -197,6 +224,13 @@ async fn dry_run(
         let id = &object.target.id;
         run.info(Unit::Initialize, format!("{id} would be {change}"));
         rows.push(json!({"object": id, "change": change}));
+    }
+    if let Some(prune) = options.prune {
+        let doomed = prune::foresee(run, history, &planned, prune, Unit::Initialize).await?;
+        let rows_of_doomed = doomed
+            .iter()
+            .map(|tracked| json!({"object": tracked.id, "change": "deleted"}));
+        rows.extend(rows_of_doomed);
     }
     Ok(json!({"releaseName": run.task.release.name, "dryRun": rows}))
 }

@@ -6,6 +6,7 @@ pub(crate) mod deploy;
 mod earlier;
 mod namespace;
 mod opening;
+mod prune;
 mod removals;
 pub(crate) mod rollback;
 

@@ -3,12 +3,12 @@
 use serde_json::{Value, json};
 use sortie_cluster::apply::{Change, Planned};
 use sortie_cluster::clock;
-use sortie_cluster::record::{Head, Status, Stored};
+use sortie_cluster::record::{Head, Status, Stored, Tracked};
 use sortie_manifest::versioning::Versioned;
 use sortie_manifest::{Object, ObjectId, Origin, hash};
 
-use super::RESULT;
 use super::earlier::{Earlier, earlier};
+use super::{RESULT, prune};
 use crate::failure::{Failure, FailureKind};
 use crate::locked::{Locked, record_failure};
 use crate::plan::{Prepared, prepare};
@@ -100,6 +100,13 @@ async fn begin(
     for object in &planned {
         head.track(object.target.id.clone(), None);
     }
+    let mut doomed = Vec::new();
+    if let Some(prune) = options.prune {
+        doomed = prune::foresee(run, &locked.history, &planned, prune, Unit::Prepare).await?;
+        for Tracked { id, uid } in &doomed {
+            head.track(id.clone(), uid.clone());
+        }
+    }
     let objects: Vec<Object> = planned
         .iter()
         .map(|object| object.target.object.clone())
@@ -114,7 +121,7 @@ async fn begin(
         })
         .map(|object| &object.target.id)
         .collect();
-    let data = json!({"present": present, "secrets": rendered.secrets});
+    let data = json!({"present": present, "secrets": rendered.secrets, prune::NOTED: doomed});
     head.note_with("Prepare", "", "opened", data, clock::now());
     // Stopped until now, nothing has happened.
     run.bounds.check()?;

@@ -15,7 +15,7 @@ use super::deploy::learn;
 use super::earlier::noted;
 use super::opening::{close_interrupted, gone, objects_of, record_objects};
 use super::removals::{Removals, Undone, is_storage, removals};
-use crate::apply::{self, OnRefusal};
+use crate::apply::{self, Manner, OnRefusal};
 use crate::failure::{Failure, chain, first_of};
 use crate::locked::{self, Locked, record_failure};
 use crate::remove::remove;
@@ -189,8 +189,12 @@ async fn restore(
     let write = async {
         let (planned, refusals) = try_out_each(run, objects).await?;
         let planned = without_done_jobs(run, planned, good);
-        let unit = Unit::Rollback;
-        let mut set = apply::whole_set(run, locked, stored, planned, unit, OnRefusal::GoOn).await?;
+        let manner = Manner {
+            unit: Unit::Rollback,
+            on_refusal: OnRefusal::GoOn,
+            wait_for_jobs: true,
+        };
+        let mut set = apply::whole_set(run, locked, stored, planned, manner).await?;
         set.errors.extend(refusals);
         Ok(set)
     };
@@ -211,9 +215,14 @@ async fn restore(
     }
 
     run.units.enter(Unit::DeleteFailedReleaseResources);
-    let removal = async { Ok(remove(run, locked, doomed).await) };
-    let stuck = run.bounds.run(locked.lost(), Box::pin(removal)).await?;
-    if !stuck.is_empty() {
+    let unit = Unit::DeleteFailedReleaseResources;
+    let removal = async { Ok(remove(run, locked, doomed, unit).await) };
+    let removed = run.bounds.run(locked.lost(), Box::pin(removal)).await?;
+    let mut stuck = removed
+        .into_iter()
+        .filter_map(|(_, result)| result.err())
+        .peekable();
+    if stuck.peek().is_some() {
         run.units.mark_failed();
     }
     errors.extend(stuck);

@@ -15,7 +15,9 @@ use serde_json::Value;
 use sortie_cluster::fault::Point;
 use sortie_cluster::record::PART_TYPE;
 use sortie_cluster::watch::Selection;
-use sortie_step::task::{Action, Release, RollingDeploy, RollingRollback, Target, Task};
+use sortie_step::task::{
+    Action, Prune, Release, RollingDeploy, RollingRollback, Target, Task,
+};
 use sortie_step::{Limits, Outcome};
 use sortie_testkit::Cluster;
 use tokio_util::sync::CancellationToken;
@@ -34,7 +36,7 @@ struct Order {
     kubeconfig: String,
     task: String,
     namespace: String,
-    /// Documents to deploy; without them, roll back.
+    /// Documents to deploy, pruning; without them, roll back.
     deploy: Option<String>,
     /// Records that are kept.
     history: usize,
@@ -67,7 +69,10 @@ async fn one_step() {
     let Some(order) = variable(ORDER) else { return };
     let order: Order = serde_json::from_str(&order).unwrap();
     let action = match order.deploy {
-        Some(yaml) => Action::RollingDeploy(plain(&yaml)),
+        Some(yaml) => Action::RollingDeploy(RollingDeploy {
+            prune: Some(Prune::default()),
+            ..plain(&yaml)
+        }),
         None => Action::RollingRollback(RollingRollback {
             target: order.number.map_or(Target::LastGood, Target::Number),
             delete_storage: false,
@@ -97,7 +102,7 @@ async fn one_step() {
 enum Story {
     /// The first release, in a namespace that the set brings.
     First,
-    /// Version 1 is replaced by version 2.
+    /// Version 1 is replaced by version 2, and what only version 1 had is pruned.
     Second,
     /// Version 2 did not get ready and is undone.
     Undo,
@@ -135,6 +140,7 @@ impl Story {
                 HeadDelete,
                 PartDelete,
                 Apply,
+                Delete,
             ],
             Self::Undo => &[
                 LeaseTake,
@@ -185,7 +191,7 @@ fn version(number: u32, images: &Images) -> String {
     let number = number.to_string();
     let extra = config("extra", "1");
     match number.as_str() {
-        "1" => documents(&[&config("a", "1"), &web(image, "")]),
+        "1" => documents(&[&config("a", "1"), &config("old", "1"), &web(image, "")]),
         _ => documents(&[&config("a", "2"), &extra, &web(image, "")]),
     }
 }
@@ -302,6 +308,7 @@ struct End {
     holder: Option<Value>,
     value: Value,
     extra: bool,
+    old: bool,
     image: Value,
     available: Value,
 }
@@ -334,6 +341,7 @@ impl End {
             holder: lease.and_then(|lease| field(&lease, "/spec/holderIdentity")),
             value: get("v1/ConfigMap", "a").await.unwrap_or_default()["data"]["a"].clone(),
             extra: get("v1/ConfigMap", "extra").await.is_some(),
+            old: get("v1/ConfigMap", "old").await.is_some(),
             image: field(&web, "/spec/template/spec/containers/0/image").unwrap_or_default(),
             available: field(&web, "/status/availableReplicas").unwrap_or_default(),
         }
@@ -359,6 +367,7 @@ impl End {
         let new = matches!(place.story, Story::First | Story::Second);
         assert_eq!(self.value, if new { "2" } else { "1" }, "{context}");
         assert_eq!(self.extra, new, "{context}");
+        assert_eq!(self.old, !new, "{context}");
         let image = if new { &images.v2 } else { &images.v1 };
         assert_eq!(self.image, image.as_str(), "{context}");
         assert_eq!(self.available, 1, "{context}");

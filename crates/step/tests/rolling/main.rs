@@ -10,6 +10,7 @@
 
 mod crashing;
 mod deploying;
+mod pruning;
 mod refusing;
 mod restoring;
 mod sets;
