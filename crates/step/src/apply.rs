@@ -1,4 +1,4 @@
-//! Writing a set of objects stage by stage with barriers, journalled in the record.
+//! Writing a set of objects batch by batch with barriers, journalled in the record.
 
 use std::sync::Arc;
 
@@ -7,19 +7,20 @@ use sortie_cluster::record::Stored;
 use sortie_cluster::{Cause, Error, clock};
 use sortie_health::Status as Health;
 use sortie_manifest::order::Stage;
-use sortie_manifest::{Object, annotations, order, workload};
+use sortie_manifest::{Object, ObjectId, annotations, order, workload};
 
 use crate::failure::chain;
 use crate::locked::Locked;
 use crate::report::{Change, Level, ObjectRow, Sink as _, Unit};
 use crate::run::Run;
+use crate::sequence::Sequence;
 use crate::steady::{self, Awaited, facts};
 use crate::units::Ended;
 
 /// What to do when the API server refuses an object.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum OnRefusal {
-    /// The stage is finished and is the last.
+    /// The batch is finished and is the last.
     Stop,
     /// Everything else is written all the same: a rollback stops over nothing.
     GoOn,
@@ -45,74 +46,128 @@ pub(crate) struct Outcome {
     pub(crate) errors: Vec<Error>,
 }
 
-/// Write the set. A stage begins when the one before is done and, for namespaces and definitions, in force.
+/// Write the set in its sequence. A batch begins when the one before is done and what stands on it may begin: namespaces
+/// and definitions are in force, and what an annotation makes others wait for is healthy.
 ///
 /// # Errors
-/// The record could not be written, or it is time to stop; looked at between two stages.
+/// The record could not be written, something waited for on the way failed, or it is time to stop; looked at between two
+/// batches.
 pub(crate) async fn whole_set(
     run: &Run<'_>,
     locked: &Locked,
     stored: &mut Stored,
-    planned: Vec<Planned>,
+    planned: (Vec<Planned>, &Sequence),
     manner: Manner,
 ) -> Result<Outcome, Ended> {
-    let Manner {
-        unit, on_refusal, ..
-    } = manner;
+    let (planned, sequence) = planned;
     let set = facts::Set::of(planned.iter().map(|planned| &planned.target.object));
     let mut outcome = Outcome::default();
-    for (name, stage) in stages(planned) {
+    let mut waiting: Vec<Waiting> = Vec::new();
+    for step in sequence.arrange(planned, |planned| planned.target.id.clone()) {
         run.bounds.check()?;
         run.bounds
             .pending()
             .set("the objects were still being written");
-        let results = run.env.cluster.apply_stage(&stage, locked.guard()).await;
-        let mut awaited = Vec::new();
-        let mut written = 0;
-        for (planned, result) in stage.iter().zip(results) {
+        let results = run.env.cluster.apply_stage(&step.members, locked.guard());
+        let (mut written, mut changed) = (0, false);
+        for (planned, result) in step.members.iter().zip(results.await) {
             match result {
                 Ok(applied) => {
                     written += 1;
+                    changed |= applied.change != apply::Change::Unchanged;
                     let uid = applied.uid().map(str::to_owned);
                     stored.head.track(applied.id.clone(), uid);
-                    tell(run, unit, &applied);
-                    if name == Stage::Foundation || is_awaited(&planned.target.object, manner) {
-                        awaited.push(to_await(planned, &applied, &set));
+                    tell(run, manner.unit, &applied);
+                    let needed = Needed::of(&planned.target.object, manner);
+                    if needed != Needed::Never {
+                        let object = to_await(planned, &applied, &set);
+                        waiting.push(Waiting { object, needed });
                     }
                 }
                 Err(error) => {
-                    run.sink.log(unit, Level::Error, &chain(&error));
+                    run.sink.log(manner.unit, Level::Error, &chain(&error));
                     outcome.errors.push(error);
                 }
             }
         }
-        let what = format!("{written} of {} objects written", stage.len());
-        stored
-            .head
-            .note(unit.name(), &format!("{name:?}"), what, clock::now());
-        locked.update(stored).await?;
-        if outcome.errors.iter().any(is_final) {
+        let what = format!("{written} of {} objects written", step.members.len());
+        let unit = manner.unit.name();
+        stored.head.note(unit, &step.label, what, clock::now());
+        if changed || !outcome.errors.is_empty() {
+            locked.update(stored).await?;
+        }
+        let stop = manner.on_refusal == OnRefusal::Stop && !outcome.errors.is_empty();
+        if stop || outcome.errors.iter().any(is_final) {
             return Ok(outcome);
         }
-        if !outcome.errors.is_empty() && on_refusal == OnRefusal::Stop {
-            return Ok(outcome);
-        }
-        if name == Stage::Foundation {
-            in_force(run, locked, awaited, on_refusal).await?;
-        } else {
-            outcome.awaited.extend(awaited);
+        if !step.is_last {
+            let barrier = barrier(&mut waiting, |id| sequence.is_barrier(&step, id));
+            in_force(run, locked, barrier, manner.on_refusal).await?;
         }
     }
+    let rest = waiting
+        .into_iter()
+        .filter(|waiting| waiting.needed != Needed::OnTheWay);
+    outcome.awaited = rest.map(|waiting| waiting.object).collect();
     Ok(outcome)
 }
 
-/// Wait until namespaces and definitions can be used.
+/// A written object that something may wait for.
+struct Waiting {
+    object: Awaited,
+    needed: Needed,
+}
+
+/// When an object must be healthy.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Needed {
+    /// Never.
+    Never,
+    /// Where others wait for it.
+    OnTheWay,
+    /// Where others wait for it; otherwise at the end. In force once, it stays so.
+    Once,
+    /// Where others wait for it, and at the end with all others.
+    AtTheEnd,
+}
+
+impl Needed {
+    fn of(object: &Object, manner: Manner) -> Self {
+        if annotations::is_set(object, annotations::DIRECT_APPLY) {
+            Self::Never
+        } else if order::stage(object.group(), object.kind()) == Stage::Foundation {
+            Self::Once
+        } else if is_awaited(object, manner) {
+            Self::AtTheEnd
+        } else {
+            Self::OnTheWay
+        }
+    }
+}
+
+/// What must be healthy now, of what was written so far.
+fn barrier(waiting: &mut Vec<Waiting>, is_now: impl Fn(&ObjectId) -> bool) -> Vec<Awaited> {
+    let mut barrier = Vec::new();
+    waiting.retain(|Waiting { object, needed }| {
+        if !is_now(&object.id) {
+            return true;
+        }
+        barrier.push(object.clone());
+        *needed == Needed::AtTheEnd
+    });
+    barrier
+}
+
+/// Wait until what others stand on can be used.
 async fn in_force(
     run: &Run<'_>,
     locked: &Locked,
     awaited: Vec<Awaited>,
     on_refusal: OnRefusal,
 ) -> Result<(), Ended> {
+    if awaited.is_empty() {
+        return Ok(());
+    }
     let waited = run
         .bounds
         .run(locked.lost(), steady::wait(run, locked.guard(), awaited))
@@ -130,18 +185,6 @@ async fn in_force(
 /// Whether nothing more can be written.
 fn is_final(error: &Error) -> bool {
     matches!(error.cause(), Cause::LeaseLost { .. })
-}
-
-fn stages(planned: Vec<Planned>) -> Vec<(Stage, Vec<Planned>)> {
-    let mut stages: Vec<(Stage, Vec<Planned>)> = Vec::new();
-    for object in planned {
-        let stage = order::stage(&object.target.id.group, &object.target.id.kind);
-        match stages.last_mut() {
-            Some((last, objects)) if *last == stage => objects.push(object),
-            _ => stages.push((stage, vec![object])),
-        }
-    }
-    stages
 }
 
 /// The change as a report names it.
@@ -183,10 +226,10 @@ fn to_await(planned: &Planned, applied: &Applied, set: &facts::Set) -> Awaited {
 }
 
 /// Whether a deployment waits for the object: everything of Kubernetes itself that has a health, and custom resources
-/// that ask for it. `direct-apply` takes a workload out.
+/// that ask for it.
 fn is_awaited(object: &Object, manner: Manner) -> bool {
     let is_job = (object.group(), object.kind()) == ("batch", "Job");
-    if annotations::is_set(object, annotations::DIRECT_APPLY) || (is_job && !manner.wait_for_jobs) {
+    if is_job && !manner.wait_for_jobs {
         return false;
     }
     let group = object.group();

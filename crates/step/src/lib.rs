@@ -6,6 +6,7 @@
 mod apply;
 mod bounds;
 mod environment;
+mod external;
 mod failure;
 pub mod inspect;
 mod locked;
@@ -17,6 +18,7 @@ pub mod report;
 mod resolve;
 mod rolling;
 mod run;
+mod sequence;
 mod sources;
 mod steady;
 pub mod task;

@@ -7,7 +7,7 @@ use sortie_manifest::{Object, ObjectId};
 
 use super::closing::{close, outputs};
 use super::earlier::{Earlier, earlier, noted};
-use super::opening::{Opened, Rendered, gone, open, recorded};
+use super::opening::{Opened, Rendered, gone, open, recorded, sequence};
 use super::{namespace, prune};
 use crate::apply::{self, Manner, OnRefusal};
 use crate::failure::{FailureKind, first_of};
@@ -16,6 +16,7 @@ use crate::plan::prepare;
 use crate::report::Unit;
 use crate::resolve::Resolving;
 use crate::run::Run;
+use crate::sequence::Sequence;
 use crate::steady;
 use crate::task::RollingDeploy;
 use crate::try_out::try_out;
@@ -101,15 +102,15 @@ async fn under_lease(
             Box::pin(open(run, options, locked, rendered)),
         )
         .await?;
-    let (mut stored, planned) = match opened {
-        Opened::Record(stored, planned) => (stored, planned),
+    let (mut stored, planned, sequence) = match opened {
+        Opened::Record(stored, planned, sequence) => (stored, planned, sequence),
         Opened::Done(number) => {
             locked.tidy(run, Some(number)).await;
             return Ok(outputs(&run.task.release, number));
         }
     };
     let number = stored.head.number;
-    let mut result = bring_in(run, options, locked, &mut stored, planned).await;
+    let mut result = bring_in(run, options, locked, &mut stored, (planned, &sequence)).await;
     let mut pruned = None;
     if result.is_ok() && options.prune.is_some() {
         let work = Box::pin(prune::prune(run, locked, &mut stored));
@@ -147,7 +148,7 @@ async fn bring_in(
     options: &RollingDeploy,
     locked: &Locked,
     stored: &mut Stored,
-    planned: Vec<Planned>,
+    planned: (Vec<Planned>, &Sequence),
 ) -> Result<(), Ended> {
     run.units.enter(Unit::Apply);
     let manner = Manner {
@@ -215,6 +216,7 @@ async fn dry_run(
     objects: Vec<Object>,
 ) -> Result<Value, Ended> {
     let prepared = prepare(objects, &run.task.release, options.versioning, 1);
+    sequence(run, &prepared.objects, Unit::Initialize)?;
     let planned = try_out(run, prepared.objects, options.adopt).await?;
     let mut rows = Vec::new();
     for object in &planned {

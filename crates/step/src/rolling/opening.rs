@@ -4,16 +4,19 @@ use serde_json::{Value, json};
 use sortie_cluster::apply::{Change, Planned};
 use sortie_cluster::clock;
 use sortie_cluster::record::{Head, Status, Stored, Tracked};
+use sortie_manifest::order::External;
 use sortie_manifest::versioning::Versioned;
 use sortie_manifest::{Object, ObjectId, Origin, hash};
 
 use super::earlier::{Earlier, earlier};
 use super::{RESULT, prune};
+use crate::external;
 use crate::failure::{Failure, FailureKind};
 use crate::locked::{Locked, record_failure};
 use crate::plan::{Prepared, prepare};
-use crate::report::Unit;
+use crate::report::{Level, Sink as _, Unit};
 use crate::run::Run;
+use crate::sequence::{Sequence, disordered};
 use crate::task::RollingDeploy;
 use crate::try_out::try_out;
 use crate::units::Ended;
@@ -24,7 +27,7 @@ const NAMED_OBJECTS: usize = 50;
 /// A deployment that may begin to write.
 pub(super) enum Opened {
     /// Its record is open.
-    Record(Box<Stored>, Vec<Planned>),
+    Record(Box<Stored>, Vec<Planned>, Sequence),
     /// Another holder of the task has ended it meanwhile, with this number.
     Done(u64),
 }
@@ -65,6 +68,7 @@ async fn reopen(
     let stored = locked.history.number(number).cloned();
     let mut stored = stored.ok_or_else(|| gone(number))?;
     let objects = objects_of(&stored, locked).await?;
+    let sequence = sequence(run, &objects, Unit::Initialize)?;
     let planned = try_out(run, objects, options.adopt).await?;
     run.units.enter(Unit::Prepare);
     run.info(
@@ -73,7 +77,7 @@ async fn reopen(
     );
     stored.head.task_epoch = run.task.epoch;
     locked.update(&mut stored).await?;
-    Ok(Opened::Record(Box::new(stored), planned))
+    Ok(Opened::Record(Box::new(stored), planned, sequence))
 }
 
 async fn begin(
@@ -89,6 +93,7 @@ async fn begin(
         options.versioning,
         head.number,
     );
+    let sequence = sequence(run, &objects, Unit::Initialize)?;
     let planned = try_out(run, objects, options.adopt).await?;
     run.info(
         Unit::Initialize,
@@ -123,10 +128,38 @@ async fn begin(
         .collect();
     let data = json!({"present": present, "secrets": rendered.secrets, prune::NOTED: doomed});
     head.note_with("Prepare", "", "opened", data, clock::now());
+    externals(run, locked, &sequence).await?;
     // Stopped until now, nothing has happened.
     run.bounds.check()?;
     let stored = record_objects(locked, head, &objects).await?;
-    Ok(Opened::Record(Box::new(stored), planned))
+    Ok(Opened::Record(Box::new(stored), planned, sequence))
+}
+
+/// The order of a set.
+pub(super) fn sequence(run: &Run<'_>, objects: &[Object], unit: Unit) -> Result<Sequence, Failure> {
+    let sequence = Sequence::of(objects, &run.task.release.namespace);
+    let sequence = sequence.map_err(|errors| {
+        let (lines, failure) = disordered(&errors);
+        if lines.len() > 1 {
+            for line in lines {
+                run.sink.log(unit, Level::Error, &line);
+            }
+        }
+        failure
+    })?;
+    for note in &sequence.notes {
+        run.warn(unit, note.to_string());
+    }
+    Ok(sequence)
+}
+
+/// Wait for what the set depends on and does not contain.
+async fn externals(run: &Run<'_>, locked: &Locked, sequence: &Sequence) -> Result<(), Ended> {
+    for External { object, dependency } in &sequence.external {
+        let ready = external::ready(run, object, dependency);
+        run.bounds.run(locked.lost(), Box::pin(ready)).await?;
+    }
+    Ok(())
 }
 
 /// A release that an interrupted task left in progress has failed. Says whether there was one.

@@ -21,6 +21,7 @@ use crate::locked::{self, Locked, record_failure};
 use crate::remove::remove;
 use crate::report::Unit;
 use crate::run::Run;
+use crate::sequence::{Sequence, disordered};
 use crate::steady;
 use crate::task::RollingRollback;
 use crate::try_out::try_out_each;
@@ -186,6 +187,11 @@ async fn restore(
         Unit::Rollback,
         format!("bringing release number {good} back: {count} objects"),
     );
+    let sequence = Sequence::of(&objects, &run.task.release.namespace).unwrap_or_else(|errors| {
+        let (_, failure) = disordered(&errors);
+        run.warn(Unit::Rollback, failure.message);
+        Sequence::by_kind(&objects, &run.task.release.namespace)
+    });
     let write = async {
         let (planned, refusals) = try_out_each(run, objects).await?;
         let planned = without_done_jobs(run, planned, good);
@@ -194,7 +200,7 @@ async fn restore(
             on_refusal: OnRefusal::GoOn,
             wait_for_jobs: true,
         };
-        let mut set = apply::whole_set(run, locked, stored, planned, manner).await?;
+        let mut set = apply::whole_set(run, locked, stored, (planned, &sequence), manner).await?;
         set.errors.extend(refusals);
         Ok(set)
     };

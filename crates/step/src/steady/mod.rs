@@ -35,7 +35,7 @@ const NAMED: usize = 3;
 const POD_GONE_WITHIN: Duration = Duration::from_secs(120);
 
 /// An object to wait for.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub(crate) struct Awaited {
     /// Its identity.
     pub(crate) id: ObjectId,

@@ -13,6 +13,7 @@ mod deploying;
 mod pruning;
 mod refusing;
 mod restoring;
+mod sequencing;
 mod sets;
 mod waiting;
 mod world;
