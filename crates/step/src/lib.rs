@@ -5,6 +5,7 @@
 
 mod apply;
 mod bounds;
+mod configuration;
 mod environment;
 mod external;
 mod failure;

@@ -6,6 +6,7 @@ use sortie_cluster::lease::{self, Claim, Guard, Held, Terms, Waiting};
 use sortie_cluster::record::{Asker, Head, History, Owner, RecordError, Records, Release, Stored};
 use sortie_cluster::{Cause, clock};
 
+use crate::configuration;
 use crate::failure::{Failure, FailureKind, chain};
 use crate::report::Unit;
 use crate::run::Run;
@@ -128,8 +129,8 @@ impl Locked {
         updated.map_err(|error| record_failure(&error))
     }
 
-    /// Mark what `number` has taken the place of, and remove records that are not needed any more. Marks are for people
-    /// and old records harm nobody, so failing to is no failure of the step.
+    /// Mark what `number` has taken the place of, and remove records and versioned configuration that are not needed any
+    /// more. Marks are for people and leftovers harm nobody, so failing to is no failure of the step.
     pub(crate) async fn tidy(&self, run: &Run<'_>, number: Option<u64>) {
         if let Some(number) = number {
             let superseded = self.records.supersede(&self.history, number, self.guard());
@@ -145,7 +146,9 @@ impl Locked {
         if let Err(error) = collected {
             let text = format!("old records stay for now: {}", chain(&error));
             run.warn(Unit::WrapUp, text);
+            return;
         }
+        configuration::collect(run, self).await;
     }
 
     /// Give the lease back; a lease that cannot be given back in time runs out.

@@ -15,9 +15,7 @@ use serde_json::Value;
 use sortie_cluster::fault::Point;
 use sortie_cluster::record::PART_TYPE;
 use sortie_cluster::watch::Selection;
-use sortie_step::task::{
-    Action, Prune, Release, RollingDeploy, RollingRollback, Target, Task,
-};
+use sortie_step::task::{Action, Prune, Release, RollingDeploy, RollingRollback, Target, Task};
 use sortie_step::{Limits, Outcome};
 use sortie_testkit::Cluster;
 use tokio_util::sync::CancellationToken;
@@ -186,13 +184,26 @@ struct Images {
     v2: String,
 }
 
+/// A ConfigMap whose name follows its content.
+fn settings(number: &str) -> String {
+    format!(
+        "apiVersion: v1\nkind: ConfigMap\nmetadata: {{name: settings}}\ndata: {{a: {number:?}}}\n"
+    )
+}
+
 fn version(number: u32, images: &Images) -> String {
     let image = if number == 1 { &images.v1 } else { &images.v2 };
     let number = number.to_string();
     let extra = config("extra", "1");
+    let settings = settings(&number);
     match number.as_str() {
-        "1" => documents(&[&config("a", "1"), &config("old", "1"), &web(image, "")]),
-        _ => documents(&[&config("a", "2"), &extra, &web(image, "")]),
+        "1" => documents(&[
+            &config("a", "1"),
+            &config("old", "1"),
+            &settings,
+            &web(image, ""),
+        ]),
+        _ => documents(&[&config("a", "2"), &extra, &settings, &web(image, "")]),
     }
 }
 
@@ -229,6 +240,7 @@ async fn prepare(world: &World, story: Story, images: &Images) {
             let slow = documents(&[
                 &config("a", "2"),
                 &config("extra", "1"),
+                &settings("2"),
                 &web(&images.v2, r#", {name: START_DELAY, value: "600"}"#),
             ]);
             let task = world.task(Action::RollingDeploy(plain(&slow)));
@@ -309,6 +321,7 @@ struct End {
     value: Value,
     extra: bool,
     old: bool,
+    settings: usize,
     image: Value,
     available: Value,
 }
@@ -341,6 +354,7 @@ impl End {
             holder: lease.and_then(|lease| field(&lease, "/spec/holderIdentity")),
             value: get("v1/ConfigMap", "a").await.unwrap_or_default()["data"]["a"].clone(),
             extra: get("v1/ConfigMap", "extra").await.is_some(),
+            settings: versioned_settings(world, namespace).await,
             old: get("v1/ConfigMap", "old").await.is_some(),
             image: field(&web, "/spec/template/spec/containers/0/image").unwrap_or_default(),
             available: field(&web, "/status/availableReplicas").unwrap_or_default(),
@@ -368,10 +382,27 @@ impl End {
         assert_eq!(self.value, if new { "2" } else { "1" }, "{context}");
         assert_eq!(self.extra, new, "{context}");
         assert_eq!(self.old, !new, "{context}");
+        // What only a record that is gone named is collected.
+        let settings = if place.story == Story::Undo { 2 } else { 1 };
+        assert_eq!(self.settings, settings, "{context}");
         let image = if new { &images.v2 } else { &images.v1 };
         assert_eq!(self.image, image.as_str(), "{context}");
         assert_eq!(self.available, 1, "{context}");
     }
+}
+
+async fn versioned_settings(world: &World, namespace: &str) -> usize {
+    let maps = world.api.resolve("", "v1", "ConfigMap").await.unwrap();
+    let maps = world
+        .api
+        .list(&Selection::of(maps, namespace))
+        .await
+        .unwrap();
+    let versioned = maps.iter().filter(|map| {
+        let annotations = &map["metadata"]["annotations"];
+        annotations["sortie.dev/original-name"] == "settings"
+    });
+    versioned.count()
 }
 
 fn all_places() -> Vec<Place> {

@@ -8,6 +8,7 @@
     reason = "tests fail by panicking; what a step says is shown with a failed test"
 )]
 
+mod collecting;
 mod crashing;
 mod deploying;
 mod pruning;

@@ -1,0 +1,221 @@
+//! Collecting versioned ConfigMaps and Secrets that nothing needs any more: no record that is kept, and nothing live that
+//! runs pods or may do so again.
+
+use std::collections::BTreeSet;
+use std::time::Duration;
+
+use serde_json::{Value, json};
+use sortie_cluster::delete::{Doomed, Gone};
+use sortie_cluster::inventory::Found;
+use sortie_cluster::watch::Selection;
+use sortie_cluster::{Cause, Error};
+use sortie_manifest::references::{self, ConfigKind};
+use sortie_manifest::{Object, ObjectId, Origin, versioning};
+
+use crate::failure::chain;
+use crate::locked::Locked;
+use crate::report::Unit;
+use crate::run::Run;
+
+/// Whatever may start a pod, now or when somebody undoes a rollout. What custom resources start is a ReplicaSet, a
+/// ReplicationController, a StatefulSet or a pod.
+const USERS: [(&str, &str); 9] = [
+    ("", "Pod"),
+    ("", "ReplicationController"),
+    ("apps", "ReplicaSet"),
+    ("apps", "Deployment"),
+    ("apps", "StatefulSet"),
+    ("apps", "DaemonSet"),
+    ("apps", "ControllerRevision"),
+    ("batch", "Job"),
+    ("batch", "CronJob"),
+];
+
+/// How long a deletion may take.
+const GONE_WITHIN: Duration = Duration::from_secs(30);
+
+/// A ConfigMap or Secret by kind and name.
+type Name = (ConfigKind, String);
+
+/// Remove what nothing needs. Leftovers harm nobody, so that failing to is told and no failure.
+pub(crate) async fn collect(run: &Run<'_>, locked: &Locked) {
+    match superfluous(run, locked).await {
+        Ok(doomed) if doomed.is_empty() => {}
+        Ok(doomed) => remove(run, locked, doomed).await,
+        Err(error) => {
+            let text = format!(
+                "versioned configuration that nothing needs stays for now: {}",
+                chain(&error)
+            );
+            run.warn(Unit::WrapUp, text);
+        }
+    }
+}
+
+async fn remove(run: &Run<'_>, locked: &Locked, doomed: Vec<Doomed>) {
+    let deletion = run
+        .env
+        .cluster
+        .delete_all(doomed, GONE_WITHIN, locked.guard());
+    for (id, result) in deletion.await {
+        match result {
+            Ok(Gone::Deleted) => run.info(
+                Unit::WrapUp,
+                format!("{id} deleted: nothing names it any more"),
+            ),
+            Ok(Gone::Absent | Gone::NotOurs) => {}
+            Err(error) => run.warn(
+                Unit::WrapUp,
+                format!("{id} stays for now: {}", chain(&error)),
+            ),
+        }
+    }
+}
+
+/// What can go.
+async fn superfluous(run: &Run<'_>, locked: &Locked) -> Result<Vec<Doomed>, Error> {
+    let Ok(history) = locked.records.history().await else {
+        // What could not be read has been told before.
+        return Ok(Vec::new());
+    };
+    if !history.unreadable().is_empty() {
+        // What such a record needs is not known.
+        return Ok(Vec::new());
+    }
+    let tracked = history.heads().flat_map(|head| &head.inventory);
+    let kept: BTreeSet<&ObjectId> = tracked.map(|tracked| &tracked.id).collect();
+    let mut namespaces: BTreeSet<&str> = kept
+        .iter()
+        .filter(|id| id.group.is_empty() && matches!(id.kind.as_str(), "ConfigMap" | "Secret"))
+        .filter_map(|id| id.namespace.as_deref())
+        .collect();
+    namespaces.insert(&run.task.release.namespace);
+    let release = run.release_id();
+    let mut doomed = Vec::new();
+    for namespace in namespaces {
+        let mut candidates = Vec::new();
+        for kind in [ConfigKind::ConfigMap, ConfigKind::Secret] {
+            let found = run.env.cluster.configuration(kind, namespace, &release);
+            let found = found.await?.into_iter();
+            let found = found.filter(|found| is_versioned(&found.object));
+            candidates.extend(found.filter(|found| !kept.contains(&found.id)));
+        }
+        if candidates.is_empty() {
+            continue;
+        }
+        let named = named(run, namespace).await?;
+        candidates.retain(|found| !is_named(&named, &found.id));
+        doomed.extend(candidates.into_iter().map(|found| doom(run, found)));
+    }
+    Ok(doomed)
+}
+
+/// What anything that may start a pod in the namespace names.
+async fn named(run: &Run<'_>, namespace: &str) -> Result<BTreeSet<Name>, Error> {
+    let cluster = &run.env.cluster;
+    let mut named = BTreeSet::new();
+    for (group, kind) in USERS {
+        let resource = match cluster.resolve_preferred(group, kind).await {
+            Ok(resource) => resource,
+            Err(error) if matches!(error.cause(), Cause::UnknownKind { .. }) => continue,
+            Err(error) => return Err(error),
+        };
+        let listed = cluster.list(&Selection::of(resource, namespace)).await?;
+        named.extend(listed.into_iter().flat_map(names_in));
+    }
+    Ok(named)
+}
+
+/// What a live object names.
+fn names_in(live: Value) -> Vec<Name> {
+    let origin = Origin {
+        file: "the cluster".into(),
+        document: 1,
+        line: 1,
+    };
+    let Ok(object) = Object::from_value(as_workload(live), origin) else {
+        return Vec::new();
+    };
+    let references = references::references(&object).into_iter();
+    references
+        .map(|reference| (reference.kind, reference.name))
+        .collect()
+}
+
+/// A revision holds the template of its StatefulSet or DaemonSet as a patch: it counts as one of these.
+fn as_workload(mut live: Value) -> Value {
+    if live.get("kind").and_then(Value::as_str) != Some("ControllerRevision") {
+        return live;
+    }
+    json!({
+        "apiVersion": "apps/v1",
+        "kind": "StatefulSet",
+        "metadata": live["metadata"].take(),
+        "spec": live.pointer_mut("/data/spec").map(Value::take),
+    })
+}
+
+fn is_named(named: &BTreeSet<Name>, id: &ObjectId) -> bool {
+    let kind = match id.kind.as_str() {
+        "Secret" => ConfigKind::Secret,
+        _ => ConfigKind::ConfigMap,
+    };
+    named.contains(&(kind, id.name.clone()))
+}
+
+fn is_versioned(object: &Value) -> bool {
+    let annotations = object.pointer("/metadata/annotations");
+    annotations.is_some_and(|all| all.get(versioning::ORIGINAL_NAME).is_some())
+}
+
+fn doom(run: &Run<'_>, found: Found) -> Doomed {
+    let uid = found
+        .object
+        .pointer("/metadata/uid")
+        .and_then(Value::as_str);
+    Doomed {
+        uid: uid.map(str::to_owned),
+        id: found.id,
+        release: Some(run.release_id()),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn whatever_may_start_a_pod_keeps_its_configuration() {
+        let template = json!({"spec": {
+            "containers": [{"name": "a", "envFrom": [{"configMapRef": {"name": "c-1"}}]}],
+            "volumes": [{"name": "v", "secret": {"secretName": "s-1", "optional": true}}],
+        }});
+        let metadata = json!({"name": "a", "namespace": "shop"});
+        let pod = json!({"apiVersion": "v1", "kind": "Pod", "metadata": metadata, "spec": template["spec"]});
+        let set = json!({"apiVersion": "apps/v1", "kind": "ReplicaSet", "metadata": metadata, "spec": {"template": template}});
+        let revision = json!({
+            "apiVersion": "apps/v1", "kind": "ControllerRevision", "metadata": metadata,
+            "data": {"spec": {"template": {"$patch": "replace", "spec": template["spec"]}}},
+        });
+        let cron = json!({
+            "apiVersion": "batch/v1", "kind": "CronJob", "metadata": metadata,
+            "spec": {"jobTemplate": {"spec": {"template": template}}},
+        });
+        for live in [pod, set, revision, cron] {
+            let kind = live["kind"].clone();
+            let named: BTreeSet<Name> = names_in(live).into_iter().collect();
+            let id = |kind: &str, name: &str| ObjectId {
+                group: String::new(),
+                kind: kind.into(),
+                namespace: Some("shop".into()),
+                name: name.into(),
+            };
+            assert!(is_named(&named, &id("ConfigMap", "c-1")), "{kind}");
+            assert!(is_named(&named, &id("Secret", "s-1")), "{kind}");
+            assert!(!is_named(&named, &id("Secret", "c-1")), "{kind}");
+        }
+        let odd =
+            json!({"apiVersion": "apps/v1", "kind": "ControllerRevision", "metadata": metadata});
+        assert!(names_in(odd).is_empty());
+    }
+}
