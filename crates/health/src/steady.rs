@@ -1,5 +1,7 @@
 //! Waiting for one object to reach its steady state: verdict and diagnosis joined.
 
+use std::hash::{DefaultHasher, Hash, Hasher};
+
 use jiff::Timestamp;
 use serde_json::Value;
 
@@ -7,7 +9,7 @@ use crate::diagnosis::{
     Budgets, Cause, Change, Class, Diagnosis, Diagnostician, Events, ObjectName, Observation,
     after, covers,
 };
-use crate::kinds::{Facts, Judgement};
+use crate::kinds::{Facts, Judgement, may_be_old};
 use crate::read;
 use crate::verdict::{Status, Verdict};
 use crate::written::{Written, judge_after};
@@ -39,6 +41,10 @@ pub struct SteadyState {
     /// Trouble without a diagnosis and since when it lasts.
     lasting: Option<(Class, Timestamp)>,
     deadline: Option<Timestamp>,
+    /// The status that our change met, by its hash.
+    met: Option<u64>,
+    /// Since when that one is good and may be old.
+    settling: Option<Timestamp>,
 }
 
 // === impl SteadyState ===
@@ -56,6 +62,8 @@ impl SteadyState {
             budgets,
             lasting: None,
             deadline: None,
+            met: (change == Change::Changed).then(|| status_print(answer)),
+            settling: None,
         }
     }
 
@@ -66,6 +74,9 @@ impl SteadyState {
     /// this deployment (the last run of a CronJob, an autoscaler without metrics, a disruption budget) are reached as
     /// soon as they are there. Where a rule of the user decides, its word counts for every kind; while it says that the
     /// object is on its way, a workload still fails by its diagnosis.
+    ///
+    /// A good status of a custom resource that was there before our change, and does not tell the generation which it is
+    /// about, is believed after [`Budgets::settle`].
     pub fn observe(&mut self, observation: &Observation<'_>, now: Timestamp) -> Steady {
         let object = observation.workload;
         self.deadline = None;
@@ -80,6 +91,16 @@ impl SteadyState {
             };
         }
         let steady = matches!(verdict.status, Status::Healthy | Status::Suspended);
+        if verdict.status == Status::Healthy
+            && let Some(until) = self.settles(object, now)
+        {
+            self.deadline = Some(until);
+            let message = "its status may be of before our change; giving its controller a moment";
+            return Steady::Waiting {
+                verdict: Verdict::progressing(message),
+                trouble: None,
+            };
+        }
         if steady || (is_advisory(object) && !by_user && !read::deleting(object)) {
             return Steady::Reached(verdict);
         }
@@ -140,6 +161,16 @@ impl SteadyState {
         }
     }
 
+    /// Until when a good status that may be old is not believed.
+    fn settles(&mut self, object: &Value, now: Timestamp) -> Option<Timestamp> {
+        let same = self.met == Some(status_print(object));
+        if !same || !may_be_old(object) {
+            return None;
+        }
+        let since = *self.settling.get_or_insert(now);
+        Some(after(since, self.budgets.settle)).filter(|until| *until > now)
+    }
+
     /// When to look again even though nothing has changed; `now` if that moment has passed.
     #[must_use]
     pub fn next_check(&self, now: Timestamp) -> Option<Timestamp> {
@@ -166,6 +197,12 @@ impl SteadyState {
             },
         }
     }
+}
+
+fn status_print(object: &Value) -> u64 {
+    let mut hasher = DefaultHasher::new();
+    object.get("status").map(Value::to_string).hash(&mut hasher);
+    hasher.finish()
 }
 
 /// Kinds whose reported failure says nothing about this deployment.

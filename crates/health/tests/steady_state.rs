@@ -136,10 +136,68 @@ fn objects_that_disappear() {
         steady.observe(&alone(&other), at(30)),
         Steady::Failed(_)
     ));
+    let mut steady = wait_for(&widget);
+    steady.observe(&alone(&widget), at(0));
     assert!(matches!(
-        wait_for(&widget).observe(&alone(&widget), at(0)),
+        steady.observe(&alone(&widget), at(3)),
         Steady::Reached(_)
     ));
+}
+
+/// A custom resource that was ready before our change still says so right after it.
+#[test]
+fn a_status_that_may_be_old_is_not_believed_at_once() {
+    let widget = |generation: i64, status: Value| {
+        json!({"apiVersion": "example.com/v1", "kind": "Widget", "spec": {},
+            "metadata": {"name": "w", "uid": "u", "generation": generation}, "status": status})
+    };
+    let ready = |status: &str| json!({"conditions": [{"type": "Ready", "status": status}]});
+    let reached = |steady: &mut SteadyState, object: &Value, seconds| {
+        matches!(
+            steady.observe(&alone(object), at(seconds)),
+            Steady::Reached(_)
+        )
+    };
+    let old = widget(2, ready("True"));
+    let mut steady = wait_for(&old);
+    assert!(!reached(&mut steady, &old, 0));
+    assert_eq!(steady.next_check(at(0)), Some(at(3)));
+    assert!(!reached(&mut steady, &old, 2));
+    assert!(reached(&mut steady, &old, 3));
+    // Its controller wakes up within that time, and is done later.
+    let mut steady = wait_for(&old);
+    assert!(!reached(&mut steady, &old, 0));
+    assert!(!reached(&mut steady, &widget(2, ready("False")), 1));
+    assert!(!reached(&mut steady, &widget(2, ready("False")), 9));
+    let done = json!({"conditions": [{"type": "Ready", "status": "True", "message": "again"}]});
+    assert!(reached(&mut steady, &widget(2, done), 10));
+    // No status at all: its controller has not looked yet, or never writes one.
+    let new = widget(1, Value::Null);
+    let mut steady = wait_for(&new);
+    assert!(!reached(&mut steady, &new, 0));
+    assert!(reached(&mut steady, &widget(1, ready("True")), 1));
+
+    let at_once = [
+        widget(2, json!({"observedGeneration": 2, "phase": "Ready"})),
+        widget(
+            2,
+            json!({"conditions": [{"type": "Ready", "status": "True", "observedGeneration": 2}]}),
+        ),
+        json!({"apiVersion": "example.com/v1", "kind": "Widget", "metadata": {"name": "w"}, "data": {}}),
+        json!({"apiVersion": "networking.k8s.io/v1", "kind": "NetworkPolicy", "metadata": {"name": "w", "generation": 1}, "spec": {}}),
+        json!({"apiVersion": "v1", "kind": "ConfigMap", "metadata": {"name": "w"}}),
+        json!({"apiVersion": "example.com/v1", "kind": "Widget", "metadata": {"name": "w"}, "spec": {"suspend": true}}),
+    ];
+    for object in at_once {
+        assert!(reached(&mut wait_for(&object), &object, 0), "{object}");
+    }
+    let mut unchanged = SteadyState::new(
+        &old,
+        Change::Unchanged,
+        Facts::default(),
+        Budgets::default(),
+    );
+    assert!(reached(&mut unchanged, &old, 0));
 }
 
 #[test]

@@ -34,6 +34,9 @@ pub struct Budgets {
     pub no_activity: SignedDuration,
     /// For failures that a kind without pods reports of itself. Default 30 s.
     pub degraded: SignedDuration,
+    /// How long a good status of a custom resource is not believed that was there before our write and does not tell the
+    /// generation which it is about. Default 3 s.
+    pub settle: SignedDuration,
 }
 
 impl Default for Budgets {
@@ -52,6 +55,7 @@ impl Default for Budgets {
             slow_start: SignedDuration::from_secs(120),
             no_activity: SignedDuration::from_secs(300),
             degraded: SignedDuration::from_secs(30),
+            settle: SignedDuration::from_secs(3),
         }
     }
 }

@@ -125,6 +125,14 @@ pub(crate) fn assess_kind(object: &Value, facts: &Facts) -> Verdict {
     }
 }
 
+/// Is a status of the object as good as old, because nothing in it tells the generation that it is about? So it is for
+/// custom resources whose controllers do not say, until they write something else.
+pub(crate) fn may_be_old(object: &Value) -> bool {
+    let group = read::group(object);
+    let custom = group.contains('.') && !group.ends_with(".k8s.io");
+    custom && own(object).is_none() && !conventions::tells_generation(object)
+}
+
 /// A rule of one kind.
 type Rule = fn(&Value, &Facts) -> Verdict;
 

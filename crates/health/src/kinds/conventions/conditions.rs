@@ -102,6 +102,8 @@ struct Entry<'a> {
     message: &'a str,
     severity: &'a str,
     outdated: bool,
+    /// Does it tell the generation that it is about?
+    dated: bool,
 }
 
 /// The conditions of an object, list by list: one list for the whole, or one for each parent where there is none.
@@ -167,6 +169,11 @@ impl<'a> Conditions<'a> {
         self.lists.iter().flatten().any(Entry::is_summary)
     }
 
+    /// Does one tell the generation that it is about?
+    pub(super) fn tell_generation(&self) -> bool {
+        self.lists.iter().flatten().any(|entry| entry.dated)
+    }
+
     /// Are there conditions, and all of an older generation?
     pub(super) fn are_outdated(&self) -> bool {
         let mut all = self.lists.iter().flatten().peekable();
@@ -216,10 +223,7 @@ impl<'a> Entry<'a> {
             },
             _ => return None,
         };
-        let outdated = entry
-            .get("observedGeneration")
-            .and_then(number)
-            .is_some_and(|seen| seen < generation);
+        let seen = entry.get("observedGeneration").and_then(number);
         Some(Self {
             name,
             parts: parts(name.rsplit(['/', '.']).next().unwrap_or(name)),
@@ -227,7 +231,8 @@ impl<'a> Entry<'a> {
             reason: text(entry, "/reason").unwrap_or(""),
             message: text(entry, "/message").unwrap_or(""),
             severity: text(entry, "/severity").unwrap_or(""),
-            outdated,
+            outdated: seen.is_some_and(|seen| seen < generation),
+            dated: seen.is_some(),
         })
     }
 

@@ -118,7 +118,22 @@ fn unsaid(object: &Value, runs: bool, stated: &Stated<'_>, conditions: &Conditio
 /// Progressing while the status, or a part of it, is of an older generation.
 pub(super) fn behind(object: &Value) -> Option<Verdict> {
     let generation = int(object, "/metadata/generation")?;
-    let status = object.pointer("/status")?;
+    let seen = generations(object).find(|seen| *seen < generation)?;
+    Some(Verdict::progressing(format!(
+        "its controller has not seen the latest change yet (generation {generation}, seen {seen})"
+    )))
+}
+
+/// Does the object say which generation its status is about? One that has neither spec nor status need not.
+pub(super) fn tells_generation(object: &Value) -> bool {
+    generations(object).next().is_some()
+        || Conditions::of(object).tell_generation()
+        || !(has(object, "/spec") || has(object, "/status"))
+}
+
+/// The generations that the status and its parts are about.
+fn generations(object: &Value) -> impl Iterator<Item = i64> {
+    let status = object.pointer("/status").unwrap_or(&Value::Null);
     let parts = status
         .as_object()
         .into_iter()
@@ -129,13 +144,9 @@ pub(super) fn behind(object: &Value) -> Option<Verdict> {
             part.as_array()
                 .map_or_else(|| std::slice::from_ref(part), Vec::as_slice)
         });
-    let seen = std::iter::once(status)
+    std::iter::once(status)
         .chain(parts)
         .filter_map(|part| GENERATIONS.iter().find_map(|name| number(part.get(name)?)))
-        .find(|seen| *seen < generation)?;
-    Some(Verdict::progressing(format!(
-        "its controller has not seen the latest change yet (generation {generation}, seen {seen})"
-    )))
 }
 
 /// A whole number, also one that is written as text.
