@@ -6,13 +6,19 @@
     reason = "tests"
 )]
 
+use std::time::Duration;
+
 use anyhow::{Context as _, Result};
 use k8s_openapi::api::core::v1::ResourceQuota;
 use kube::Api;
 use kube::api::{DeleteParams, PostParams};
-use serde_json::json;
+use serde_json::{Value, json};
+use sortie_testkit::TrafficProbe;
 use sortie_tests::rollout::{Images, deployed_image, run, wait_for_image};
 use sortie_tests::{Example, Product};
+
+/// A failure that takes longer was not found but waited out: the step's own time-out is five minutes.
+const FAILS_WITHIN: Duration = Duration::from_secs(120);
 
 /// One way to break the example: what is replaced in its files, and what the error must say.
 struct Breakage {
@@ -75,6 +81,11 @@ async fn every_failure_is_explained_and_leaves_the_old_version() -> Result<()> {
     product.apply_example().await?;
     let first = run(&product, &images, "v1").await?;
     assert_eq!(first.code, Some(0), "{}\n{}", first.stdout, first.stderr);
+    let (address, port) = product
+        .cluster()
+        .service(product.namespace(), "hello")
+        .await?;
+    let probe = TrafficProbe::start(product.cluster(), address, port)?;
 
     for breakage in &BREAKAGES {
         let Breakage {
@@ -90,6 +101,12 @@ async fn every_failure_is_explained_and_leaves_the_old_version() -> Result<()> {
     }
 
     quota(&product, &images).await?;
+    let traffic = probe.stop().await?;
+    assert_eq!(
+        traffic.failed, 0,
+        "the old version did not serve: {traffic:?}"
+    );
+    assert!(traffic.count("v1") > 100, "{traffic:?}");
     product.finish().await
 }
 
@@ -120,6 +137,22 @@ async fn quota(product: &Product, images: &Images) -> Result<()> {
     result
 }
 
+/// How long the newest execution took.
+async fn took(product: &Product) -> Result<Duration> {
+    let shown = product
+        .sortie(&["get", "execution", "hello", "-o", "json"])
+        .await?;
+    let execution: Value = serde_json::from_str(&shown.stdout).context("the execution as JSON")?;
+    let time = |field: &str| -> Result<jiff::Timestamp> {
+        let text = execution[field]
+            .as_str()
+            .with_context(|| format!("no {field} in {execution}"))?;
+        text.parse().context("a timestamp")
+    };
+    let took = time("endedAt")?.duration_since(time("createdAt")?);
+    Duration::try_from(took).context("an end after the begin")
+}
+
 async fn expect_failure(
     product: &Product,
     images: &Images,
@@ -137,6 +170,10 @@ async fn expect_failure(
         assert!(said.contains(word), "{name}: {word:?} is not in\n{said}");
     }
     assert!(!said.contains("panicked"), "{name}:\n{said}");
+    assert!(
+        took(product).await? < FAILS_WITHIN,
+        "{name} was a time-out rather than a failure:\n{said}"
+    );
     wait_for_image(product, &images.tag("v1"))
         .await
         .context(name.to_owned())?;
