@@ -2,7 +2,7 @@
 # build-tools.sh [NAME...]: build the pinned Kubernetes, helm and kustomize binaries from their Go modules.
 #
 # Output: $SORTIE_CACHE/bin/NAME, replaced only when its module's lock, this script or the Go version changed
-# (a stamp per tool remembers them). Cold about 12 minutes on 2 cores, warm about a second.
+# (a stamp per tool remembers them). Cold about 7 minutes on 2 cores, warm about a second.
 set -euo pipefail
 HERE=$(cd "$(dirname "${BASH_SOURCE[0]}")" && pwd)
 CACHE=${SORTIE_CACHE:-${XDG_CACHE_HOME:-$HOME/.cache}/sortie}

@@ -18,16 +18,9 @@ target_dir() { echo "${CARGO_TARGET_DIR:-$PWD/target}"; }
 
 # Within two seconds: what is missing on this machine, and how long the whole will take.
 preflight() {
-  local missing=() tool
-  local tools=(cargo go jq curl buildah mmdebstrap strip)
-  [ "$OWN_CLUSTER" = no ] || tools+=(containerd runc nft conntrack ip nsenter ctr)
-  for tool in "${tools[@]}"; do command -v "$tool" >/dev/null || [ -x "/usr/sbin/$tool" ] || missing+=("$tool"); done
-  [ "$OWN_CLUSTER" = no ] || [ -d /usr/lib/cni ] || missing+=("the CNI plugins in /usr/lib/cni")
-  if [ ${#missing[@]} -gt 0 ]; then
-    printf 'demo: missing on this machine: %s\n' "${missing[*]}" >&2
-    echo 'demo: on Debian: apt-get install buildah mmdebstrap binutils containerd runc containernetworking-plugins nftables conntrack iproute2 jq curl' >&2
-    exit 1
-  fi
+  local purposes=(build)
+  [ "$OWN_CLUSTER" = no ] || purposes+=(node)
+  tests/check-tools.sh "${purposes[@]}" || exit 1
   if [ "$OWN_CLUSTER" = yes ]; then
     [ "$(id -u)" -eq 0 ] || fail "an own cluster needs root (namespaces, mounts); run as root, or set KUBECONFIG and IMAGE_PREFIX"
     say "cluster: an own one on this machine"
@@ -38,7 +31,7 @@ preflight() {
   if [ -x "$SORTIE_CACHE/bin/kubelet" ] && [ -x "$(target_dir)/debug/sortie" ]; then
     say "time to expect: about 2 minutes (tools and programs are built already; more if sources have changed since)"
   else
-    say "time to expect: about 25 minutes the first time on 2 cores (Kubernetes itself is built), 2 minutes after that"
+    say "time to expect: about 15 minutes the first time on 2 cores (Kubernetes itself is built), 2 minutes after that"
   fi
   mkdir -p "$STATE" "$SORTIE_CONFIG_DIR"
 }
