@@ -22,6 +22,10 @@ pub trait Delegates {
 
     /// Uses a token for a key: makes a delegate and counts a use, or returns the delegate that the
     /// same token and key made before. All or nothing.
+    ///
+    /// A name belongs to one delegate among all that are not revoked and whose scopes overlap: it
+    /// decides whose tasks, and so whose secrets, a delegate gets. A further token for the key of
+    /// that delegate counts a use and returns it, if it is of the same scope.
     async fn enrol(&self, enrolment: &Enrolment) -> Result<Enrolled>;
 
     /// A delegate, whether revoked or not.
@@ -51,6 +55,8 @@ pub struct JoinToken {
     pub label: String,
     /// What delegates that join with it may serve.
     pub scope: Scope,
+    /// The only name that a delegate may join under; `None` for any.
+    pub delegate_name: Option<String>,
     /// How many delegates may join with it.
     pub max_uses: i64,
     /// How many have.
@@ -93,6 +99,10 @@ pub enum Enrolled {
     Expired,
     /// The token has been used as often as it may.
     UsedUp,
+    /// The token is for a delegate of another name.
+    OtherName,
+    /// Another delegate that is not revoked has the name, in a scope that overlaps.
+    NameTaken,
 }
 
 /// A delegate.

@@ -17,6 +17,7 @@ fn token(id: &str, max_uses: i64) -> JoinToken {
         hash: vec![7; 32],
         label: "for tests".to_owned(),
         scope: Scope::project("acme", "shop"),
+        delegate_name: None,
         max_uses,
         uses: 0,
         created_by: "admin".to_owned(),
@@ -57,13 +58,126 @@ async fn a_token_counts_keys_not_calls() {
     let again = store.enrol(&enrolment("t", 1, "d2", 2)).await.unwrap();
     assert_eq!(again, first, "the same key is the same delegate");
     assert_eq!(store.join_token("t").await.unwrap().unwrap().uses, 1);
-    let other = store.enrol(&enrolment("t", 2, "d3", 3)).await.unwrap();
-    assert_eq!(other, Enrolled::UsedUp);
+    let other = Enrolment {
+        name: "other".to_owned(),
+        ..enrolment("t", 2, "d3", 3)
+    };
+    assert_eq!(store.enrol(&other).await.unwrap(), Enrolled::UsedUp);
     assert_eq!(
         store.delegates().await.unwrap().len(),
         1,
         "nothing by halves"
     );
+}
+
+#[tokio::test]
+async fn a_name_belongs_to_one_live_delegate_of_overlapping_scopes() {
+    let org = |org: &str| Scope {
+        org: Some(org.to_owned()),
+        project: None,
+    };
+    let account = Scope::default();
+    for (has, wants, is_taken) in [
+        (
+            Scope::project("acme", "shop"),
+            Scope::project("acme", "shop"),
+            true,
+        ),
+        (
+            Scope::project("acme", "shop"),
+            Scope::project("acme", "bank"),
+            false,
+        ),
+        (
+            Scope::project("acme", "shop"),
+            Scope::project("other", "shop"),
+            false,
+        ),
+        (Scope::project("acme", "shop"), org("acme"), true),
+        (Scope::project("acme", "shop"), org("other"), false),
+        (Scope::project("acme", "shop"), account.clone(), true),
+        (org("acme"), Scope::project("acme", "shop"), true),
+        (org("acme"), Scope::project("other", "shop"), false),
+        (org("acme"), org("other"), false),
+        (account.clone(), Scope::project("acme", "shop"), true),
+        (account.clone(), org("acme"), true),
+        (account.clone(), account.clone(), true),
+    ] {
+        let case = format!("{has:?} {wants:?}");
+        let (_folder, store) = store().await;
+        for (id, scope) in [("first", has), ("second", wants)] {
+            let scoped = JoinToken {
+                scope,
+                ..token(id, 9)
+            };
+            store.create_join_token(&scoped).await.unwrap();
+        }
+        store.enrol(&enrolment("first", 1, "d1", 1)).await.unwrap();
+        let second = enrolment("second", 2, "d2", 2);
+        let enrolled = store.enrol(&second).await.unwrap();
+        assert_eq!(enrolled == Enrolled::NameTaken, is_taken, "{case}");
+        if !is_taken {
+            assert!(matches!(enrolled, Enrolled::Delegate(_)), "{case}");
+            continue;
+        }
+        let uses = async || store.join_token("second").await.unwrap().unwrap().uses;
+        assert_eq!(uses().await, 0, "{case}: a refusal is no use");
+        let renamed = Enrolment {
+            name: "core".to_owned(),
+            ..enrolment("second", 3, "d3", 2)
+        };
+        let enrolled = store.enrol(&renamed).await.unwrap();
+        assert!(matches!(enrolled, Enrolled::Delegate(_)), "{case}");
+        store.revoke_delegate("d1", at(3)).await.unwrap();
+        let Enrolled::Delegate(delegate) = store.enrol(&second).await.unwrap() else {
+            panic!("{case}: the name is free again");
+        };
+        assert_eq!((delegate.id.as_str(), uses().await), ("d2", 2), "{case}");
+    }
+}
+
+#[tokio::test]
+async fn a_key_is_known_again_under_another_token_of_its_scope() {
+    let (_folder, store) = store().await;
+    let wider = JoinToken {
+        scope: Scope::default(),
+        ..token("wider", 1)
+    };
+    for token in [token("old", 1), token("new", 1), wider] {
+        store.create_join_token(&token).await.unwrap();
+    }
+    let first = store.enrol(&enrolment("old", 1, "d1", 1)).await.unwrap();
+    let stolen = enrolment("new", 2, "d2", 2);
+    assert_eq!(store.enrol(&stolen).await.unwrap(), Enrolled::NameTaken);
+    let again = store.enrol(&enrolment("new", 1, "d3", 3)).await.unwrap();
+    assert_eq!(again, first);
+    assert_eq!(store.join_token("new").await.unwrap().unwrap().uses, 1);
+    let grown = enrolment("wider", 1, "d4", 4);
+    assert_eq!(
+        store.enrol(&grown).await.unwrap(),
+        Enrolled::NameTaken,
+        "a delegate does not change what it serves"
+    );
+    assert_eq!(store.delegates().await.unwrap().len(), 1);
+}
+
+#[tokio::test]
+async fn a_token_for_a_name_is_for_no_other() {
+    let (_folder, store) = store().await;
+    let bound = JoinToken {
+        delegate_name: Some("prod".to_owned()),
+        ..token("t", 1)
+    };
+    store.create_join_token(&bound).await.unwrap();
+    assert_eq!(store.join_token("t").await.unwrap(), Some(bound));
+    let edge = enrolment("t", 1, "d1", 1);
+    assert_eq!(store.enrol(&edge).await.unwrap(), Enrolled::OtherName);
+    let prod = Enrolment {
+        name: "prod".to_owned(),
+        ..edge
+    };
+    let enrolled = store.enrol(&prod).await.unwrap();
+    assert!(matches!(enrolled, Enrolled::Delegate(_)), "{enrolled:?}");
 }
 
 #[tokio::test]

@@ -1,7 +1,7 @@
 use async_trait::async_trait;
 use jiff::Timestamp;
 use sqlx::Row as _;
-use sqlx::sqlite::SqliteRow;
+use sqlx::sqlite::{SqliteConnection, SqliteRow};
 
 use super::{SqliteStore, millis, optional_timestamp, timestamp};
 use crate::{DelegateRecord, Delegates, Enrolled, Enrolment, Error, JoinToken, Result, Scope};
@@ -11,8 +11,9 @@ impl Delegates for SqliteStore {
     async fn create_join_token(&self, token: &JoinToken) -> Result<()> {
         sqlx::query(
             "INSERT INTO join_tokens
-             (id, hash, org, project, max_uses, uses, created_by, created_at, expires_at, label)
-             VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10)",
+             (id, hash, org, project, max_uses, uses, created_by, created_at, expires_at, label,
+              delegate_name)
+             VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11)",
         )
         .bind(&token.id)
         .bind(&token.hash)
@@ -24,6 +25,7 @@ impl Delegates for SqliteStore {
         .bind(millis(token.created_at))
         .bind(millis(token.expires_at))
         .bind(&token.label)
+        .bind(part(token.delegate_name.as_ref()))
         .execute(&self.writer)
         .await
         .map_err(Error::query("store a join token"))?;
@@ -89,34 +91,32 @@ impl Delegates for SqliteStore {
         if let Some(row) = known {
             return Ok(Enrolled::Delegate(read_delegate(&row)?));
         }
+        let wanted = token.delegate_name.as_ref();
+        if wanted.is_some_and(|name| *name != enrolment.name) {
+            return Ok(Enrolled::OtherName);
+        }
+        let same = match holder(&mut transaction, &token.scope, &enrolment.name).await? {
+            None => None,
+            Some(holder)
+                if holder.scope == token.scope
+                    && has_key(&mut transaction, &holder.id, &enrolment.public_key).await? =>
+            {
+                Some(holder)
+            }
+            Some(_) => return Ok(Enrolled::NameTaken),
+        };
         if token.uses >= token.max_uses {
             return Ok(Enrolled::UsedUp);
         }
-        let delegate = DelegateRecord {
-            id: enrolment.delegate.clone(),
-            name: enrolment.name.clone(),
-            scope: token.scope,
-            created_at: enrolment.now,
-            seen_at: None,
-            certificate_ends_at: None,
-            revoked_at: None,
-        };
         sqlx::query("UPDATE join_tokens SET uses = uses + 1 WHERE id = $1")
             .bind(&enrolment.token)
             .execute(&mut *transaction)
             .await
             .map_err(Error::query(operation))?;
-        sqlx::query(
-            "INSERT INTO delegates (id, name, org, project, created_at) VALUES ($1, $2, $3, $4, $5)",
-        )
-        .bind(&delegate.id)
-        .bind(&delegate.name)
-        .bind(part(delegate.scope.org.as_ref()))
-        .bind(part(delegate.scope.project.as_ref()))
-        .bind(millis(delegate.created_at))
-        .execute(&mut *transaction)
-        .await
-        .map_err(Error::query(operation))?;
+        let delegate = match same {
+            Some(delegate) => delegate,
+            None => insert(&mut transaction, enrolment, token.scope).await?,
+        };
         sqlx::query(
             "INSERT INTO enrolments (token, public_key, delegate, created_at)
              VALUES ($1, $2, $3, $4)",
@@ -185,19 +185,85 @@ impl Delegates for SqliteStore {
     }
 }
 
+/// The delegate that has a name in a scope: not revoked, and serving tasks that a delegate of
+/// `scope` would serve as well. An empty part of a scope covers everything below it.
+async fn holder(
+    transaction: &mut SqliteConnection,
+    scope: &Scope,
+    name: &str,
+) -> Result<Option<DelegateRecord>> {
+    let row = sqlx::query(
+        "SELECT * FROM delegates WHERE name = $1 AND revoked_at IS NULL
+           AND (org = '' OR $2 = '' OR (org = $2 AND (project = '' OR $3 = '' OR project = $3)))
+         ORDER BY org = $2 AND project = $3 DESC, id LIMIT 1",
+    )
+    .bind(name)
+    .bind(part(scope.org.as_ref()))
+    .bind(part(scope.project.as_ref()))
+    .fetch_optional(transaction)
+    .await
+    .map_err(Error::query("look who has the name of a delegate"))?;
+    row.as_ref().map(read_delegate).transpose()
+}
+
+/// Whether a delegate enrolled with this key.
+async fn has_key(
+    transaction: &mut SqliteConnection,
+    delegate: &str,
+    public_key: &[u8],
+) -> Result<bool> {
+    sqlx::query_scalar(
+        "SELECT EXISTS (SELECT 1 FROM enrolments WHERE delegate = $1 AND public_key = $2)",
+    )
+    .bind(delegate)
+    .bind(public_key)
+    .fetch_one(transaction)
+    .await
+    .map_err(Error::query("look whose key it is"))
+}
+
+async fn insert(
+    transaction: &mut SqliteConnection,
+    enrolment: &Enrolment,
+    scope: Scope,
+) -> Result<DelegateRecord> {
+    sqlx::query(
+        "INSERT INTO delegates (id, name, org, project, created_at) VALUES ($1, $2, $3, $4, $5)",
+    )
+    .bind(&enrolment.delegate)
+    .bind(&enrolment.name)
+    .bind(part(scope.org.as_ref()))
+    .bind(part(scope.project.as_ref()))
+    .bind(millis(enrolment.now))
+    .execute(transaction)
+    .await
+    .map_err(Error::query("store a delegate"))?;
+    Ok(DelegateRecord {
+        id: enrolment.delegate.clone(),
+        name: enrolment.name.clone(),
+        scope,
+        created_at: enrolment.now,
+        seen_at: None,
+        certificate_ends_at: None,
+        revoked_at: None,
+    })
+}
+
 fn part(text: Option<&String>) -> &str {
     text.map_or("", String::as_str)
 }
 
 fn scope(row: &SqliteRow) -> sqlx::Result<Scope> {
-    let part = |column| -> sqlx::Result<Option<String>> {
-        let text: String = row.try_get(column)?;
-        Ok(Some(text).filter(|text| !text.is_empty()))
-    };
     Ok(Scope {
-        org: part("org")?,
-        project: part("project")?,
+        org: filled(row, "org")?,
+        project: filled(row, "project")?,
     })
+}
+
+/// A text from a column where empty means "not set".
+fn filled(row: &SqliteRow, column: &str) -> sqlx::Result<Option<String>> {
+    let text: String = row.try_get(column)?;
+    Ok(Some(text).filter(|text| !text.is_empty()))
 }
 
 fn read_token(row: &SqliteRow) -> Result<JoinToken> {
@@ -207,6 +273,7 @@ fn read_token(row: &SqliteRow) -> Result<JoinToken> {
             hash: row.try_get("hash")?,
             label: row.try_get("label")?,
             scope: scope(row)?,
+            delegate_name: filled(row, "delegate_name")?,
             max_uses: row.try_get("max_uses")?,
             uses: row.try_get("uses")?,
             created_by: row.try_get("created_by")?,

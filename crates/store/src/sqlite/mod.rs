@@ -66,6 +66,11 @@ const MIGRATIONS: &[(i64, &str, &str)] = &[
         "blobs of steps",
         include_str!("../../migrations/0005_step_blobs.sql"),
     ),
+    (
+        6,
+        "names of delegates",
+        include_str!("../../migrations/0006_delegate_names.sql"),
+    ),
 ];
 
 /// The store of a single server.
