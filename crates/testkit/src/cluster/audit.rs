@@ -48,6 +48,8 @@ pub struct Audited {
     pub namespace: String,
     /// Empty for lists, watches and most creations.
     pub name: String,
+    /// What stands behind the `?` of the address.
+    pub query: String,
     /// Status code of the answer; 403 is a missing right.
     pub code: u16,
 }
@@ -139,6 +141,10 @@ fn read(text: &str, user: &str) -> Result<Vec<Audited>> {
             subresource: object.subresource,
             namespace: object.namespace,
             name: object.name,
+            query: event
+                .uri
+                .split_once('?')
+                .map_or_else(String::new, |(_, query)| query.to_owned()),
             code: status.code,
         };
         requests.insert(place, request);
@@ -151,6 +157,8 @@ struct Event {
     #[serde(rename = "auditID")]
     id: String,
     verb: String,
+    #[serde(rename = "requestURI", default)]
+    uri: String,
     user: User,
     #[serde(rename = "objectRef")]
     object: Option<Object>,
@@ -189,7 +197,7 @@ mod tests {
     fn one_account_is_read_and_a_watch_counts_once() {
         let line = |id: &str, user: &str, verb: &str, code: u16| {
             format!(
-                r#"{{"auditID":"{id}","stage":"ResponseComplete","verb":"{verb}","user":{{"username":"{user}"}},"objectRef":{{"resource":"pods","namespace":"a","subresource":"log","name":"p"}},"responseStatus":{{"code":{code}}}}}"#
+                r#"{{"auditID":"{id}","stage":"ResponseComplete","requestURI":"/api/v1/namespaces/a/pods/p/log?follow=true","verb":"{verb}","user":{{"username":"{user}"}},"objectRef":{{"resource":"pods","namespace":"a","subresource":"log","name":"p"}},"responseStatus":{{"code":{code}}}}}"#
             ) + "\n"
         };
         let mut log = line("1", "me", "watch", 200);
@@ -207,6 +215,7 @@ mod tests {
             ),
             ("pods", "log")
         );
+        assert_eq!(requests[0].query, "follow=true");
         assert_eq!(requests[0].group, "");
     }
 }
