@@ -9,6 +9,7 @@
 
 mod applying;
 mod deleting;
+mod fencing;
 mod fixture;
 mod leasing;
 mod owning;
