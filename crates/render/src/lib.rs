@@ -8,6 +8,7 @@
 
 pub mod expressions;
 pub mod git;
+pub mod memory;
 pub mod plain;
 mod process;
 mod source;

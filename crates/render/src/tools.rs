@@ -6,6 +6,7 @@ use std::time::Duration;
 
 use thiserror::Error;
 
+use crate::memory::Engines;
 use crate::process::{Bounds, Run};
 
 /// A program that was found, with the version it reported.
@@ -171,7 +172,7 @@ impl Wanted {
             bounds: Bounds {
                 time: Duration::from_secs(20),
                 output: 64 * 1024,
-                memory: 1 << 30,
+                memory: Engines::of_this_process().budget().each,
                 file: 0,
             },
         };

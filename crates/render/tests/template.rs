@@ -233,13 +233,28 @@ async fn hostile_templates_meet_limits() {
     let limits = RenderLimits {
         time: Duration::from_secs(20),
         output: 1 << 20,
-        memory: 512 << 20,
+        memory: 384 << 20,
+        container: Some(512 << 20),
     };
     let bomb = "{{ $x := \"xxxxxxxxxxxxxxxx\" }}{{ range until 26 }}{{ $x = cat $x $x }}{{ end }}{{ len $x }}";
     let error = rendered(&[("t.yaml", bomb)], Some("a: 1"), &limits)
         .await
         .unwrap_err();
     assert_eq!(error.code(), "SRT-R006", "{error}");
+    let list = "{{ range until 100000000 }}xxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxx{{ end }}";
+    let error = rendered(&[("t.yaml", list)], Some("a: 1"), &limits)
+        .await
+        .unwrap_err();
+    assert_eq!(error.code(), "SRT-R006", "{error}");
+    assert_eq!(
+        error.to_string(),
+        "rendering needs more than 384 MiB of memory, its share of the container's 512 MiB"
+    );
+    assert!(
+        error.help().contains("resources.limits.memory"),
+        "{}",
+        error.help()
+    );
     let long = "{{ range until 300000 }}xxxxxxxxxx{{ end }}";
     let error = rendered(&[("t.yaml", long)], Some("a: 1"), &limits)
         .await

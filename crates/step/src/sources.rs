@@ -4,6 +4,7 @@ use std::path::{Path, PathBuf};
 
 use sortie_manifest::{Limits, Object};
 use sortie_render::git::{self, Credentials, FetchLimits, GitSource, Network};
+use sortie_render::memory::{Budget, Engines};
 use sortie_render::template::{self, RenderLimits, Rendered, Request, Warning};
 use sortie_render::tools::{Search, find_git, find_helm};
 use sortie_render::{SourceFile, Workspace, plain, values};
@@ -149,7 +150,10 @@ impl Renderer {
             release: &release.name,
             namespace: &release.namespace,
         };
+        let mut turn = None;
         let helm = if template::needs_engine(&request) {
+            let waits = |budget| sink.log(Unit::Initialize, Level::Info, &queued(&budget));
+            turn = Some(Engines::of_this_process().turn(waits).await);
             let helm = find_helm(None, &self.search).await.map_err(|error| {
                 Failure::configuration(
                     error.code(),
@@ -164,9 +168,9 @@ impl Renderer {
         let workspace = self.workspace()?;
         let rendered =
             template::render(request, helm.as_ref(), &workspace, &RenderLimits::default()).await;
-        let rendered = rendered.map_err(|error| {
-            Failure::configuration(error.code(), &error, "correct the template or its values")
-        })?;
+        drop(turn);
+        let rendered =
+            rendered.map_err(|error| Failure::configuration(error.code(), &error, error.help()))?;
         for warning in &rendered.warnings {
             sink.log(Unit::Initialize, Level::Warning, &describe(warning));
         }
@@ -265,6 +269,13 @@ fn unreadable(
 fn counted(count: usize, noun: &str) -> String {
     let plural = if count == 1 { "" } else { "s" };
     format!("{count} {noun}{plural}")
+}
+
+fn queued(budget: &Budget) -> String {
+    format!(
+        "waiting until other tasks have rendered their templates: memory suffices for {} at once",
+        budget.at_once
+    )
 }
 
 fn describe(warning: &Warning) -> String {

@@ -16,6 +16,7 @@ use std::time::Duration;
 
 use secrecy::ExposeSecret as _;
 
+use crate::memory::Engines;
 use crate::process::{Bounds, Finished, Run};
 use crate::source::SourceFile;
 use crate::tools::Tool;
@@ -171,7 +172,7 @@ impl<'a> Repository<'a> {
             bounds: Bounds {
                 time: self.limits.time,
                 output: self.limits.bytes + self.limits.files * 4096 + 64 * 1024,
-                memory: 2 << 30,
+                memory: Engines::of_this_process().budget().each,
                 file: self.limits.repository,
             },
         };

@@ -19,6 +19,7 @@ use serde_json::{Map, Value};
 use sortie_manifest::{Limits, yaml};
 use thiserror::Error;
 
+use crate::memory::{Engines, MIB};
 use crate::process::{Bounds, Finished, ProcessError, Run};
 use crate::source::SourceFile;
 use crate::tools::Tool;
@@ -49,15 +50,19 @@ pub struct RenderLimits {
     pub output: usize,
     /// Bytes of private memory of the engine.
     pub memory: u64,
+    /// Bytes of memory of the container that the share is of; the error names it.
+    pub container: Option<u64>,
 }
 
 impl Default for RenderLimits {
-    /// One minute, 32 MiB of text, 1 GiB of memory.
+    /// One minute, 32 MiB of text, an engine's share of the memory of this process's container.
     fn default() -> Self {
+        let budget = Engines::of_this_process().budget();
         Self {
             time: Duration::from_secs(60),
             output: 32 * 1024 * 1024,
-            memory: 1 << 30,
+            memory: budget.each,
+            container: budget.container,
         }
     }
 }
@@ -113,10 +118,27 @@ pub enum TemplateError {
         source: ProcessError,
     },
     /// The engine needed more memory than it may use.
-    #[error("rendering needs more than {limit} bytes of memory")]
+    #[error(
+        "rendering needs more than {} MiB of memory{}",
+        limit / MIB,
+        container.map_or_else(String::new, |bytes| format!(", its share of the container's {} MiB", bytes / MIB))
+    )]
     Memory {
         /// The limit in bytes.
         limit: u64,
+        /// Bytes of memory of the container, if it has a limit.
+        container: Option<u64>,
+    },
+    /// The system ended the engine.
+    #[error(
+        "the template engine was ended by signal {signal}{}",
+        container.map_or_else(String::new, |bytes| format!("; the container may use {} MiB of memory", bytes / MIB))
+    )]
+    Killed {
+        /// Number of the signal; 9 is what the kernel sends when memory is used up.
+        signal: i32,
+        /// Bytes of memory of the container, if it has a limit.
+        container: Option<u64>,
     },
     /// A template is not text.
     #[error("the template {path} is not UTF-8 text")]
@@ -152,10 +174,27 @@ impl TemplateError {
         match self {
             Self::Workspace { source } => source.code(),
             Self::Run { source } => source.code(),
-            Self::Memory { .. } => "SRT-R006",
+            Self::Memory { .. } | Self::Killed { .. } => "SRT-R006",
             Self::NotText { .. } | Self::Failed { .. } => "SRT-R040",
             Self::TooLarge { .. } => "SRT-R041",
             Self::Answer { .. } => "SRT-R042",
+        }
+    }
+
+    /// What to do about it.
+    pub fn help(&self) -> &'static str {
+        match self {
+            Self::Memory {
+                container: Some(_), ..
+            }
+            | Self::Killed { .. } => {
+                "simplify the template (look for loops that build ever larger texts or lists), or give the container more \
+                 memory: resources.limits.memory in the values of the delegate's chart"
+            }
+            Self::Memory { .. } => {
+                "simplify the template: look for loops that build ever larger texts or lists"
+            }
+            _ => "correct the template or its values",
         }
     }
 }
@@ -315,10 +354,15 @@ fn refusal(
         "failed to reserve",
         "failed to create new OS thread",
     ];
-    if finished.signal.is_some() || starved.iter().any(|words| errors.contains(words)) {
+    let container = limits.container;
+    if starved.iter().any(|words| errors.contains(words)) {
         return TemplateError::Memory {
             limit: limits.memory,
+            container,
         };
+    }
+    if let Some(signal) = finished.signal {
+        return TemplateError::Killed { signal, container };
     }
     failure::read(errors, templates, paths)
 }
