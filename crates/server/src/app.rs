@@ -5,7 +5,7 @@ use std::os::unix::fs::DirBuilderExt as _;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use sortie_store::{SqliteStore, Store, User};
+use sortie_store::{SqliteStore, Store};
 use tokio_util::sync::CancellationToken;
 use zeroize::Zeroizing;
 
@@ -20,7 +20,7 @@ use crate::sealing::AtRest;
 use crate::tasks::Dispatcher;
 use crate::telemetry::LogLevel;
 use crate::web::{self, Auth, Readiness, Web};
-use crate::{clock, tokens};
+use crate::{admin_token, clock, tokens};
 
 /// A server that is bound and not yet serving.
 pub struct App {
@@ -288,12 +288,7 @@ fn lock(folder: &Path) -> Result<std::fs::File, Error> {
 /// Makes the first user and a token when there is no user yet.
 async fn first_token(store: &dyn Store) -> Result<Option<Zeroizing<String>>, Error> {
     let now = clock::now();
-    let user = User {
-        id: uuid::Uuid::now_v7().to_string(),
-        name: "admin".to_owned(),
-        role: "admin".to_owned(),
-        created_at: now,
-    };
+    let user = admin_token::admin(now);
     let minted = tokens::mint().map_err(Error::Token)?;
     let token = tokens::record(&minted, &user, "first token", now);
     let made = store

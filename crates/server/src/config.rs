@@ -13,7 +13,7 @@ use std::time::Duration;
 use clap::ValueEnum;
 use serde::{Deserialize, Serialize};
 
-pub use arguments::Args;
+pub use arguments::{Args, Command, Token, TokenCreate};
 pub use setting::{Origin, Wrong};
 
 use self::file::File;

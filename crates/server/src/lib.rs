@@ -1,6 +1,7 @@
 //! The control plane: REST for people and programs, the agent side for delegates, and the engine
 //! that drives pipelines between them.
 
+pub mod admin_token;
 pub mod agent;
 pub mod app;
 mod clock;

@@ -3,7 +3,8 @@
 use std::process::ExitCode;
 
 use anyhow::Context as _;
-use sortie_server::config::{Args, Config};
+use sortie_server::admin_token;
+use sortie_server::config::{Args, Command, Config, Token, TokenCreate};
 use sortie_server::problem::chain;
 use sortie_server::server::Server;
 use sortie_server::signals;
@@ -19,12 +20,13 @@ const USAGE: u8 = 2;
 fn main() -> ExitCode {
     // Another provider can only be there by a mistake of ours; the first one stays.
     let _only_here = rustls::crypto::aws_lc_rs::default_provider().install_default();
-    let args = match Args::read(std::env::args_os()) {
+    let mut args = match Args::read(std::env::args_os()) {
         Ok(args) => args,
         // Also what `--help` and `--version` print; ends with 2 unless it is that.
         Err(error) => error.exit(),
     };
     let print_config = args.print_config;
+    let command = args.command.take();
     let config = match Config::load(args) {
         Ok(config) => config,
         Err(error) => return fail(USAGE, &format!("{}: {}", error.code(), chain(&error))),
@@ -32,6 +34,12 @@ fn main() -> ExitCode {
     if print_config {
         print(&config.to_file());
         return ExitCode::SUCCESS;
+    }
+    if let Some(Command::Token(Token::Create(wanted))) = command {
+        return match make_token(&config, &wanted) {
+            Ok(()) => ExitCode::SUCCESS,
+            Err(error) => fail(1, &format!("{error:#}")),
+        };
     }
     let log_level = match telemetry::install(config.log_format, &config.log_level) {
         Ok(log_level) => log_level,
@@ -41,6 +49,30 @@ fn main() -> ExitCode {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => fail(1, &format!("{error:#}")),
     }
+}
+
+/// Makes a token beside the server, if one runs, and prints it alone on stdout.
+fn make_token(config: &Config, wanted: &TokenCreate) -> anyhow::Result<()> {
+    let runtime = tokio::runtime::Builder::new_current_thread()
+        .enable_all()
+        .build()
+        .context("could not start the runtime")?;
+    let made = runtime
+        .block_on(admin_token::create(&config.data_dir, wanted))
+        .map_err(|error| {
+            let code = error.code();
+            anyhow::Error::from(error).context(code)
+        })?;
+    print(&made.token);
+    let until = match made.expires_at {
+        Some(end) => format!("until {end}"),
+        None => "until it is revoked".to_owned(),
+    };
+    note(&format!(
+        "admin token {} is valid {until}; it is not shown again",
+        made.id
+    ));
+    Ok(())
 }
 
 fn run(config: &Config, log_level: LogLevel) -> anyhow::Result<()> {
@@ -100,12 +132,16 @@ fn print(text: &str) {
 
 #[expect(
     clippy::print_stderr,
-    reason = "the last word of the program, also when there is no log yet"
+    reason = "for whoever typed the command; also the last word when there is no log yet"
 )]
-fn fail(code: u8, why: &str) -> ExitCode {
-    for line in why.lines() {
+fn note(text: &str) {
+    for line in text.lines() {
         eprintln!("sortie-server: {line}");
     }
+}
+
+fn fail(code: u8, why: &str) -> ExitCode {
+    note(why);
     ExitCode::from(code)
 }
 

@@ -61,6 +61,12 @@ pub fn is_valid(stored: &ApiToken, hash: &[u8], now: Timestamp) -> bool {
     equal && stored.revoked_at.is_none() && stored.expires_at.is_none_or(|end| now < end)
 }
 
+/// Whether a text can say what a token is for.
+#[must_use]
+pub fn is_label(text: &str) -> bool {
+    !text.is_empty() && text.chars().count() <= 128 && !text.chars().any(char::is_control)
+}
+
 /// The record of a new token.
 #[must_use]
 pub fn record(minted: &Minted, user: &User, label: &str, now: Timestamp) -> ApiToken {

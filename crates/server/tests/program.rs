@@ -82,7 +82,13 @@ fn wrong_settings_end_with_2_before_anything_is_made() {
         (vec!["--log-level", "inof"], "SRT-S132"),
         (vec!["--nonsense"], "unexpected argument"),
         (vec!["--agent-hostname", "a"], "unexpected argument"),
-        (vec!["nonsense"], "unexpected argument"),
+        (vec!["nonsense"], "unrecognized subcommand"),
+        (vec!["token", "create"], "--admin"),
+        (vec!["token", "create", "--admin", "--days", "0"], "--days"),
+        (
+            vec!["token", "create", "--admin", "--label", " "],
+            "--label",
+        ),
     ] {
         let output = server(folder.path()).args(&arguments).output().unwrap();
         let shown = refused(folder.path(), &output);
@@ -122,13 +128,7 @@ struct Running {
 
 impl Running {
     fn start(folder: &Path, host: &str) -> Self {
-        let mut child = server(folder)
-            .args(["--web-address", &format!("{host}:0")])
-            .args(["--agent-address", "127.0.0.1:0", "--log-format", "json"])
-            .stdout(Stdio::piped())
-            .stderr(Stdio::piped())
-            .spawn()
-            .unwrap();
+        let mut child = Self::spawn(folder, host);
         let mut line = String::new();
         let mut stdout = BufReader::new(child.stdout.take().unwrap());
         stdout.read_line(&mut line).unwrap();
@@ -136,6 +136,26 @@ impl Running {
             .split_whitespace()
             .find(|word| word.starts_with("sortie_"));
         let token = token.unwrap().to_owned();
+        Self::serving(child, token)
+    }
+
+    /// On a folder that was used before: no token is shown.
+    fn restart(folder: &Path, host: &str) -> Self {
+        Self::serving(Self::spawn(folder, host), String::new())
+    }
+
+    fn spawn(folder: &Path, host: &str) -> Child {
+        server(folder)
+            .args(["--web-address", &format!("{host}:0")])
+            .args(["--agent-address", "127.0.0.1:0", "--log-format", "json"])
+            .stdout(Stdio::piped())
+            .stderr(Stdio::piped())
+            .spawn()
+            .unwrap()
+    }
+
+    fn serving(mut child: Child, token: String) -> Self {
+        let mut line = String::new();
         let mut stderr = BufReader::new(child.stderr.take().unwrap());
         let address = loop {
             line.clear();
@@ -173,6 +193,54 @@ impl Drop for Running {
     fn drop(&mut self) {
         let _gone = self.child.kill();
         let _gone = self.child.wait();
+    }
+}
+
+#[tokio::test]
+async fn a_lost_admin_token_is_made_anew_while_the_server_runs_and_while_it_does_not() {
+    let _installed = rustls::crypto::aws_lc_rs::default_provider().install_default();
+    let folder = tempfile::tempdir().unwrap();
+    let data = folder.path().join("data");
+    let data = data.to_str().unwrap();
+    let create = |more: &[&str]| {
+        server(folder.path())
+            .args(["token", "create", "--admin"])
+            .args(more)
+            .output()
+            .unwrap()
+    };
+    let refused = create(&["--data-dir", data]);
+    let shown = text(&refused.stderr);
+    assert_eq!(refused.status.code(), Some(1), "{shown}");
+    assert!(
+        shown.contains("SRT-S127") && shown.contains(data),
+        "{shown}"
+    );
+    assert!(is_empty(folder.path()), "nothing is made");
+
+    let running = Running::start(folder.path(), "127.0.0.1");
+    let made = |output: Output| {
+        let (token, note) = (text(&output.stdout), text(&output.stderr));
+        assert!(output.status.success(), "{note}");
+        let token = token.strip_suffix('\n').unwrap().to_owned();
+        assert!(
+            token.starts_with("sortie_") && !token.contains('\n'),
+            "alone, to be piped"
+        );
+        assert!(!note.contains(&token), "{note}");
+        (token, note)
+    };
+    let (first, note) = made(create(&[]));
+    assert!(note.contains("until it is revoked"), "{note}");
+    let (second, note) = made(create(&["--label", "lost", "--days", "1"]));
+    assert!(!note.contains("revoked"), "{note}");
+    drop(running);
+    // Its own log and its first token are gone by now.
+    let (third, _) = made(create(&["--data-dir", "sortie-data"]));
+    let again = Running::restart(folder.path(), "127.0.0.1");
+    for token in [&first, &second, &third] {
+        let (status, body) = again.level(&again.address, Some(token), "debug").await;
+        assert_eq!(status, 204, "{body}");
     }
 }
 

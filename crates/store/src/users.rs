@@ -12,6 +12,9 @@ pub trait Users {
     /// Returns whether it did.
     async fn create_first_user(&self, user: &User, token: &ApiToken) -> Result<bool>;
 
+    /// A user by name.
+    async fn user(&self, name: &str) -> Result<Option<User>>;
+
     /// Stores one more token of a user.
     async fn create_api_token(&self, token: &ApiToken) -> Result<()>;
 

@@ -472,6 +472,8 @@ async fn there_is_one_first_user(store: &dyn Store) {
         ..user.clone()
     };
     assert!(!store.create_first_user(&second, &token).await.unwrap());
+    assert_eq!(store.user("admin").await.unwrap(), Some(user.clone()));
+    assert_eq!(store.user("eve").await.unwrap(), None);
     let more = ApiToken {
         id: "t2".to_owned(),
         expires_at: Some(at(9)),

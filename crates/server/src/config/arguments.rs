@@ -5,7 +5,7 @@ use std::ffi::OsString;
 use std::path::PathBuf;
 
 use clap::parser::ValueSource;
-use clap::{CommandFactory as _, FromArgMatches as _, Parser};
+use clap::{CommandFactory as _, FromArgMatches as _, Parser, Subcommand};
 
 use super::setting::{Origin, Setting};
 
@@ -13,11 +13,14 @@ use super::setting::{Origin, Setting};
 #[derive(Debug, Default, Parser)]
 #[command(name = "sortie-server", version, about)]
 pub struct Args {
+    /// What to do instead of serving.
+    #[command(subcommand)]
+    pub command: Option<Command>,
     /// Settings file (YAML)
-    #[arg(long, env = "SORTIE_CONFIG", value_name = "FILE")]
+    #[arg(long, global = true, env = "SORTIE_CONFIG", value_name = "FILE")]
     pub config: Option<PathBuf>,
     /// Folder for the database, blobs and keys
-    #[arg(long, env = "SORTIE_DATA_DIR", value_name = "DIR")]
+    #[arg(long, global = true, env = "SORTIE_DATA_DIR", value_name = "DIR")]
     pub data_dir: Option<String>,
     /// Address for people and programs: REST and events
     #[arg(long, env = "SORTIE_WEB_ADDRESS", value_name = "ADDR")]
@@ -55,6 +58,47 @@ pub struct Args {
     /// Which of these came from the environment.
     #[arg(skip)]
     pub(super) from_environment: FromEnvironment,
+}
+
+/// What the program does instead of serving.
+#[derive(Debug, Subcommand)]
+pub enum Command {
+    /// API tokens
+    #[command(subcommand)]
+    Token(Token),
+}
+
+/// What is done with API tokens.
+#[derive(Debug, Subcommand)]
+pub enum Token {
+    /// Make an API token and print it once, also while the server runs: the way back in when every token is lost
+    #[command(
+        after_help = "Example:\n  kubectl exec deployment/sortie-server -- sortie-server token create --admin | sortie login URL"
+    )]
+    Create(TokenCreate),
+}
+
+/// An API token to make.
+#[derive(Debug, clap::Args)]
+pub struct TokenCreate {
+    /// For the administrator
+    #[arg(long, required = true)]
+    pub admin: bool,
+    /// What it is for, shown in lists
+    #[arg(long, default_value = "made on the server", value_name = "TEXT", value_parser = label)]
+    pub label: String,
+    /// Days until it ends; never unless said
+    #[arg(long, value_name = "NUMBER", value_parser = clap::value_parser!(u32).range(1..=3650))]
+    pub days: Option<u32>,
+}
+
+fn label(text: &str) -> Result<String, &'static str> {
+    let label = text.trim();
+    if crate::tokens::is_label(label) {
+        Ok(label.to_owned())
+    } else {
+        Err("1 to 128 characters on one line")
+    }
 }
 
 /// Ids of the arguments that came from the environment.

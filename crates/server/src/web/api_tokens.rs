@@ -66,7 +66,7 @@ pub(super) async fn create(
     JsonBody(request): JsonBody<TokenRequest>,
 ) -> Result<(StatusCode, Json<NewToken>), Problem> {
     let label = request.label.trim();
-    if label.is_empty() || label.chars().count() > 128 || label.chars().any(char::is_control) {
+    if !tokens::is_label(label) {
         return Err(Problem::new(
             Code::Malformed,
             "`label` must be 1 to 128 characters on one line",

@@ -82,6 +82,9 @@ pub struct SqliteStore {
 }
 
 impl SqliteStore {
+    /// Name of the database in the data folder.
+    pub const FILE: &'static str = "sortie.db";
+
     /// Opens the store in a data folder that exists, making the database on first use and bringing
     /// its schema up to date.
     ///
@@ -89,7 +92,7 @@ impl SqliteStore {
     /// [`Error::Open`] when the file cannot be opened, [`Error::Migrate`] when a migration fails or
     /// the database was made by a newer version of the program.
     pub async fn open(folder: &Path) -> Result<Self> {
-        let path = folder.join("sortie.db");
+        let path = folder.join(Self::FILE);
         let options = SqliteConnectOptions::new()
             .filename(&path)
             .create_if_missing(true)

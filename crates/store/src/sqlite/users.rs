@@ -33,6 +33,24 @@ impl Users for SqliteStore {
         Ok(true)
     }
 
+    async fn user(&self, name: &str) -> Result<Option<User>> {
+        let row: Option<(String, String, i64)> =
+            sqlx::query_as("SELECT id, role, created_at FROM users WHERE name = $1")
+                .bind(name)
+                .fetch_optional(&self.reader)
+                .await
+                .map_err(Error::query("read a user"))?;
+        row.map(|(id, role, created_at)| {
+            Ok(User {
+                id,
+                name: name.to_owned(),
+                role,
+                created_at: timestamp("user", created_at)?,
+            })
+        })
+        .transpose()
+    }
+
     async fn create_api_token(&self, token: &ApiToken) -> Result<()> {
         insert_token(&self.writer, token).await
     }
