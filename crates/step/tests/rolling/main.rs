@@ -11,10 +11,12 @@
 mod collecting;
 mod crashing;
 mod deploying;
+mod irreversible;
 mod pruning;
 mod refusing;
 mod restoring;
 mod sequencing;
 mod sets;
+mod sharing;
 mod waiting;
 mod world;
