@@ -2,6 +2,7 @@
 
 use std::sync::Arc;
 
+use serde_json::Value;
 use sortie_cluster::apply::{self, Applied, Planned};
 use sortie_cluster::record::Stored;
 use sortie_cluster::{Cause, Error, clock};
@@ -10,6 +11,7 @@ use sortie_manifest::order::Stage;
 use sortie_manifest::{Object, ObjectId, annotations, order, workload};
 
 use crate::failure::chain;
+use crate::hooks;
 use crate::locked::Locked;
 use crate::report::{Change, Level, ObjectRow, Sink as _, Unit};
 use crate::run::Run;
@@ -216,11 +218,19 @@ fn tell(run: &Run<'_>, unit: Unit, applied: &Applied) {
 }
 
 fn to_await(planned: &Planned, applied: &Applied, set: &facts::Set) -> Awaited {
+    let mut answer = Arc::unwrap_or_clone(applied.object.clone());
+    if applied.change == apply::Change::Unchanged
+        && let Some(metadata) = answer.get_mut("metadata").and_then(Value::as_object_mut)
+    {
+        // A dry run counts up the generation of a workload for a change of its annotations alone. Nothing was written:
+        // there is no generation to wait for.
+        metadata.shift_remove("generation");
+    }
     Awaited {
         id: applied.id.clone(),
         resource: planned.target.resource.clone(),
         facts: set.about(&applied.id, &applied.object),
-        answer: Arc::unwrap_or_clone(applied.object.clone()),
+        answer,
         change: change(applied.change),
     }
 }
@@ -229,7 +239,7 @@ fn to_await(planned: &Planned, applied: &Applied, set: &facts::Set) -> Awaited {
 /// that ask for it.
 fn is_awaited(object: &Object, manner: Manner) -> bool {
     let is_job = (object.group(), object.kind()) == ("batch", "Job");
-    if is_job && !manner.wait_for_jobs {
+    if is_job && !manner.wait_for_jobs && !hooks::is_run(object) {
         return false;
     }
     let group = object.group();

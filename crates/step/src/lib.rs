@@ -9,6 +9,7 @@ mod configuration;
 mod environment;
 mod external;
 mod failure;
+mod hooks;
 pub mod inspect;
 mod locked;
 mod nothing;

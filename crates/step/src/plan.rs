@@ -4,6 +4,8 @@ use sortie_manifest::labels::{self, Marks};
 use sortie_manifest::versioning::{self, Scheme, Versioned};
 use sortie_manifest::{Object, order};
 
+use crate::failure::Failure;
+use crate::hooks;
 use crate::task::{Release, Versioning};
 
 /// Objects as they will be written, and what is worth saying about it.
@@ -13,15 +15,21 @@ pub(crate) struct Prepared {
     pub(crate) objects: Vec<Object>,
     /// What versioning renamed.
     pub(crate) versioned: Versioned,
+    /// Hooks of something else that are left out, in words.
+    pub(crate) left_out: Vec<String>,
 }
 
-/// Version and label the objects of release `number`.
+/// Version and label the objects of release `number`, and place its hooks; `first`: none has succeeded before.
+///
+/// # Errors
+/// A hook's annotation cannot be understood.
 pub(crate) fn prepare(
     mut objects: Vec<Object>,
     release: &Release,
     versioning: Versioning,
-    number: u64,
-) -> Prepared {
+    (number, first): (u64, bool),
+) -> Result<Prepared, Failure> {
+    let left_out = hooks::place(&mut objects, number, first)?;
     let scheme = match versioning {
         Versioning::ContentHash => Some(Scheme::ContentHash),
         Versioning::ReleaseNumber => Some(Scheme::ReleaseNumber(number)),
@@ -40,7 +48,11 @@ pub(crate) fn prepare(
         labels::stamp(object, &marks);
     }
     order::sort(&mut objects);
-    Prepared { objects, versioned }
+    Ok(Prepared {
+        objects,
+        versioned,
+        left_out,
+    })
 }
 
 #[cfg(test)]
@@ -74,7 +86,7 @@ data: {a: b}
             name: "web".into(),
             owner: Owner::default(),
         };
-        prepare(objects.unwrap(), &release, versioning, 7)
+        prepare(objects.unwrap(), &release, versioning, (7, true)).unwrap()
     }
 
     #[test]
@@ -84,7 +96,9 @@ data: {a: b}
             (Versioning::ContentHash, None),
             (Versioning::Off, Some("")),
         ] {
-            let Prepared { objects, versioned } = prepared(versioning);
+            let Prepared {
+                objects, versioned, ..
+            } = prepared(versioning);
             let kinds: Vec<&str> = objects.iter().map(Object::kind).collect();
             assert_eq!(kinds, ["ConfigMap", "Deployment"]);
             let name = objects[0].name();

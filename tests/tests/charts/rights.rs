@@ -231,6 +231,11 @@ async fn the_preset_namespaces_is_what_the_steps_need() {
     succeeded(&second);
     assert!(steps.said("wait"), "one waits for the other");
     succeeded(&steps.deploy(&note(3)).await);
+    // And of configuration that nothing names any more.
+    succeeded(&steps.deploy_versioned(&note(4)).await);
+    succeeded(&steps.deploy_versioned(&note(5)).await);
+    succeeded(&steps.deploy_versioned(&note(6)).await);
+    assert!(steps.said("nothing names it any more"));
     judge(&account, &account.rules("-deploy", Some(good))).await;
 
     // Elsewhere the policy refuses before the API server is asked, and the API server refuses without the policy.

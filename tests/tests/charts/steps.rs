@@ -99,6 +99,16 @@ impl Steps {
         self.run(Action::RollingDeploy(options)).await
     }
 
+    /// The same, with names that follow the content.
+    pub(crate) async fn deploy_versioned(&self, manifests: &str) -> Outcome {
+        let file = SourceFile::new("app.yaml", manifests.as_bytes());
+        let options = RollingDeploy {
+            manifests: vec![Source::Inline(vec![file])],
+            ..RollingDeploy::default()
+        };
+        self.run(Action::RollingDeploy(options)).await
+    }
+
     /// K8sRollingRollback to the last good release, volumes included.
     pub(crate) async fn rollback(&self) -> Outcome {
         let options = RollingRollback {

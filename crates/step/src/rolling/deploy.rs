@@ -8,7 +8,7 @@ use sortie_manifest::{Object, ObjectId};
 use super::closing::{close, outputs};
 use super::earlier::{Earlier, earlier, noted};
 use super::opening::{Opened, Rendered, gone, open, recorded, sequence};
-use super::{namespace, prune};
+use super::{hook_runs, namespace, prune};
 use crate::apply::{self, Manner, OnRefusal};
 use crate::failure::{FailureKind, first_of};
 use crate::locked::{self, Locked, record_failure};
@@ -127,6 +127,7 @@ async fn under_lease(
     if result.is_ok() {
         run.units.enter(Unit::WrapUp);
     }
+    hook_runs::clear(run, locked, &mut stored, result.is_ok()).await;
     close(run, locked, &mut stored, &result).await?;
     match result {
         Ok(()) => {
@@ -215,7 +216,8 @@ async fn dry_run(
     history: &History,
     objects: Vec<Object>,
 ) -> Result<Value, Ended> {
-    let prepared = prepare(objects, &run.task.release, options.versioning, 1);
+    let place = (history.next_number(), history.last_good(None).is_none());
+    let prepared = prepare(objects, &run.task.release, options.versioning, place)?;
     sequence(run, &prepared.objects, Unit::Initialize)?;
     let planned = try_out(run, prepared.objects, options.adopt).await?;
     let mut rows = Vec::new();

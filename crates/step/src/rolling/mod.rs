@@ -4,6 +4,7 @@ mod closing;
 mod decision;
 pub(crate) mod deploy;
 mod earlier;
+mod hook_runs;
 mod namespace;
 mod opening;
 mod prune;

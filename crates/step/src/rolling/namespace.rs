@@ -3,6 +3,7 @@
 use sortie_cluster::lease::Guard;
 use sortie_manifest::Object;
 
+use super::opening::sequence;
 use crate::apply::change;
 use crate::failure::Failure;
 use crate::plan::prepare;
@@ -34,7 +35,9 @@ pub(super) async fn bring(
         // It is there; or it cannot be known, and then the API server says later what is missing.
         Ok(Some(_)) | Err(_) => return Ok(()),
     }
-    let prepared = prepare(objects.to_vec(), &run.task.release, options.versioning, 1);
+    let (release, versioning) = (&run.task.release, options.versioning);
+    let prepared = prepare(objects.to_vec(), release, versioning, (1, true))?;
+    sequence(run, &prepared.objects, Unit::Initialize)?;
     let planned = try_out(run, prepared.objects, options.adopt).await?;
     let ours = |id: &sortie_manifest::ObjectId| {
         id.group.is_empty() && id.kind == "Namespace" && id.name == *name

@@ -87,12 +87,20 @@ async fn begin(
     rendered: Rendered,
 ) -> Result<Opened, Ended> {
     let mut head = locked.next_head(run.task);
-    let Prepared { objects, versioned } = prepare(
+    let first = locked.history.last_good(None).is_none();
+    let Prepared {
+        objects,
+        versioned,
+        left_out,
+    } = prepare(
         rendered.objects,
         &run.task.release,
         options.versioning,
-        head.number,
-    );
+        (head.number, first),
+    )?;
+    for text in left_out {
+        run.info(Unit::Initialize, text);
+    }
     let sequence = sequence(run, &objects, Unit::Initialize)?;
     let planned = try_out(run, objects, options.adopt).await?;
     run.info(

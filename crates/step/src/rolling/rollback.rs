@@ -17,6 +17,7 @@ use super::opening::{close_interrupted, gone, objects_of, record_objects};
 use super::removals::{Removals, Undone, is_storage, removals};
 use crate::apply::{self, Manner, OnRefusal};
 use crate::failure::{Failure, chain, first_of};
+use crate::hooks;
 use crate::locked::{self, Locked, record_failure};
 use crate::remove::remove;
 use crate::report::Unit;
@@ -117,7 +118,9 @@ async fn begin(
         .pending()
         .set("the release's records were still being read");
     let good = numbered(locked, plan.good)?;
-    let objects = objects_of(good, locked).await?;
+    let mut objects = objects_of(good, locked).await?;
+    // They were for the way there.
+    objects.retain(|object| !hooks::is_run(object));
     run.check_objects(&objects)?;
     let secrets: Vec<String> = noted(&good.head, "secrets");
     learn(run, &secrets).await;

@@ -11,6 +11,7 @@
 mod collecting;
 mod crashing;
 mod deploying;
+mod hooking;
 mod irreversible;
 mod pruning;
 mod refusing;

@@ -7,6 +7,7 @@ use sortie_cluster::record::{Head, Tracked};
 use sortie_manifest::{ObjectId, labels, versioning};
 
 use crate::failure::{Failure, FailureKind};
+use crate::hooks;
 use crate::rolling::removals::is_storage;
 use crate::task::Prune;
 
@@ -16,8 +17,9 @@ const ALWAYS: usize = 3;
 const AT_MOST: usize = 20;
 
 /// What says that an object stays: annotation, its value, and whether the value is one of a list.
-const PROTECTION: [(&str, &str); 5] = [
+const PROTECTION: [(&str, &str); 6] = [
     ("sortie.dev/prune", "false"),
+    ("sortie.dev/skip-pruning", "true"),
     ("harness.io/skipPruning", "true"),
     ("helm.sh/resource-policy", "keep"),
     ("argocd.argoproj.io/sync-options", "Prune=false"),
@@ -66,8 +68,9 @@ impl Plan {
         let Tracked { id, uid } = tracked;
         let live_uid = text(live, "/metadata/uid");
         let is_going = live.pointer("/metadata/deletionTimestamp").is_some();
+        let is_hook = annotation(live, hooks::HOOK).is_some();
         let is_versioned = annotation(live, versioning::ORIGINAL_NAME).is_some();
-        if is_going || is_versioned || present.applied.contains(live_uid) {
+        if is_going || is_hook || is_versioned || present.applied.contains(live_uid) {
             return;
         }
         let label = live.pointer("/metadata/labels");
