@@ -293,7 +293,11 @@ impl<'a> Run<'a> {
 
     fn contains(&mut self, of: &Value<'a>, what: &Value<'a>) -> Result<bool, Fault> {
         if of.entries().is_some() {
-            return self.index(of, what).map(|found| found.is_some());
+            return match self.index(of, what) {
+                Ok(found) => Ok(found.is_some()),
+                Err(Fault::Type(_)) => Ok(false),
+                Err(fault) => Err(fault),
+            };
         }
         let Some(elements) = of.elements() else {
             return Err(Fault::Type(format!("{} has no elements", of.kind())));

@@ -70,9 +70,11 @@ const fn is_of_name(character: char) -> bool {
 fn number(rest: &[char]) -> Result<(usize, Token), String> {
     let mut length = 0;
     let mut before = ' ';
-    for &character in rest {
+    for (index, &character) in rest.iter().enumerate() {
         let sign = matches!(character, '+' | '-') && matches!(before, 'e' | 'E');
-        if !(character.is_ascii_alphanumeric() || character == '.' || sign) {
+        // A point without a digit after it begins a method.
+        let point = character == '.' && rest.get(index + 1).is_some_and(char::is_ascii_digit);
+        if !(character.is_ascii_alphanumeric() || point || sign) {
             break;
         }
         before = character;
