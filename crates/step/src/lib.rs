@@ -6,6 +6,7 @@
 mod apply;
 mod bounds;
 mod configuration;
+mod disguise;
 mod environment;
 mod external;
 mod failure;

@@ -7,6 +7,8 @@ use secrecy::{ExposeSecret, SecretString};
 use sortie_health::Status as Health;
 use sortie_manifest::ObjectId;
 
+use crate::disguise::forms;
+
 /// A part of a step with its own log and status, in the order a user sees them.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum Unit {
@@ -130,9 +132,6 @@ pub trait Sink: Send + Sync + fmt::Debug {
 /// What replaces a secret's value in anything a person reads.
 const MASK: &str = "**************";
 
-/// Values shorter than this would mask ordinary words and are left alone.
-const MIN_SECRET: usize = 3;
-
 /// A sink that lets no known secret through. Secrets are made known before the first line that could hold them.
 #[derive(Debug)]
 pub struct Masked {
@@ -150,16 +149,10 @@ impl Masked {
         }
     }
 
-    /// From now on `secret` (and each of its lines, for keys and certificates) is masked.
+    /// From now on `secret` is masked: as it is, each of its lines, and as base64, URLs and JSON hold it.
     pub fn learn(&self, secret: &SecretString) {
         let mut secrets = self.secrets.lock().unwrap_or_else(PoisonError::into_inner);
-        let value = secret.expose_secret();
-        let lines = value.lines().map(str::trim).filter(|line| *line != value);
-        for part in std::iter::once(value).chain(lines) {
-            if part.len() >= MIN_SECRET {
-                secrets.push(SecretString::from(part));
-            }
-        }
+        secrets.extend(forms(secret));
         // The longest first, so that a secret which contains another is masked whole.
         secrets.sort_by_key(|secret| std::cmp::Reverse(secret.expose_secret().len()));
     }
@@ -237,6 +230,16 @@ mod tests {
             !lines[0].contains("-long"),
             "the longer secret is masked whole: {}",
             lines[0]
+        );
+    }
+
+    #[test]
+    fn an_encoded_secret_is_masked_whole() {
+        let sink = Masked::new(Arc::new(Recorder::default()));
+        sink.learn(&SecretString::from("hunter2hunter2"));
+        assert_eq!(
+            sink.mask("SRT-R040: web.yaml:3:5: aHVudGVyMmh1bnRlcjI= is wrong"),
+            format!("SRT-R040: web.yaml:3:5: {MASK} is wrong")
         );
     }
 
