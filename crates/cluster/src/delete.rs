@@ -168,15 +168,64 @@ impl Cluster {
             // With its definition the kind itself has gone.
             Ok(Err(error)) if is_not_served(&error) => Ok(()),
             Ok(Err(error)) => Err(error),
-            Err(_) => {
-                let cause = Cause::Stuck {
-                    waited: patience,
-                    finalizers,
-                };
-                Err(Error::new("delete", doomed.id.to_string(), cause))
-            }
+            Err(_) => Err(self.stuck(doomed, patience, finalizers).await),
         }
     }
+}
+
+impl Cluster {
+    /// Why an object does not go away.
+    async fn stuck(&self, doomed: &Doomed, waited: Duration, finalizers: Vec<String>) -> Error {
+        let live = self.find(&doomed.id).await.ok().flatten();
+        let live = live.map(|(_, live)| live).unwrap_or_default();
+        let since = text(&live, "/metadata/deletionTimestamp");
+        let holders = finalizers.iter().map(|name| holder(name)).collect();
+        let cause = Cause::Stuck {
+            waited,
+            since,
+            holders,
+            remaining: remaining_content(&live),
+        };
+        Error::new("delete", doomed.id.to_string(), cause)
+    }
+}
+
+/// A finalizer with who has to clear it.
+fn holder(finalizer: &str) -> String {
+    let who = match finalizer {
+        "kubernetes.io/pvc-protection" => "until no pod uses the claim",
+        "kubernetes.io/pv-protection" => "until no claim is bound to the volume",
+        "service.kubernetes.io/load-balancer-cleanup" => {
+            "until the cloud's controller has removed the load balancer"
+        }
+        "customresourcecleanup.apiextensions.k8s.io" => "until all objects of its kind are gone",
+        "batch.kubernetes.io/job-tracking" => "until the Job controller has counted the pod",
+        "orphan" => "until the garbage collector has released its dependants",
+        other => {
+            return match other.split_once('/') {
+                Some((domain, _)) => format!("{other} (of the controller of {domain})"),
+                None => other.to_owned(),
+            };
+        }
+    };
+    format!("{finalizer} ({who})")
+}
+
+/// What a namespace's own conditions say about what is left in it.
+fn remaining_content(live: &Value) -> Vec<String> {
+    let conditions = live.pointer("/status/conditions").and_then(Value::as_array);
+    let is_reason = |condition: &&Value| {
+        let kind = condition.get("type").and_then(Value::as_str);
+        let kind = kind.unwrap_or_default();
+        let about = kind.starts_with("Namespace") && condition["status"] == "True";
+        about && condition["message"].is_string()
+    };
+    conditions
+        .into_iter()
+        .flatten()
+        .filter(is_reason)
+        .map(|condition| text(condition, "/message"))
+        .collect()
 }
 
 impl Doomed {

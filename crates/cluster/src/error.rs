@@ -36,7 +36,7 @@ pub enum Cause {
         message: String,
     },
     /// RBAC or admission control does not allow it (403).
-    #[error("not allowed: {message}")]
+    #[error("not allowed: {message}{}", crate::rbac::clause(.message))]
     Forbidden {
         /// The server's own words.
         message: String,
@@ -64,6 +64,15 @@ pub enum Cause {
     Immutable {
         /// The fields, with the server's words.
         problems: Vec<Problem>,
+    },
+    /// The object was deleted to be replaced, and the new one could not be made.
+    #[error("the new object could not be made after the old one was deleted; {}", restored_clause(.restored))]
+    NotReplaced {
+        /// Whether the old one was made again: not, if it is a Job that had ended.
+        restored: Result<bool, Box<Error>>,
+        /// Why.
+        #[source]
+        source: Box<Error>,
     },
     /// A ResourceQuota or LimitRange of the namespace has no room for it.
     #[error("the namespace's quota has no room for it: {message}")]
@@ -124,12 +133,16 @@ pub enum Cause {
         other: Origin,
     },
     /// Deletion was accepted, but finalizers keep the object.
-    #[error("it is still there {} s after its deletion: {}", .waited.as_secs(), finalizer_clause(.finalizers))]
+    #[error("it is still there {} s after we began to wait{}: {}", .waited.as_secs(), since_clause(.since), holder_clause(.holders, .remaining))]
     Stuck {
         /// How long was waited.
         waited: Duration,
-        /// Finalizers that somebody has to act on.
-        finalizers: Vec<String>,
+        /// Since when it is being deleted; empty when that is not known.
+        since: String,
+        /// Finalizers, each with who has to act on it.
+        holders: Vec<String>,
+        /// What is left in a namespace, in the API server's words.
+        remaining: Vec<String>,
     },
     /// The API server was too busy (429, 503, 504), also after retries.
     #[error("the API server is too busy (status {status}): {message}")]
@@ -272,6 +285,7 @@ impl Error {
             Cause::Server { .. } => "SRT-C021",
             Cause::Unreadable { .. } => "SRT-C022",
             Cause::LeaseLost { .. } => "SRT-C023",
+            Cause::NotReplaced { .. } => "SRT-C024",
         }
     }
 
@@ -290,6 +304,9 @@ impl Error {
             Cause::Invalid { .. } => "Correct the named fields in the manifest.",
             Cause::Immutable { .. } => {
                 "Give the object another name, or allow its replacement (it is deleted and made anew)."
+            }
+            Cause::NotReplaced { .. } => {
+                "Read why the new object was refused; if the old one is not back, apply it from the release's record (sortie rollback)."
             }
             Cause::Quota { .. } => {
                 "Lower the requests in the manifest, free room in the namespace, or raise its quota."
@@ -400,12 +417,30 @@ fn nearest_clause(nearest: &[String]) -> String {
     }
 }
 
-fn finalizer_clause(finalizers: &[String]) -> String {
-    if finalizers.is_empty() {
-        String::from("its dependants are still being deleted")
-    } else {
-        format!("waiting for finalizers {}", finalizers.join(", "))
+fn restored_clause(restored: &Result<bool, Box<Error>>) -> String {
+    match restored {
+        Ok(true) => "the old one is back".to_owned(),
+        Ok(false) => "the old one had done its work and is not run again".to_owned(),
+        Err(error) => format!("the old one could not be made again either: {error}"),
     }
+}
+
+fn since_clause(since: &str) -> String {
+    if since.is_empty() {
+        String::new()
+    } else {
+        format!(" (it is being deleted since {since})")
+    }
+}
+
+fn holder_clause(holders: &[String], remaining: &[String]) -> String {
+    if !remaining.is_empty() {
+        return remaining.join("; ");
+    }
+    if holders.is_empty() {
+        return String::from("its dependants are still being deleted");
+    }
+    format!("waiting for finalizers {}", holders.join(", "))
 }
 
 #[cfg(test)]

@@ -17,6 +17,7 @@ pub mod inventory;
 pub mod lease;
 mod logs;
 mod named;
+mod rbac;
 mod read;
 pub mod record;
 mod request;

@@ -4,6 +4,18 @@ use serde_json::Value;
 
 use crate::error::{Cause, Problem};
 
+/// How the API server says that a field never changes.
+const IMMUTABLE: [&str; 8] = [
+    "immutable",
+    "updates to statefulset spec for fields other than",
+    "cannot change roleRef",
+    "may not be changed",
+    "may not change once set",
+    "updates to parameters are forbidden",
+    "updates to provisioner are forbidden",
+    "pod updates may not change fields other than",
+];
+
 /// The parts of a `Status` object that decide what went wrong.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct Status {
@@ -166,13 +178,9 @@ impl Status {
             });
         }
         let immutable = |problem: &Problem| {
-            problem.message.contains("field is immutable")
-                || problem
-                    .message
-                    .contains("updates to statefulset spec for fields other than")
-                || problem.message.contains("is immutable after creation")
-                || problem.message.contains("cannot change roleRef")
-                || problem.message.contains("may not be changed once set")
+            IMMUTABLE
+                .iter()
+                .any(|words| problem.message.contains(words))
         };
         if problems.iter().any(immutable) {
             Cause::Immutable {

@@ -26,7 +26,7 @@ pub fn managed_fields_of<'a>(object: &'a Value, manager: &str) -> Option<&'a Val
 }
 
 /// An object without status and without what the server counts and stamps by itself.
-fn content(object: &Value) -> Value {
+pub(super) fn content(object: &Value) -> Value {
     let mut content = object.clone();
     without_mark(&mut content);
     if let Some(fields) = content.as_object_mut() {

@@ -13,10 +13,12 @@ mod compare;
 mod desired;
 mod document;
 mod handover;
+mod immutable;
 mod live;
 mod locate;
 mod mark;
 mod plan;
+mod replace;
 mod scrub;
 mod write;
 
@@ -60,6 +62,17 @@ pub struct Scope {
     pub adopt: bool,
 }
 
+/// What to do about an object with a change that the API server never allows.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Immutable {
+    /// It is an error that names the fields.
+    #[default]
+    Refuse,
+    /// It is planned as a replacement. CustomResourceDefinitions and Namespaces, whose deletion
+    /// takes other objects along, are refused all the same.
+    Replace,
+}
+
 /// What applying an object would do.
 #[derive(Clone, Debug)]
 pub struct Planned {
@@ -88,6 +101,13 @@ pub enum Outcome {
         /// Whether fields change hands before it is applied: those of kubectl or helm become ours, or
         /// an autoscaler gets `spec.replicas`.
         handover: bool,
+    },
+    /// The API server refuses the change of a field that cannot change, and replacing is allowed.
+    Replacement {
+        /// The object as it is, to be kept before [`Cluster::replace`](crate::Cluster::replace).
+        live: Document,
+        /// The fields.
+        problems: Vec<crate::Problem>,
     },
     /// It cannot be dry-run before another object of the set is applied; it will be then.
     Deferred {
@@ -146,6 +166,7 @@ impl Planned {
     pub const fn change(&self) -> Option<Change> {
         match &self.outcome {
             Outcome::Accepted { change, .. } => Some(*change),
+            Outcome::Replacement { .. } => Some(Change::Configured),
             Outcome::Deferred { .. } => None,
         }
     }

@@ -13,8 +13,8 @@ use super::handover::handed_over;
 use super::live::{Known, Live};
 use super::scrub::scrub;
 use super::{
-    CONTROL_MANAGER, Change, Conflict, Desired, Document, MANAGER, MARK, Outcome, Planned, Scope,
-    Target,
+    CONTROL_MANAGER, Change, Conflict, Desired, Document, Immutable, MANAGER, MARK, Outcome,
+    Planned, Scope, Target, immutable,
 };
 use crate::connect::Cluster;
 use crate::error::{Cause, Error};
@@ -30,6 +30,16 @@ impl Cluster {
         &self,
         targets: Vec<Target>,
         scope: &Scope,
+    ) -> Result<Vec<Planned>, Vec<Error>> {
+        self.plan_with(targets, scope, Immutable::Refuse).await
+    }
+
+    /// The same, with a choice about objects that cannot be changed as the manifest asks.
+    pub async fn plan_with(
+        &self,
+        targets: Vec<Target>,
+        scope: &Scope,
+        immutable: Immutable,
     ) -> Result<Vec<Planned>, Vec<Error>> {
         let (live, autoscaled) =
             futures::join!(self.live(&targets, scope), self.autoscaled(&targets));
@@ -47,6 +57,7 @@ impl Cluster {
             autoscaled: &autoscaled,
             namespaces: &namespaces,
             scope,
+            immutable,
         };
         let mut results = self.plan_part(definitions, &context, &HashSet::new()).await;
         let unsettled: HashSet<ObjectId> = results
@@ -100,6 +111,10 @@ impl Cluster {
             None => {
                 let known = context.live.get(&target.id).cloned();
                 let result = self.judge(&target, known, context.scope, autoscaled).await;
+                let result = match result {
+                    Err(error) => self.explain(&target, error, context).await,
+                    outcome => outcome,
+                };
                 context.deferred(result)?
             }
         };
@@ -190,6 +205,40 @@ impl Cluster {
         })
     }
 
+    /// Names the fields that cannot change, and plans a replacement if that is allowed.
+    async fn explain(
+        &self,
+        target: &Target,
+        error: Error,
+        context: &Context<'_>,
+    ) -> Result<Outcome, Error> {
+        if !matches!(
+            error.cause(),
+            Cause::Immutable { .. } | Cause::Invalid { .. }
+        ) {
+            return Err(error);
+        }
+        let Some(known) = self.known(target).await? else {
+            return Err(error);
+        };
+        let error = immutable::named(error, target, &known.document.whole());
+        let alone = !matches!(
+            target.id.kind.as_str(),
+            "CustomResourceDefinition" | "Namespace"
+        );
+        let Cause::Immutable { problems } = error.cause() else {
+            return Err(error);
+        };
+        if context.immutable == Immutable::Refuse || !alone {
+            return Err(error);
+        }
+        refuse_foreign(target, &known.document, context.scope)?;
+        Ok(Outcome::Replacement {
+            live: known.document,
+            problems: problems.clone(),
+        })
+    }
+
     /// The live object.
     pub(super) async fn known(&self, target: &Target) -> Result<Option<Known>, Error> {
         let path = target
@@ -235,6 +284,7 @@ struct Context<'a> {
     /// Namespaces that the set brings.
     namespaces: &'a HashSet<String>,
     scope: &'a Scope,
+    immutable: Immutable,
 }
 
 impl Context<'_> {
@@ -296,7 +346,7 @@ fn foreign(conflicts: Vec<(String, String)>) -> Vec<Conflict> {
     conflicts.into_iter().filter_map(theirs).collect()
 }
 
-fn refuse_foreign(target: &Target, live: &Document, scope: &Scope) -> Result<(), Error> {
+pub(super) fn refuse_foreign(target: &Target, live: &Document, scope: &Scope) -> Result<(), Error> {
     let outline = live.outline();
     let metadata = outline
         .map_err(|source| unreadable(target, source))?

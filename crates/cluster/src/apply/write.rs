@@ -43,6 +43,12 @@ impl Cluster {
             Outcome::Deferred { .. } => self.judge_when_served(planned).await?,
             outcome => outcome.clone(),
         };
+        if let Outcome::Replacement { problems, .. } = &outcome {
+            let problems = problems.clone();
+            let cause = Cause::Immutable { problems };
+            let error = Error::new("apply", target.id.to_string(), cause);
+            return Err(error.at(Some(target.object.origin())));
+        }
         for _ in 0..RACES {
             let Outcome::Accepted {
                 change,
@@ -131,7 +137,7 @@ impl Cluster {
         }
     }
 
-    async fn write(
+    pub(super) async fn write(
         &self,
         planned: &Planned,
         live: Option<(&Document, bool)>,

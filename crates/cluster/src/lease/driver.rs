@@ -45,6 +45,8 @@ pub struct Claim {
 pub struct Waiting {
     /// The present holder, as it calls itself.
     pub holder: String,
+    /// Number of its taking, which is in the records that it writes.
+    pub fence: u32,
 }
 
 /// A held Lease, renewed in the background until [released](Self::release) or dropped. Dropped, it
@@ -71,7 +73,10 @@ pub async fn acquire(
             Action::Wait { until } => {
                 if let State::Waiting { seen, .. } = driver.machine.state() {
                     let holder = display_name(seen.holder.as_deref().unwrap_or_default());
-                    let now = Waiting { holder };
+                    let now = Waiting {
+                        holder,
+                        fence: seen.transitions,
+                    };
                     if announced.as_ref() != Some(&now) {
                         waiting(&now);
                         announced = Some(now);

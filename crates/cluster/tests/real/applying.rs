@@ -179,6 +179,7 @@ async fn a_set_may_bring_its_own_kinds_and_namespaces() {
     let waits_for = |index: usize| match &planned[index].outcome {
         Outcome::Deferred { until } => until.to_string(),
         Outcome::Accepted { change, .. } => change.name().to_owned(),
+        Outcome::Replacement { .. } => "replaced".to_owned(),
     };
     assert_eq!(waits_for(0), "created");
     assert_eq!(

@@ -75,9 +75,9 @@ async fn a_finalizer_that_nobody_clears_is_named() {
         .unwrap_err();
     assert_eq!(error.code(), "SRT-C017");
     assert!(
-        error
-            .to_string()
-            .ends_with("waiting for finalizers example.com/slow"),
+        error.to_string().ends_with(
+            "waiting for finalizers example.com/slow (of the controller of example.com)"
+        ) && error.to_string().contains("being deleted since 20"),
         "{error}"
     );
     // A second try waits for the deletion that is under way, and ends with it.

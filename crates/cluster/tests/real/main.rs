@@ -16,6 +16,7 @@ mod owning;
 mod reading;
 mod recording;
 mod refusing;
+mod replacing;
 mod surviving;
 mod unchanged;
 mod watching;

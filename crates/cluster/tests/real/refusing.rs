@@ -118,6 +118,63 @@ async fn a_missing_namespace_and_a_namespace_on_a_cluster_object_are_errors() {
 }
 
 #[tokio::test]
+async fn a_namespace_that_is_being_deleted_says_what_holds_it() {
+    let fixture = Fixture::new("ending").await;
+    let held = json!({"apiVersion": "v1", "kind": "ConfigMap",
+                      "metadata": {"name": "held", "finalizers": ["example.com/slow"]}});
+    let inner = format!("{}-inner", fixture.ns());
+    let namespace = json!({"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": inner}});
+    let post = http::Method::POST;
+    let maps = format!("/api/v1/namespaces/{inner}/configmaps");
+    let json = "application/json";
+    fixture
+        .send(post.clone(), "/api/v1/namespaces", json, &namespace)
+        .await;
+    fixture.send(post, &maps, json, &held).await;
+    let id = sortie_manifest::ObjectId {
+        group: String::new(),
+        kind: "Namespace".into(),
+        namespace: None,
+        name: inner.clone(),
+    };
+    let doomed = sortie_cluster::delete::Doomed {
+        id,
+        uid: None,
+        release: None,
+    };
+    let guard = Guard::unfenced();
+    let patience = std::time::Duration::from_secs(12);
+    let error = fixture
+        .cluster
+        .delete(&doomed, patience, &guard)
+        .await
+        .unwrap_err();
+    assert_eq!(error.code(), "SRT-C017", "{error}");
+    assert!(
+        error
+            .to_string()
+            .contains("example.com/slow in 1 resource instances"),
+        "{error}"
+    );
+
+    let yaml = config_map("new", "v")
+        .replace("{name: new}", &format!("{{name: new, namespace: {inner}}}"));
+    let error = refusal(&fixture, objects(fixture.ns(), &yaml)).await;
+    assert_eq!(error.code(), "SRT-C014", "{error}");
+    let release = json!({"metadata": {"finalizers": null}});
+    let path = format!("{maps}/held");
+    fixture
+        .send(
+            http::Method::PATCH,
+            &path,
+            "application/merge-patch+json",
+            &release,
+        )
+        .await;
+    fixture.finish().await;
+}
+
+#[tokio::test]
 async fn the_same_object_twice_is_an_error_that_names_both_places() {
     let fixture = Fixture::new("twice").await;
     let yaml = format!("{}---\n{}", config_map("a", "v"), config_map("a", "w"));
@@ -298,6 +355,8 @@ async fn a_missing_right_is_the_servers_own_sentence() {
         text.contains("cannot patch resource") && text.contains(fixture.ns()),
         "{text}"
     );
+    let rule = "- {apiGroups: [\"\"], resources: [\"configmaps\"], verbs: [\"patch\"]}";
+    assert!(text.contains(rule), "{text}");
     let maps = other.resolve("", "v1", "ConfigMap").await.unwrap();
     assert!(
         !other

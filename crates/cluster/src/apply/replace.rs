@@ -1,0 +1,205 @@
+//! Replacing an object whose change the API server refuses: delete it and make it anew.
+
+use std::time::Duration;
+
+use http::Method;
+use serde_json::{Map, Value};
+
+use super::plan::refuse_foreign;
+use super::scrub::scrub;
+use super::{Applied, Change, Desired, Document, Outcome, Planned, Target};
+use crate::connect::Cluster;
+use crate::delete::{Doomed, Gone};
+use crate::error::{Cause, Error};
+use crate::fault::Point;
+use crate::lease::Guard;
+
+/// Longest name of an object that every kind allows.
+const NAME_LIMIT: usize = 63;
+
+/// Labels that the Job controller gives to the pods of one Job.
+const JOB_LABELS: [&str; 4] = [
+    "controller-uid",
+    "job-name",
+    "batch.kubernetes.io/controller-uid",
+    "batch.kubernetes.io/job-name",
+];
+
+impl Cluster {
+    /// Replaces an object: dry-runs the new one, deletes the live one, awaits its end, creates the
+    /// new one. If that is refused, the former object is made again.
+    ///
+    /// `kept` is the live object as the caller has written it down, where a successor finds it; if
+    /// another is live by now, it is a conflict and nothing is done. A Job that has ended is not
+    /// made again, for it would run again.
+    pub async fn replace(
+        &self,
+        planned: &Planned,
+        kept: &Value,
+        patience: Duration,
+        guard: &Guard,
+    ) -> Result<Applied, Error> {
+        let target = &planned.target;
+        let fail = |cause| {
+            let error = Error::new("replace", target.id.to_string(), cause);
+            error.at(Some(target.object.origin()))
+        };
+        if let Some(known) = self.known(target).await? {
+            refuse_foreign(target, &known.document, &planned.scope)?;
+            if essence(&known.document.value()) != essence(kept) {
+                let message = "it is not the object that was kept".to_owned();
+                return Err(fail(Cause::Conflict { message }));
+            }
+        }
+        let sample = self.sample(target).await?;
+        let uid = kept.pointer("/metadata/uid").and_then(Value::as_str);
+        let doomed = Doomed {
+            id: target.id.clone(),
+            uid: uid.map(str::to_owned),
+            release: None,
+        };
+        if self.delete(&doomed, patience, guard).await? == Gone::NotOurs {
+            let message = "another object has its name".to_owned();
+            return Err(fail(Cause::Conflict { message }));
+        }
+        match self.write(planned, None, &sample, guard).await {
+            Ok((object, _)) => Ok(Applied {
+                id: target.id.clone(),
+                object: object.into(),
+                change: Change::Created,
+                conflicts: Vec::new(),
+            }),
+            // The successor finds what was kept.
+            Err(error) if matches!(error.cause(), Cause::LeaseLost { .. }) => Err(error),
+            Err(error) => {
+                let restored = self.restore(target, kept, guard).await;
+                Err(fail(Cause::NotReplaced {
+                    restored: restored.map_err(Box::new),
+                    source: Box::new(error),
+                }))
+            }
+        }
+    }
+
+    /// The dry run of the new object under a name that is free, while the old one is there.
+    async fn sample(&self, target: &Target) -> Result<Document, Error> {
+        let mut name: String = target.id.name.chars().take(NAME_LIMIT - 7).collect();
+        name.push_str("-sample");
+        let mut body = Desired::of(target, true).marked(None);
+        body["metadata"]["name"] = name.as_str().into();
+        let mut call = super::plan::apply_call(target, &body, "dryRun=All&force=true")?;
+        let (path, query) = call.path.split_once('?').unwrap_or((&call.path, ""));
+        let collection = path
+            .rsplit_once('/')
+            .map_or(path, |(collection, _)| collection);
+        call.path = format!("{collection}/{}?{query}", crate::resource::escape(&name));
+        let answer = self.send(&call).await;
+        let answer = answer.map_err(|error| scrub(error, &target.object))?;
+        Ok(Document::new(answer.body))
+    }
+
+    /// Makes the former object again. `false` when it is one that would run again.
+    async fn restore(&self, target: &Target, kept: &Value, guard: &Guard) -> Result<bool, Error> {
+        let Some(former) = former(kept) else {
+            return Ok(false);
+        };
+        let mut call = super::plan::apply_call(target, &former, "force=true")?;
+        call.method = Method::PATCH;
+        call.write = Some((Point::Apply, guard));
+        let answer = self.send(&call).await;
+        answer.map_err(|error| scrub(error, &target.object))?;
+        Ok(true)
+    }
+}
+
+impl Planned {
+    /// The object that has to be replaced, and whose fields cannot change, when applying it was
+    /// refused for that and replacing is allowed.
+    pub const fn replaces(&self) -> Option<&Document> {
+        match &self.outcome {
+            Outcome::Replacement { live, .. } => Some(live),
+            _ => None,
+        }
+    }
+}
+
+/// An object without what the server writes into it.
+fn essence(object: &Value) -> Value {
+    let mut essence = super::compare::content(object);
+    super::mark::without_mark(&mut essence);
+    essence
+}
+
+/// What is to be applied so that the object is there again; `None` for a Job that has ended.
+fn former(kept: &Value) -> Option<Value> {
+    let mut former = essence(kept);
+    let metadata = former.get_mut("metadata")?.as_object_mut()?;
+    for key in ["uid", "creationTimestamp", "deletionTimestamp", "selfLink"] {
+        metadata.shift_remove(key);
+    }
+    if kept.get("kind")? == "Job" {
+        let conditions = kept.pointer("/status/conditions").and_then(Value::as_array);
+        let ended = |condition: &Value| {
+            matches!(condition["type"].as_str(), Some("Complete" | "Failed"))
+                && condition["status"] == "True"
+        };
+        if conditions.is_some_and(|all| all.iter().any(ended)) {
+            return None;
+        }
+        let spec = former.get_mut("spec")?.as_object_mut()?;
+        if spec.get("manualSelector") != Some(&Value::Bool(true)) {
+            spec.shift_remove("selector");
+            if let Some(labels) = template_labels(spec) {
+                labels.retain(|label, _| !JOB_LABELS.contains(&label.as_str()));
+            }
+        }
+    }
+    Some(former)
+}
+
+fn template_labels(spec: &mut Map<String, Value>) -> Option<&mut Map<String, Value>> {
+    let template = spec.get_mut("template")?;
+    template.pointer_mut("/metadata/labels")?.as_object_mut()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use serde_json::json;
+
+    fn job(conditions: &Value) -> Value {
+        json!({
+            "kind": "Job",
+            "metadata": {"name": "a", "uid": "u", "resourceVersion": "7", "annotations": {"a": "b", "sortie.dev/applied": "x"}},
+            "spec": {"selector": {"matchLabels": {"controller-uid": "u"}},
+                     "template": {"metadata": {"labels": {"app": "a", "controller-uid": "u", "job-name": "a"}}}},
+            "status": {"conditions": conditions},
+        })
+    }
+
+    #[test]
+    fn a_job_is_made_again_as_it_was_written_and_only_while_it_runs() {
+        let expected = json!({
+            "kind": "Job",
+            "metadata": {"name": "a", "annotations": {"a": "b"}},
+            "spec": {"template": {"metadata": {"labels": {"app": "a"}}}},
+        });
+        assert_eq!(former(&job(&json!([]))), Some(expected));
+        for ended in ["Complete", "Failed"] {
+            assert_eq!(
+                former(&job(&json!([{"type": ended, "status": "True"}]))),
+                None
+            );
+        }
+        assert!(former(&job(&json!([{"type": "Failed", "status": "False"}]))).is_some());
+    }
+
+    #[test]
+    fn what_the_server_counts_is_no_other_object() {
+        let (mut one, other) = (job(&json!([])), job(&json!([{"type": "Complete"}])));
+        one["metadata"]["resourceVersion"] = "9".into();
+        assert_eq!(essence(&one), essence(&other));
+        one["metadata"]["uid"] = "v".into();
+        assert_ne!(essence(&one), essence(&other));
+    }
+}

@@ -1,0 +1,221 @@
+//! Objects with changes that the API server never allows.
+
+use std::time::Duration;
+
+use serde_json::{Value, json};
+use sortie_cluster::apply::{Change, Immutable, Planned};
+use sortie_cluster::lease::Guard;
+use sortie_cluster::{Cause, Error};
+
+use crate::fixture::{Fixture, objects};
+
+const PATIENCE: Duration = Duration::from_secs(60);
+
+fn frozen(name: &str, value: &str) -> String {
+    format!(
+        "apiVersion: v1\nkind: ConfigMap\nmetadata: {{name: {name}}}\nimmutable: true\ndata: {{key: {value}}}\n"
+    )
+}
+
+async fn plan(fixture: &Fixture, yaml: &str, immutable: Immutable) -> Result<Planned, Error> {
+    let set = objects(fixture.ns(), yaml);
+    let targets = fixture.cluster.locate(set, fixture.ns()).await.unwrap();
+    let scope = fixture.scope();
+    let planned = fixture.cluster.plan_with(targets, &scope, immutable).await;
+    planned
+        .map(|mut planned| planned.remove(0))
+        .map_err(|mut errors| errors.remove(0))
+}
+
+#[tokio::test]
+async fn every_field_that_cannot_change_is_named() {
+    let fixture = Fixture::new("fixed").await;
+    let stateful = |service: &str, policy: &str| {
+        json!({"apiVersion": "apps/v1", "kind": "StatefulSet", "metadata": {"name": "db"}, "spec": {
+            "serviceName": service, "podManagementPolicy": policy, "replicas": 0,
+            "selector": {"matchLabels": {"app": "db"}},
+            "template": {"metadata": {"labels": {"app": "db"}}, "spec": {"containers": [{"name": "db", "image": "db:1"}]}},
+        }}).to_string()
+    };
+    let binding = |role: &str| {
+        json!({"apiVersion": "rbac.authorization.k8s.io/v1", "kind": "RoleBinding", "metadata": {"name": "db"},
+               "roleRef": {"apiGroup": "rbac.authorization.k8s.io", "kind": "ClusterRole", "name": role}, "subjects": []})
+        .to_string()
+    };
+    let service = |address: &str| {
+        json!({"apiVersion": "v1", "kind": "Service", "metadata": {"name": "db"},
+               "spec": {"clusterIP": address, "ports": [{"port": 1}], "selector": {"app": "db"}}})
+        .to_string()
+    };
+    for (before, after, fields) in [
+        (
+            stateful("db", "OrderedReady"),
+            stateful("other", "Parallel"),
+            &["spec.serviceName", "spec.podManagementPolicy"][..],
+        ),
+        (binding("view"), binding("edit"), &["roleRef"]),
+        (
+            service("None"),
+            service("10.111.222.33"),
+            &["spec.clusterIP"],
+        ),
+        (frozen("f", "a"), frozen("f", "b"), &["data"]),
+    ] {
+        fixture.apply(objects(fixture.ns(), &before)).await;
+        let error = plan(&fixture, &after, Immutable::Refuse).await.unwrap_err();
+        assert_eq!(error.code(), "SRT-C006", "{error}");
+        for field in fields {
+            assert!(error.to_string().contains(field), "{field}: {error}");
+        }
+    }
+    fixture.finish().await;
+}
+
+#[tokio::test]
+async fn a_replaced_object_is_another_and_only_what_was_kept_is_deleted() {
+    let fixture = Fixture::new("replaced").await;
+    let guard = Guard::unfenced();
+    let first = fixture
+        .apply(objects(fixture.ns(), &frozen("web", "old")))
+        .await;
+    let planned = plan(&fixture, &frozen("web", "new"), Immutable::Replace)
+        .await
+        .unwrap();
+    let kept = planned.replaces().unwrap().value();
+    assert_eq!(kept["data"]["key"], "old");
+    // Without being asked for it, it is not deleted.
+    let error = fixture.cluster.apply(&planned, &guard).await.unwrap_err();
+    assert_eq!(error.code(), "SRT-C006", "{error}");
+
+    // Somebody changes it after it was kept.
+    let path = format!("/api/v1/namespaces/{}/configmaps/web", fixture.ns());
+    let theirs = json!({"metadata": {"labels": {"theirs": "yes"}}});
+    fixture
+        .send(
+            http::Method::PATCH,
+            &path,
+            "application/merge-patch+json",
+            &theirs,
+        )
+        .await;
+    let error = fixture
+        .cluster
+        .replace(&planned, &kept, PATIENCE, &guard)
+        .await
+        .unwrap_err();
+    assert!(error.is_conflict(), "{error}");
+
+    let kept = fixture.live(&path).await;
+    let applied = fixture
+        .cluster
+        .replace(&planned, &kept, PATIENCE, &guard)
+        .await
+        .unwrap();
+    assert_eq!(
+        (applied.change, &applied.object["data"]["key"]),
+        (Change::Created, &json!("new"))
+    );
+    assert_ne!(applied.uid(), first[0].uid());
+    let again = plan(&fixture, &frozen("web", "new"), Immutable::Refuse)
+        .await
+        .unwrap();
+    assert_eq!(again.change(), Some(Change::Unchanged));
+    fixture.finish().await;
+}
+
+#[tokio::test]
+async fn what_was_live_is_back_when_the_new_one_is_refused() {
+    let fixture = Fixture::new("restored").await;
+    let guard = Guard::unfenced();
+    fixture
+        .apply(objects(fixture.ns(), &frozen("web", "old")))
+        .await;
+    let planned = plan(&fixture, &frozen("web", "new"), Immutable::Replace)
+        .await
+        .unwrap();
+    let policies = refuse_creation(&fixture).await;
+
+    let kept = planned.replaces().unwrap().value();
+    let error = fixture
+        .cluster
+        .replace(&planned, &kept, PATIENCE, &guard)
+        .await
+        .unwrap_err();
+    assert_eq!(error.code(), "SRT-C024", "{error}");
+    assert!(
+        error.to_string().ends_with("the old one is back"),
+        "{error}"
+    );
+    assert!(
+        matches!(error.cause(), Cause::NotReplaced { source, .. } if source.code() == "SRT-C008")
+    );
+    let path = format!("/api/v1/namespaces/{}/configmaps/web", fixture.ns());
+    assert_eq!(fixture.live(&path).await["data"]["key"], "old");
+
+    for path in policies {
+        fixture
+            .send(http::Method::DELETE, &path, "application/json", &json!({}))
+            .await;
+    }
+    fixture.finish().await;
+}
+
+/// Lets the API server refuse new ConfigMaps `web` and `probe` whose key is `new`; the paths of what does it.
+async fn refuse_creation(fixture: &Fixture) -> [String; 2] {
+    let group = "/apis/admissionregistration.k8s.io/v1";
+    let (name, version) = (fixture.ns(), "admissionregistration.k8s.io/v1");
+    let policy = json!({"apiVersion": version, "kind": "ValidatingAdmissionPolicy", "metadata": {"name": name},
+        "spec": {"matchConstraints": {"resourceRules": [{"apiGroups": [""], "apiVersions": ["v1"], "operations": ["CREATE"], "resources": ["configmaps"]}]},
+                 "validations": [{"expression": "!(object.metadata.name in ['web', 'probe']) || object.data.key != 'new'"}]}});
+    let binding = json!({"apiVersion": version, "kind": "ValidatingAdmissionPolicyBinding", "metadata": {"name": name},
+        "spec": {"policyName": name, "validationActions": ["Deny"],
+                 "matchResources": {"namespaceSelector": {"matchLabels": {"kubernetes.io/metadata.name": name}}}}});
+    let mut paths = Vec::new();
+    for (plural, object) in [
+        ("validatingadmissionpolicies", policy),
+        ("validatingadmissionpolicybindings", binding),
+    ] {
+        let collection = format!("{group}/{plural}");
+        fixture
+            .send(http::Method::POST, &collection, "application/json", &object)
+            .await;
+        paths.push(format!("{collection}/{name}"));
+    }
+    // The API server begins to enforce a policy some time after it was made.
+    let deadline = tokio::time::Instant::now() + PATIENCE;
+    while plan(fixture, &frozen("probe", "new"), Immutable::Refuse)
+        .await
+        .is_ok()
+    {
+        assert!(
+            tokio::time::Instant::now() < deadline,
+            "the policy is never enforced"
+        );
+    }
+    paths.try_into().unwrap()
+}
+
+#[tokio::test]
+async fn a_job_is_replaced() {
+    let fixture = Fixture::new("job").await;
+    let job = |image: &str| {
+        json!({"apiVersion": "batch/v1", "kind": "Job", "metadata": {"name": "web"},
+               "spec": {"suspend": true, "template": {"spec": {"restartPolicy": "Never", "containers": [{"name": "a", "image": image}]}}}})
+        .to_string()
+    };
+    fixture.apply(objects(fixture.ns(), &job("a:1"))).await;
+    let planned = plan(&fixture, &job("a:2"), Immutable::Replace)
+        .await
+        .unwrap();
+    let kept: Value = planned.replaces().unwrap().value();
+    let replaced = fixture
+        .cluster
+        .replace(&planned, &kept, PATIENCE, &Guard::unfenced())
+        .await;
+    let container = "/spec/template/spec/containers/0/image";
+    assert_eq!(
+        replaced.unwrap().object.pointer(container),
+        Some(&json!("a:2"))
+    );
+    fixture.finish().await;
+}
