@@ -117,13 +117,20 @@ pub fn parse(file: &str, text: &[u8], limits: &Limits) -> Parsed {
     parsed
 }
 
+/// `4 MiB`, `1000 bytes`.
+fn size(bytes: usize) -> String {
+    const MIB: usize = 1 << 20;
+    if bytes >= MIB && bytes.is_multiple_of(MIB) {
+        format!("{} MiB", bytes / MIB)
+    } else {
+        format!("{bytes} bytes")
+    }
+}
+
 fn checked_text<'t>(text: &'t [u8], limits: &Limits) -> Result<&'t str, (Code, Position, String)> {
     if text.len() > limits.bytes {
-        let message = format!(
-            "the file has {} bytes, more than the {} that are read; split it",
-            text.len(),
-            limits.bytes
-        );
+        // Its true size is not known: whoever read it may have stopped at the limit.
+        let message = format!("the file has more than {}; split it", size(limits.bytes));
         return Err((Code::TooLarge, Position::START, message));
     }
     std::str::from_utf8(text).map_err(|error| {

@@ -19,6 +19,11 @@ fn refused(text: &[u8], code: Code) {
 #[test]
 fn large_files() {
     refused(&vec![b'a'; 50 << 20], Code::TooLarge);
+    let problems = read(&vec![b'a'; Limits::BYTES + 1]).problems;
+    assert_eq!(
+        problems[0].message, "the file has more than 4 MiB; split it",
+        "who reads no more than the limit does not know the size"
+    );
 }
 
 #[test]
