@@ -22,6 +22,8 @@ const START: Duration = Duration::from_secs(60);
 pub struct ProductOptions {
     /// Life of delegates' certificates, such as `5s`; the server's default when absent.
     pub certificate_lifetime: Option<String>,
+    /// How long a delegate lets its tasks finish when it is told to stop, such as `1`; the delegate's default when absent.
+    pub drain_seconds: Option<u64>,
     /// How long a delegate may be away before its tasks are offered again.
     pub task_lease: Option<String>,
     /// More of the delegate's policy, as YAML lines below `policy:`.
@@ -143,6 +145,18 @@ impl Product {
             .await
     }
 
+    /// Ask the delegate to stop, as the end of its pod does, and wait until it has.
+    ///
+    /// # Errors
+    /// It is not running, or does not end.
+    pub async fn stop_delegate(&mut self) -> Result<String> {
+        let delegate = self
+            .delegate
+            .take()
+            .context("the delegate is not running")?;
+        Ok(delegate.terminate(START).await?.1)
+    }
+
     /// Kill the delegate as `kill -9` does.
     ///
     /// # Errors
@@ -253,8 +267,10 @@ impl Product {
             std::fs::write(&file, pem).context("write the CA's certificate")?;
             extra_ca = format!("extraCaFile: {}\n", file.display());
         }
+        let drain = self.options.drain_seconds;
+        let drain = drain.map_or_else(String::new, |drain| format!("drainSeconds: {drain}\n"));
         let config = format!(
-            "{extra_ca}server: https://{}\nname: {name}\nidentity:\n  secret: {name}-identity\n  joinTokenFile: {}\nadminAddress: 127.0.0.1:0\npolicy:\n  namespaces: [{namespace}]\n{policy}",
+            "{extra_ca}{drain}server: https://{}\nname: {name}\nidentity:\n  secret: {name}-identity\n  joinTokenFile: {}\nadminAddress: 127.0.0.1:0\npolicy:\n  namespaces: [{namespace}]\n{policy}",
             self.link.address(),
             token.display(),
         );

@@ -55,6 +55,73 @@ async fn a_delegate_killed_during_the_wait_is_followed_by_the_next() -> Result<(
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn a_delegate_that_leaves_hands_its_step_to_another_replica() -> Result<()> {
+    // Nobody may wait for the task lease: the whole test is over before.
+    let options = ProductOptions {
+        task_lease: Some("1h".to_owned()),
+        drain_seconds: Some(1),
+        ..ProductOptions::default()
+    };
+    let mut product = Product::start_with("e2e-hand-over", options).await?;
+    let images = Images::load(product.cluster()).await?;
+    let example = product.apply_example().await?;
+    // The wait is still on when the drain is over.
+    let (from, to) = (
+        "      replicas:",
+        "      minReadySeconds: 15\n      replicas:",
+    );
+    example.edit("files.yaml", from, to)?;
+    let folder = example.path().display().to_string();
+    product.sortie(&["apply", "-f", &folder]).await?;
+
+    let mut follower = start(&product, &images, "v1")?;
+    follower
+        .line(END, |line| line.contains("Wait for Steady State"))
+        .await?;
+    let mut other = product.spawn_delegate("b")?;
+    other
+        .line(END, |line| line.contains("connected to the control plane"))
+        .await?;
+    let left = product.stop_delegate().await?;
+    assert!(left.contains("task stopped at a safe place"), "{left}");
+    assert!(!left.contains("not everything"), "{left}");
+    follower
+        .line(END, |line| {
+            line.contains("hello #") && line.contains("succeeded")
+        })
+        .await?;
+    let told = follower.output();
+    assert!(told.contains("going on with release number 1"), "{told}");
+    // The release was free: the next holder had not to wait for the end of a Lease.
+    assert!(!told.contains("waiting for"), "{told}");
+    let carried_on = |line: &str| {
+        line.contains("task accepted") && (line.contains("epoch=2") || line.contains("\"epoch\":2"))
+    };
+    other.line(END, carried_on).await?;
+    wait_for_image(&product, &images.tag("v1")).await?;
+    let namespace = product.namespace().to_owned();
+    let history = product
+        .sortie(&[
+            "history",
+            "--release",
+            "hello",
+            "-n",
+            &namespace,
+            "-o",
+            "json",
+        ])
+        .await?;
+    let history: serde_json::Value = serde_json::from_str(&history.stdout)?;
+    assert_eq!(
+        history["items"].as_array().map(Vec::len),
+        Some(1),
+        "{history}"
+    );
+    other.terminate(END).await?;
+    product.finish().await
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn a_server_killed_during_a_run_carries_it_on() -> Result<()> {
     let (mut product, images) =
         with_version_one("e2e-kill-server", ProductOptions::default()).await?;

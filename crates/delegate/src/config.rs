@@ -48,7 +48,7 @@ pub struct Args {
     /// Kubeconfig of the cluster to work on, outside of a pod
     #[arg(long, env = "SORTIE_DELEGATE_KUBECONFIG", value_name = "FILE")]
     kubeconfig: Option<PathBuf>,
-    /// How long running tasks may go on after SIGTERM, in seconds
+    /// How long running tasks may go on after SIGTERM, in seconds; then they are handed to another replica
     #[arg(long, env = "SORTIE_DELEGATE_DRAIN_SECONDS", value_name = "SECONDS")]
     drain_seconds: Option<u64>,
     /// Proxy for Git over http://
@@ -143,7 +143,8 @@ pub struct Config {
     pub policy: Policy,
     /// Kubeconfig of the cluster; `None`: the cluster around the pod.
     pub kubeconfig: Option<PathBuf>,
-    /// How long running tasks may go on after the delegate is told to stop. Default 50 s, within the pod's grace period.
+    /// How long running tasks may go on after the delegate is told to stop. Default 50 s, which leaves 10 s of the pod's
+    /// grace period to hand them back.
     pub drain: Duration,
     /// Proxy for Git over `http://`.
     pub http_proxy: Option<String>,

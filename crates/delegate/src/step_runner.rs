@@ -9,7 +9,7 @@ use sortie_cluster::Cluster;
 use sortie_link::RefusalReason;
 use sortie_proto::v1;
 use sortie_step::policy::Policy;
-use sortie_step::{Environment, Limits, Renderer};
+use sortie_step::{Environment, HandedOver, Limits, Renderer};
 use tokio::time::Instant;
 
 use crate::convert::{self, Malformed};
@@ -63,7 +63,11 @@ impl TaskRunner for StepRunner {
         })
     }
 
-    async fn run(&self, task: v1::Task, io: TaskIo) -> v1::task_result::Outcome {
+    async fn run(
+        &self,
+        task: v1::Task,
+        io: TaskIo,
+    ) -> Result<v1::task_result::Outcome, HandedOver> {
         let started = Instant::now();
         let limit = convert::timeout(&task);
         let preparing = tokio::time::timeout(limit, self.prepare(task, &io));
@@ -72,12 +76,13 @@ impl TaskRunner for StepRunner {
                 prepared.unwrap_or(Err(Unready::TimedOut { after: limit }))
             }
             () = io.cancel.cancelled() => {
-                return v1::task_result::Outcome::Aborted(v1::Aborted::default());
+                return Ok(v1::task_result::Outcome::Aborted(v1::Aborted::default()));
             }
+            () = io.hand_over.cancelled() => return Err(HandedOver),
         };
         let mut task = match prepared {
             Ok(task) => task,
-            Err(error) => return unready(&error),
+            Err(error) => return Ok(unready(&error)),
         };
         task.timeout = limit.saturating_sub(started.elapsed());
         let environment = Environment {
@@ -90,7 +95,8 @@ impl TaskRunner for StepRunner {
             holder: self.holder.clone(),
             limits: Limits::default(),
         };
-        convert::outcome(Box::pin(sortie_step::run(&task, &environment)).await)
+        let step = sortie_step::run_until(&task, &environment, &io.hand_over);
+        Box::pin(step).await.map(convert::outcome)
     }
 }
 

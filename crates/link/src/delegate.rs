@@ -412,9 +412,18 @@ impl Session {
                     });
                     self.held.set(&task, Stage::Ended { seq });
                     self.forget_questions(&task);
-                    for pending in self.states.values_mut().filter(|s| s.state.task == task) {
-                        pending.due = pending.due.min(now);
-                    }
+                    self.hurry_states(&task, now);
+                }
+            }
+            Command::HandBack(task) => {
+                if matches!(
+                    self.held.stage_of(&task),
+                    Some(Stage::Accepted | Stage::Running)
+                ) {
+                    let seq = self.outbox.push(DelegateControl::HandBack(task.clone()));
+                    self.held.set(&task, Stage::Ended { seq });
+                    self.forget_questions(&task);
+                    self.hurry_states(&task, now);
                 }
             }
             Command::Resolve {
@@ -439,6 +448,13 @@ impl Session {
                     self.outbox.push(DelegateControl::Draining);
                 }
             }
+        }
+    }
+
+    /// The task's last states go before its end.
+    fn hurry_states(&mut self, task: &TaskRef, now: Duration) {
+        for pending in self.states.values_mut().filter(|s| s.state.task == *task) {
+            pending.due = pending.due.min(now);
         }
     }
 
@@ -540,7 +556,7 @@ impl Session {
     fn acknowledged(&mut self, done: Vec<(u64, DelegateControl)>, out: &mut Vec<Output>) {
         for (seq, body) in done {
             match body {
-                DelegateControl::Result { task, .. } => {
+                DelegateControl::Result { task, .. } | DelegateControl::HandBack(task) => {
                     if self.held.stage_of(&task) == Some(Stage::Ended { seq }) {
                         self.drop_task(&task);
                         out.push(Output::Stored(task));

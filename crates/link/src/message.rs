@@ -182,6 +182,8 @@ pub enum DelegateControl {
         /// Names asked for.
         names: Vec<String>,
     },
+    /// Stopped the task at a safe place and does not end it: somebody else may go on with it at once.
+    HandBack(TaskRef),
     /// Takes no new task.
     Draining,
 }

@@ -3,12 +3,13 @@
 //! ```text
 //! queued ──offer──► offered ──accepted──► accepted ──progressed──► running ──finished──► succeeded | failed | aborted
 //!   ▲                  │                      │                       │
-//!   └──refused, lost───┘                      └───────── lost ────────┘  resumable: back to queued, next epoch
+//!   └──refused, lost───┘                      └── lost, handed back ──┘  resumable: back to queued, next epoch
 //!                                                                        once: failed (delegate restart)
 //! ```
 //!
 //! A dead stream loses nothing. A task is lost when another boot of the holder's instance says hello, or when the instance
-//! has been away for the task lease; until then its holder goes on under its epoch and its result counts.
+//! has been away for the task lease; until then its holder goes on under its epoch and its result counts. A holder that
+//! shuts down stops at a safe place and hands the task back: nobody waits for the task lease then.
 
 #[cfg(test)]
 mod tests;
@@ -23,7 +24,7 @@ use crate::{End, Holder, RefusalReason};
 pub enum Recovery {
     /// Its journal is in the cluster: the next holder goes on.
     Resumable,
-    /// It may have had its effect already: it ends as failed.
+    /// It may have had its effect already, or half of it: it ends as failed.
     Once,
 }
 
@@ -38,12 +39,12 @@ pub enum Standing {
         /// To whom.
         holder: Holder,
     },
-    /// The holder has it and may start. Leaves by progress, finish, or loss of the holder.
+    /// The holder has it and may start. Leaves by progress, finish, being handed back, or loss of the holder.
     Accepted {
         /// Who.
         holder: Holder,
     },
-    /// The holder has shown progress. Leaves by finish or loss of the holder.
+    /// The holder has shown progress. Leaves by finish, being handed back, or loss of the holder.
     Running {
         /// Who.
         holder: Holder,
@@ -168,6 +169,13 @@ pub enum Event {
         /// How.
         end: End,
     },
+    /// A delegate has stopped at a safe place, and leaves the rest to another.
+    HandedBack {
+        /// Which.
+        holder: Holder,
+        /// The epoch it names.
+        epoch: u64,
+    },
     /// Somebody wants it stopped.
     Cancel,
     /// The instance that holds it said hello, with this boot.
@@ -237,6 +245,7 @@ pub fn apply(task: &Task, event: &Event) -> Transition {
         } => refused(task, holder, *epoch, *reason),
         Event::Progressed { holder, epoch } => progressed(task, holder, *epoch),
         Event::Finished { holder, epoch, end } => finished(task, holder, *epoch, *end),
+        Event::HandedBack { holder, epoch } => handed_back(task, holder, *epoch),
         Event::Cancel => cancel(task),
         Event::Greeted { holder, held } => greeted(task, holder, *held),
         Event::Away { holder } => away(task, holder),
@@ -343,6 +352,14 @@ fn finished(task: &Task, holder: &Holder, epoch: u64, end: End) -> Change {
         ended(task, end.into())
     } else {
         Err(late(task, epoch))
+    }
+}
+
+fn handed_back(task: &Task, holder: &Holder, epoch: u64) -> Change {
+    if task.is_held_by(holder, epoch) {
+        lost(task)
+    } else {
+        Err(Verdict::Stale)
     }
 }
 

@@ -26,6 +26,7 @@ fn misfortune() -> impl Strategy<Value = Misfortune> {
         1 => Just(Misfortune::RestartServer),
         5 => (1_u64..70_000).prop_map(Misfortune::Wait),
         6 => pick.prop_map(Misfortune::Finish),
+        3 => pick.prop_map(Misfortune::HandBack),
         1 => pick.prop_map(Misfortune::Cancel),
         1 => Just(Misfortune::FailNextCommit),
     ]
@@ -45,6 +46,25 @@ proptest! {
         world.check();
     }
 
+    /// What is only handed back, never lost: a resumable task comes to its end with nobody waiting for a lease, and is
+    /// started again for nothing else; each once-only one ends as lost or done.
+    #[test]
+    fn what_is_handed_back_goes_on_without_any_lease(
+        script in prop::collection::vec(misfortune(), 1..250)
+    ) {
+        let mut world = World::new(2);
+        for step in script {
+            match step {
+                Misfortune::RestartDelegate(_) | Misfortune::Cancel(_) => {}
+                Misfortune::Wait(ms) => world.suffer(Misfortune::Wait(ms % 40)),
+                step => world.suffer(step),
+            }
+        }
+        world.heal();
+        world.check();
+        world.check_starts_follow_hand_backs();
+    }
+
     /// Without restarts of delegates and without long absences nothing may be lost: each task runs exactly once.
     #[test]
     fn cuts_and_server_restarts_lose_nothing(
@@ -53,7 +73,9 @@ proptest! {
         let mut world = World::new(2);
         for step in script {
             match step {
-                Misfortune::RestartDelegate(_) | Misfortune::Cancel(_) => {}
+                Misfortune::RestartDelegate(_)
+                | Misfortune::HandBack(_)
+                | Misfortune::Cancel(_) => {}
                 Misfortune::Wait(ms) => world.suffer(Misfortune::Wait(ms % 40)),
                 step => world.suffer(step),
             }

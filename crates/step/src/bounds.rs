@@ -36,10 +36,11 @@ impl Pending {
     }
 }
 
-/// The time that a step may take, and the request to stop it.
+/// The time that a step may take, and the requests to stop it: for good, or to leave the rest to another holder.
 #[derive(Debug)]
 pub(crate) struct Bounds<'a> {
     cancel: &'a CancellationToken,
+    hand_over: &'a CancellationToken,
     deadline: Instant,
     timeout: Duration,
     grace: Duration,
@@ -48,9 +49,14 @@ pub(crate) struct Bounds<'a> {
 
 impl<'a> Bounds<'a> {
     /// Bounds of a step that begins now.
-    pub(crate) fn new(timeout: Duration, cancel: &'a CancellationToken) -> Self {
+    pub(crate) fn new(
+        timeout: Duration,
+        cancel: &'a CancellationToken,
+        hand_over: &'a CancellationToken,
+    ) -> Self {
         Self {
             cancel,
+            hand_over,
             deadline: Instant::now() + timeout,
             timeout,
             grace: GRACE,
@@ -73,6 +79,7 @@ impl<'a> Bounds<'a> {
             biased;
             result = work => result,
             () = self.cancel.cancelled() => Err(Ended::Aborted),
+            () = self.hand_over.cancelled() => Err(Ended::HandedOver),
             failure = lost => Err(Ended::Failed(failure)),
             () = tokio::time::sleep_until(self.deadline) => Err(self.overdue()),
         }
@@ -93,10 +100,13 @@ impl<'a> Bounds<'a> {
         }
     }
 
-    /// Whether to go on: an error at the deadline and on a request to stop.
+    /// Whether to go on: an error at the deadline and on either request to stop.
     pub(crate) fn check(&self) -> Result<(), Ended> {
         if self.cancel.is_cancelled() {
             return Err(Ended::Aborted);
+        }
+        if self.hand_over.is_cancelled() {
+            return Err(Ended::HandedOver);
         }
         if Instant::now() >= self.deadline {
             return Err(self.overdue());
@@ -131,19 +141,21 @@ mod tests {
         match ended {
             Ended::Failed(failure) => &failure.code,
             Ended::Aborted => "aborted",
+            Ended::HandedOver => "handed over",
         }
     }
 
     #[tokio::test]
     async fn the_deadline_says_what_was_waited_for() {
         let cancel = CancellationToken::new();
-        let bounds = Bounds::new(Duration::ZERO, &cancel);
+        let hand_over = CancellationToken::new();
+        let bounds = Bounds::new(Duration::ZERO, &cancel, &hand_over);
         bounds
             .pending()
             .replace(vec!["the moon".into(), "the tide".into()]);
         let ended = bounds.run::<()>(never(), never()).await.unwrap_err();
         let Ended::Failed(failure) = ended else {
-            panic!("aborted")
+            panic!("not failed")
         };
         assert_eq!(failure.code, "SRT-T010");
         assert_eq!(failure.message, "not done within 0 s: the moon; the tide");
@@ -153,7 +165,8 @@ mod tests {
     #[tokio::test]
     async fn writes_under_way_are_not_abandoned_at_once() {
         let cancel = CancellationToken::new();
-        let mut bounds = Bounds::new(Duration::ZERO, &cancel);
+        let hand_over = CancellationToken::new();
+        let mut bounds = Bounds::new(Duration::ZERO, &cancel, &hand_over);
         let slow = async {
             tokio::task::yield_now().await;
             Ok(7)
@@ -167,8 +180,14 @@ mod tests {
     #[tokio::test]
     async fn a_request_to_stop_ends_a_wait_and_stops_writes_between_two() {
         let cancel = CancellationToken::new();
-        let bounds = Bounds::new(Duration::from_secs(5), &cancel);
+        let hand_over = CancellationToken::new();
+        let bounds = Bounds::new(Duration::from_secs(5), &cancel, &hand_over);
         assert!(bounds.check().is_ok());
+        hand_over.cancel();
+        let ended = bounds.run::<()>(never(), never()).await.unwrap_err();
+        assert_eq!(code(&ended), "handed over");
+        assert_eq!(code(&bounds.check().unwrap_err()), "handed over");
+        // Who wants it stopped for good wins.
         cancel.cancel();
         let ended = bounds.run::<()>(never(), never()).await.unwrap_err();
         assert_eq!(code(&ended), "aborted");

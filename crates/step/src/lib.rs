@@ -30,6 +30,8 @@ mod units;
 
 use std::sync::Arc;
 
+use tokio_util::sync::CancellationToken;
+
 pub use environment::{Environment, Limits};
 pub use failure::{Failure, FailureKind, Outcome};
 pub use resolve::{Nothing, Resolution, Resolver, Unanswered};
@@ -41,15 +43,36 @@ use run::Run;
 use task::{Action, Task};
 use units::{Ended, Units};
 
+/// A step was left at a safe place before its end: its record is open and its release free. Whoever runs the same task
+/// goes on from there.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct HandedOver;
+
 /// Carry a step out. Never panics on what comes from outside; what goes wrong is in the outcome.
 pub async fn run(task: &Task, env: &Environment) -> Outcome {
+    match run_until(task, env, &CancellationToken::new()).await {
+        Ok(outcome) => outcome,
+        // Nobody asks for it here.
+        Err(HandedOver) => Outcome::Aborted,
+    }
+}
+
+/// As [`run`]; asked by `hand_over`, it stops at the next safe place, gives the release back and ends nothing.
+///
+/// # Errors
+/// It was handed over before its end.
+pub async fn run_until(
+    task: &Task,
+    env: &Environment,
+    hand_over: &CancellationToken,
+) -> Result<Outcome, HandedOver> {
     let masked = Masked::new(Arc::clone(&env.sink));
     let run = Run {
         task,
         env,
         sink: &masked,
         units: Units::new(&masked),
-        bounds: Bounds::new(task.timeout, &env.cancel),
+        bounds: Bounds::new(task.timeout, &env.cancel, hand_over),
     };
     let result = match &task.action {
         Action::RollingDeploy(options) => Box::pin(rolling::deploy::run(&run, options)).await,
@@ -57,8 +80,9 @@ pub async fn run(task: &Task, env: &Environment) -> Outcome {
     };
     run.units.end(&result);
     match result {
-        Ok(outputs) => Outcome::Succeeded { outputs },
-        Err(Ended::Aborted) => Outcome::Aborted,
-        Err(Ended::Failed(failure)) => Outcome::Failed(failure.masked(&masked)),
+        Ok(outputs) => Ok(Outcome::Succeeded { outputs }),
+        Err(Ended::Aborted) => Ok(Outcome::Aborted),
+        Err(Ended::Failed(failure)) => Ok(Outcome::Failed(failure.masked(&masked))),
+        Err(Ended::HandedOver) => Err(HandedOver),
     }
 }

@@ -12,6 +12,8 @@ pub(crate) enum Ended {
     Failed(Failure),
     /// It was told to stop.
     Aborted,
+    /// It was asked to leave the rest to another holder.
+    HandedOver,
 }
 
 impl From<Failure> for Ended {
@@ -77,6 +79,11 @@ impl<'a> Units<'a> {
             Err(Ended::Aborted) => {
                 self.sink.log(unit, Level::Warning, "stopped on request");
                 self.sink.unit(unit, UnitStatus::Aborted);
+            }
+            // The unit is not over.
+            Err(Ended::HandedOver) => {
+                let text = "left at a safe place: another holder goes on from here";
+                self.sink.log(unit, Level::Warning, text);
             }
         }
     }

@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use sortie_link::backoff::Backoff;
 use sortie_link::delegate::{Command, Greeting, Input, Output, Session};
-use sortie_link::{BootId, GoAwayReason, Holder, Outcome, TaskRef, Welcome};
+use sortie_link::{BootId, GoAwayReason, Holder, TaskRef, Welcome};
 use sortie_proto::v1;
 use tokio::sync::{mpsc, watch};
 use tokio::task::JoinSet;
@@ -21,11 +21,15 @@ use super::stream::{Event, Happened, Stream};
 use super::tls::{self, Trust};
 use super::{Blobs, LogBuffer, Options, Standing, keeper, wire};
 use crate::metrics::Metrics;
-use crate::tasks::{Asked, Board, Shared, TaskRunner, Tasks};
+use crate::tasks::{Asked, Board, Ended, Shared, TaskRunner, Tasks};
 use crate::telemetry::chain;
 
 /// How often new states of tasks are collected.
 const BOARD_PACE: Duration = Duration::from_millis(50);
+
+/// How long tasks may take after the drain to stop at a safe place, to give their releases back, and to be handed back.
+/// With the drain it fits into the pod's grace period.
+const HAND_OVER: Duration = Duration::from_secs(8);
 
 /// Waits where somebody has to act before it can work.
 const LASTING: Backoff = Backoff {
@@ -64,7 +68,18 @@ pub(super) struct Driver {
     present: watch::Sender<Option<Channel>>,
     standing: watch::Sender<Standing>,
     board_at: Instant,
-    drain_until: Option<Instant>,
+    drain: Drain,
+}
+
+/// How the stop goes on.
+#[derive(Clone, Copy)]
+enum Drain {
+    /// Nobody asked for one.
+    None,
+    /// Tasks may come to their end.
+    Finishing { until: Instant },
+    /// Tasks stop at the next safe place and are handed back.
+    HandingOver { until: Instant },
 }
 
 /// Why the driver wakes up.
@@ -72,7 +87,7 @@ enum Wake {
     Command(Command),
     Stream(Event),
     Dialed(Result<Connection, Error>),
-    Ended(TaskRef, Option<Outcome>),
+    Ended(TaskRef, Ended),
     OtherIdentity,
     Board,
     Sent,
@@ -81,7 +96,8 @@ enum Wake {
     Tick,
     Redial,
     Stop,
-    GiveUp,
+    /// The present part of the drain took all the time that it may take.
+    DrainOver,
 }
 
 impl Driver {
@@ -126,7 +142,7 @@ impl Driver {
             present,
             standing,
             board_at: now,
-            drain_until: None,
+            drain: Drain::None,
             options,
         }
     }
@@ -139,7 +155,7 @@ impl Driver {
                 Wake::Stream(event) => self.happened(event),
                 Wake::Dialed(Ok(connection)) => self.connected(connection),
                 Wake::Dialed(Err(error)) => self.failed(&error),
-                Wake::Ended(task, outcome) => self.task_ended(task, outcome),
+                Wake::Ended(task, ended) => self.task_ended(task, ended),
                 Wake::OtherIdentity => self.redial_within(Duration::ZERO),
                 Wake::Board => {
                     self.board_at = Instant::now() + BOARD_PACE;
@@ -151,10 +167,13 @@ impl Driver {
                 Wake::Tick => self.feed(Input::Tick),
                 Wake::Redial => self.dial(),
                 Wake::Stop => self.drain(),
-                Wake::GiveUp => {
+                Wake::DrainOver if matches!(self.drain, Drain::Finishing { .. }) => {
+                    self.hand_over();
+                }
+                Wake::DrainOver => {
                     tracing::warn!(
                         tasks = self.tasks.len(),
-                        "drain took too long; another holder will go on with the tasks"
+                        "not everything could be handed back in time; others go on when the task lease is over"
                     );
                     break;
                 }
@@ -171,7 +190,11 @@ impl Driver {
             .and_then(|(_, session)| session.deadline());
         let tick_at = deadline.map(|deadline| self.origin + deadline);
         let is_flushed = self.stream.as_ref().is_none_or(Stream::is_flushed);
-        let is_draining = self.drain_until.is_some();
+        let drain_until = match self.drain {
+            Drain::None => None,
+            Drain::Finishing { until } | Drain::HandingOver { until } => Some(until),
+        };
+        let is_draining = drain_until.is_some();
         let stream = &mut self.stream;
         let sending = async {
             match stream {
@@ -186,7 +209,7 @@ impl Driver {
         tokio::select! {
             Some(event) = self.events.1.recv() => Wake::Stream(event),
             Some(command) = self.commands.recv() => Wake::Command(command),
-            (task, outcome) = self.tasks.ended() => Wake::Ended(task, outcome),
+            (task, ended) = self.tasks.ended() => Wake::Ended(task, ended),
             Some(dialed) = self.dialing.join_next() => match dialed {
                 Ok(dialed) => Wake::Dialed(dialed),
                 Err(_) => Wake::Dialed(Err(Error::Ended { reason: "a defect of the delegate".into() })),
@@ -199,7 +222,7 @@ impl Driver {
             () = at(tick_at) => Wake::Tick,
             () = at(self.redial_at) => Wake::Redial,
             () = stop.cancelled(), if !is_draining => Wake::Stop,
-            () = at(self.drain_until) => Wake::GiveUp,
+            () = at(drain_until) => Wake::DrainOver,
         }
     }
 
@@ -309,7 +332,7 @@ impl Driver {
         self.number += 1;
         self.stream = Some(Stream::open(channel, self.number, self.events.0.clone()));
         self.feed(Input::Opened);
-        if self.drain_until.is_some() {
+        if self.is_draining() {
             self.feed(Input::Command(Command::Drain));
         }
     }
@@ -443,24 +466,45 @@ impl Driver {
         }
     }
 
-    fn task_ended(&mut self, task: TaskRef, outcome: Option<Outcome>) {
+    fn task_ended(&mut self, task: TaskRef, ended: Ended) {
         for state in self.shared.board.take_of(&task) {
             self.feed(Input::Command(Command::State(state)));
         }
-        if let Some(outcome) = outcome {
-            self.feed(Input::Command(Command::Finish { task, outcome }));
-        }
+        let command = match ended {
+            Ended::Outcome(outcome) => Command::Finish { task, outcome },
+            Ended::HandedOver => Command::HandBack(task),
+            Ended::Unwanted => return,
+        };
+        self.feed(Input::Command(command));
     }
 
     fn drain(&mut self) {
         tracing::info!(tasks = self.tasks.len(), "stopping: no new tasks");
-        self.drain_until = Some(Instant::now() + self.options.drain);
+        let until = Instant::now() + self.options.drain;
+        self.drain = Drain::Finishing { until };
         self.feed(Input::Command(Command::Drain));
     }
 
-    /// Whether the drain is over.
+    /// What did not come to its end in time goes on elsewhere: a release that is given back is free at once.
+    fn hand_over(&mut self) {
+        tracing::info!(
+            tasks = self.tasks.len(),
+            "the drain is over: handing tasks back"
+        );
+        let until = Instant::now() + HAND_OVER;
+        self.drain = Drain::HandingOver { until };
+        for task in self.tasks.hand_over() {
+            self.feed(Input::Command(Command::HandBack(task)));
+        }
+    }
+
+    fn is_draining(&self) -> bool {
+        !matches!(self.drain, Drain::None)
+    }
+
+    /// Whether everything is finished or handed back, and told.
     fn is_done(&self) -> bool {
-        if self.drain_until.is_none() {
+        if !self.is_draining() {
             return false;
         }
         let Some((_, session)) = &self.session else {

@@ -52,7 +52,7 @@ pub struct Options {
     pub instance: String,
     /// For the first start.
     pub join_token: TokenSource,
-    /// How long running tasks may go on after the delegate is told to stop.
+    /// How long running tasks may go on after the delegate is told to stop; then they are handed back.
     pub drain: Duration,
     /// Time-outs of a session.
     pub session: sortie_link::Settings,

@@ -171,6 +171,9 @@ fn delegate_body(body: DelegateControl) -> Option<v1::delegate_control::Body> {
             request_id: request,
             names,
         }),
+        DelegateControl::HandBack(left) => Body::HandBack(v1::HandBack {
+            task: Some(task(&left)),
+        }),
         DelegateControl::Draining => Body::Draining(v1::Draining {}),
     })
 }

@@ -13,6 +13,7 @@ use prost::Message as _;
 use sortie_link::delegate::Command;
 use sortie_link::{CancelReason, End, Outcome, Payload, RefusalReason, TaskRef};
 use sortie_proto::v1;
+use sortie_step::HandedOver;
 use tokio::sync::mpsc;
 use tokio::task::JoinSet;
 use tokio::time::Instant;
@@ -51,7 +52,18 @@ pub(crate) struct Tasks {
     shared: Shared,
     capacity: usize,
     entries: BTreeMap<TaskRef, Entry>,
-    running: JoinSet<(TaskRef, v1::task_result::Outcome)>,
+    running: JoinSet<(TaskRef, Result<v1::task_result::Outcome, HandedOver>)>,
+    hand_over: CancellationToken,
+}
+
+/// How a started task ended here.
+pub(crate) enum Ended {
+    /// For good, with this result.
+    Outcome(Outcome),
+    /// At a safe place; another holder is to go on.
+    HandedOver,
+    /// Nobody wants to know.
+    Unwanted,
 }
 
 struct Entry {
@@ -71,6 +83,7 @@ impl Tasks {
             capacity: usize::try_from(capacity).unwrap_or(usize::MAX),
             entries: BTreeMap::new(),
             running: JoinSet::new(),
+            hand_over: CancellationToken::new(),
         }
     }
 
@@ -151,13 +164,14 @@ impl Tasks {
             questions: Arc::new(questions),
             blobs: shared.blobs.clone(),
             cancel: entry.cancel.clone(),
+            hand_over: self.hand_over.clone(),
         };
         shared.metrics.running.inc();
         let (runner, task) = (Arc::clone(&self.runner), task.clone());
         self.running.spawn(async move {
             let running = AssertUnwindSafe(runner.run(decoded, io)).catch_unwind();
-            let outcome = running.await.unwrap_or_else(|_| panicked());
-            (task, outcome)
+            let ended = running.await.unwrap_or_else(|_| Ok(panicked()));
+            (task, ended)
         });
     }
 
@@ -187,9 +201,19 @@ impl Tasks {
         });
     }
 
-    /// The next task that ends, with its result if that is wanted. Never returns while none runs.
-    pub(crate) async fn ended(&mut self) -> (TaskRef, Option<Outcome>) {
-        let (task, outcome) = loop {
+    /// Asks all tasks to stop at a safe place and leave the rest to others. Returns those that never started.
+    pub(crate) fn hand_over(&mut self) -> Vec<TaskRef> {
+        self.hand_over.cancel();
+        let unstarted = self
+            .entries
+            .extract_if(.., |_, entry| entry.task.is_some())
+            .map(|(task, _)| task);
+        unstarted.collect()
+    }
+
+    /// The next task that ends. Never returns while none runs.
+    pub(crate) async fn ended(&mut self) -> (TaskRef, Ended) {
+        let (task, ended) = loop {
             match self.running.join_next().await {
                 Some(Ok(ended)) => break ended,
                 // Nothing of ours is aborted or panics outside of what is caught.
@@ -198,14 +222,23 @@ impl Tasks {
             }
         };
         self.shared.metrics.running.dec();
-        self.shared.metrics.ended(&outcome);
         let entry = self.entries.remove(&task);
         let seconds = entry
             .as_ref()
             .map_or(0.0, |entry| entry.since.elapsed().as_secs_f64());
-        log(&task, &outcome, seconds);
         let is_wanted = entry.is_some_and(|entry| !entry.is_superseded);
-        (task, is_wanted.then(|| encoded(outcome)))
+        let ended = match ended {
+            Ok(outcome) => {
+                self.shared.metrics.ended(&outcome);
+                log(&task, &outcome, seconds);
+                Ended::Outcome(encoded(outcome))
+            }
+            Err(HandedOver) => {
+                tracing::info!(task = %task.id, epoch = task.epoch, "task stopped at a safe place, to be carried on elsewhere");
+                Ended::HandedOver
+            }
+        };
+        (task, if is_wanted { ended } else { Ended::Unwanted })
     }
 }
 

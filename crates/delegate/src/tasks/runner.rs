@@ -5,6 +5,7 @@ use std::sync::Arc;
 use async_trait::async_trait;
 use sortie_link::{RefusalReason, TaskRef};
 use sortie_proto::v1;
+use sortie_step::HandedOver;
 use tokio_util::sync::CancellationToken;
 
 use super::{Questions, TaskSink};
@@ -23,7 +24,14 @@ pub trait TaskRunner: Send + Sync + 'static {
     fn check(&self, task: &v1::Task) -> Result<(), (RefusalReason, String)>;
 
     /// Runs a task to its end. Dropped, it stops between any two instructions.
-    async fn run(&self, task: v1::Task, io: TaskIo) -> v1::task_result::Outcome;
+    ///
+    /// # Errors
+    /// It was asked to hand over, and stopped at a safe place before the end.
+    async fn run(
+        &self,
+        task: v1::Task,
+        io: TaskIo,
+    ) -> Result<v1::task_result::Outcome, HandedOver>;
 }
 
 /// What a running task has of the link.
@@ -37,6 +45,8 @@ pub struct TaskIo {
     pub questions: Arc<Questions>,
     /// Reads what the task names by hash.
     pub blobs: Blobs,
-    /// Asks to stop at the next safe place.
+    /// Asks to stop at the next safe place: the task is over then.
     pub cancel: CancellationToken,
+    /// Asks to stop at the next safe place: another holder goes on from there.
+    pub hand_over: CancellationToken,
 }

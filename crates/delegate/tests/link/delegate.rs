@@ -23,6 +23,7 @@ pub struct Setup {
     pub instance: String,
     pub capacity: u32,
     pub proxy: Option<String>,
+    pub drain: Duration,
 }
 
 impl Setup {
@@ -33,6 +34,7 @@ impl Setup {
             instance: "pod-1".to_owned(),
             capacity: 10,
             proxy: None,
+            drain: Duration::from_secs(20),
         }
     }
 
@@ -71,7 +73,7 @@ impl Setup {
             capacity: self.capacity,
             instance: self.instance.clone(),
             join_token: TokenSource::File(self.folder.join("token")),
-            drain: Duration::from_secs(20),
+            drain: self.drain,
             session: sortie_link::Settings::default(),
             backoff: Backoff {
                 base: Duration::from_millis(20),

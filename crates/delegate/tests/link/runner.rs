@@ -10,7 +10,7 @@ use sortie_link::RefusalReason;
 use sortie_proto::v1;
 use sortie_proto::v1::task_result::Outcome;
 use sortie_step::report::{Change, Level, ObjectRow, Sink as _, Unit, UnitStatus};
-use sortie_step::{Resolution, Resolver as _};
+use sortie_step::{HandedOver, Resolution, Resolver as _};
 use tokio::sync::Semaphore;
 
 /// A task that does `what`.
@@ -49,15 +49,16 @@ impl TaskRunner for Scripted {
         }
     }
 
-    async fn run(&self, task: v1::Task, io: TaskIo) -> Outcome {
-        match what(&task) {
-            "wait" => self.wait(&io).await,
+    async fn run(&self, task: v1::Task, io: TaskIo) -> Result<Outcome, HandedOver> {
+        Ok(match what(&task) {
+            "wait" => self.wait(&io).await?,
+            "deaf" => std::future::pending().await,
             "panic" => panic!("hunter22"),
             "talk" => talk(&io),
             "ask" => ask(&io).await,
             "read" => read(&task, &io).await,
             "flood" => {
-                self.wait(&io).await;
+                self.wait(&io).await?;
                 for number in 0..5_000 {
                     io.sink
                         .log(Unit::Apply, Level::Info, &format!("line {number}"));
@@ -65,7 +66,7 @@ impl TaskRunner for Scripted {
                 succeeded(&json!({}))
             }
             other => panic!("no script for {other}"),
-        }
+        })
     }
 }
 
@@ -80,14 +81,15 @@ fn what(task: &v1::Task) -> &str {
 }
 
 impl Scripted {
-    async fn wait(&self, io: &TaskIo) -> Outcome {
+    async fn wait(&self, io: &TaskIo) -> Result<Outcome, HandedOver> {
         io.sink.unit(Unit::WaitForSteadyState, UnitStatus::Running);
         tokio::select! {
             permit = self.gate.acquire() => {
                 permit.unwrap().forget();
-                succeeded(&json!({"epoch": io.task.epoch}))
+                Ok(succeeded(&json!({"epoch": io.task.epoch})))
             }
-            () = io.cancel.cancelled() => Outcome::Aborted(v1::Aborted::default()),
+            () = io.cancel.cancelled() => Ok(Outcome::Aborted(v1::Aborted::default())),
+            () = io.hand_over.cancelled() => Err(HandedOver),
         }
     }
 }

@@ -324,3 +324,58 @@ async fn a_killed_delegates_task_is_run_again_by_its_next_process() {
     next.stop().await;
     control.stop().await;
 }
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn after_the_drain_tasks_are_handed_back_to_another_replica() {
+    let folder = tempfile::tempdir().unwrap();
+    let control = Control::start(folder.path(), options()).await;
+    let token = control.token(1).await;
+    let mut setup = Setup::new(control.address(), folder.path()).token(&token);
+    setup.drain = std::time::Duration::from_millis(300);
+    let mut leaving = setup.start();
+    leaving.up().await;
+    for id in ["a", "b"] {
+        control.enqueue(task(id, "wait")).await;
+        running(&control, id).await;
+    }
+    let mut other = setup.instance("pod-2").start();
+    other.up().await;
+    leaving.stop.cancel();
+    // It ends by itself, well before a lease is over.
+    leaving.ended().await;
+    other.gate.add_permits(2);
+    for id in ["a", "b"] {
+        assert_eq!(control.recorder.outputs(id).await, json!({"epoch": 2}));
+        assert_eq!(control.recorder.ends(id), 1);
+    }
+    other.stop().await;
+    control.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_task_that_finds_no_safe_place_does_not_keep_the_delegate() {
+    let folder = tempfile::tempdir().unwrap();
+    let control = Control::start(folder.path(), options()).await;
+    let token = control.token(1).await;
+    let mut setup = Setup::new(control.address(), folder.path()).token(&token);
+    setup.drain = std::time::Duration::ZERO;
+    let mut delegate = setup.start();
+    delegate.up().await;
+    control.enqueue(task("t1", "deaf")).await;
+    control
+        .recorder
+        .wait("the acceptance", |heard| {
+            (!heard.accepted.is_empty()).then_some(())
+        })
+        .await;
+    delegate.stop.cancel();
+    delegate.ended().await;
+    assert_eq!(control.recorder.ends("t1"), 0);
+    // The next process takes it: this one is known to be gone.
+    let mut next = Setup::new(control.address(), folder.path()).start();
+    next.up().await;
+    let second = |heard: &super::control::Heard| (heard.accepted.len() == 2).then_some(());
+    control.recorder.wait("the next acceptance", second).await;
+    next.kill().await;
+    control.stop().await;
+}

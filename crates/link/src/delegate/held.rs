@@ -14,9 +14,9 @@ pub(super) enum Stage {
     Offered,
     /// Accepted; leaves when the server says start, or that another has it.
     Accepted,
-    /// Started. Leaves by finish or by losing the epoch.
+    /// Started. Leaves by finish, by being handed back, or by losing the epoch.
     Running,
-    /// Its result is in message `seq`; leaves when the server has stored that.
+    /// Its result, or that it was handed back, is in message `seq`; leaves when the server has stored that.
     Ended { seq: u64 },
 }
 

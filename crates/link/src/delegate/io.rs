@@ -62,6 +62,8 @@ pub enum Command {
         /// How.
         outcome: Outcome,
     },
+    /// An accepted or started task was stopped at a safe place before its end: somebody else is to go on with it.
+    HandBack(TaskRef),
     /// A started task needs values; [`Output::Resolved`] follows.
     Resolve {
         /// The task.
@@ -104,7 +106,7 @@ pub enum Output {
     },
     /// An accepted task will not start: forget it.
     Withdrawn(TaskRef),
-    /// The server has stored the result: forget the task.
+    /// The server has stored the result, or that the task was handed back: forget the task.
     Stored(TaskRef),
     /// The answer to a resolve request.
     Resolved {

@@ -165,6 +165,30 @@ fn table() -> Vec<(&'static str, Event, [&'static str; 4])> {
             ["-"; 4],
         ),
         (
+            "hand back",
+            Event::HandedBack {
+                holder: me(),
+                epoch: 3,
+            },
+            ["-", "queued", "LOST", "LOST"],
+        ),
+        (
+            "hand back, old epoch",
+            Event::HandedBack {
+                holder: me(),
+                epoch: 2,
+            },
+            ["-"; 4],
+        ),
+        (
+            "hand back by a newer boot",
+            Event::HandedBack {
+                holder: reborn(),
+                epoch: 3,
+            },
+            ["-"; 4],
+        ),
+        (
             "cancel",
             Event::Cancel,
             ["aborted", "offered", "accepted", "running"],

@@ -1,5 +1,6 @@
 //! The simulated world: two delegates' machines, the server's machines, a store, and wires that misbehave.
 
+mod checks;
 mod makings;
 mod store;
 
@@ -8,7 +9,7 @@ use std::time::Duration;
 
 use sortie_link::delegate::{self, Command};
 use sortie_link::server;
-use sortie_link::task::{Ending, Event, Recovery};
+use sortie_link::task::{Event, Recovery};
 use sortie_link::{
     CancelReason, DelegateControl, End, FromDelegate, FromServer, Hello, Holder, Payload,
     RefusalReason, ServerControl, Settings, State, StateKind, TaskId, TaskRef,
@@ -32,6 +33,7 @@ pub(crate) enum Misfortune {
     RestartServer,
     Wait(u64),
     Finish(u16),
+    HandBack(u16),
     Cancel(u16),
     FailNextCommit,
 }
@@ -70,6 +72,7 @@ pub(crate) struct World {
     streams: u64,
     fails_next_commit: bool,
     starts: Vec<TaskRef>,
+    hand_backs: Vec<TaskRef>,
 }
 
 impl World {
@@ -98,6 +101,7 @@ impl World {
             streams: 0,
             fails_next_commit: false,
             starts: Vec::new(),
+            hand_backs: Vec::new(),
         }
     }
 
@@ -145,6 +149,7 @@ impl World {
             }
             Misfortune::Wait(ms) => self.wait(Duration::from_millis(ms)),
             Misfortune::Finish(pick) => self.finish(pick),
+            Misfortune::HandBack(pick) => self.hand_back(pick),
             Misfortune::Cancel(pick) => {
                 if let Some(id) = self.store.pick(pick) {
                     self.store_event(&id, &Event::Cancel);
@@ -183,34 +188,6 @@ impl World {
             self.wait(Duration::from_secs(5));
         }
         panic!("not done after healing: {:?}", self.store.open());
-    }
-
-    pub(crate) fn check(&self) {
-        self.store.check_delivered_once();
-        for once in self.store.of(Recovery::Once) {
-            let starts = self.starts.iter().filter(|task| task.id == once).count();
-            assert!(
-                starts <= 1,
-                "{once} may run once and was started {starts} times"
-            );
-        }
-        let distinct: BTreeSet<_> = self.starts.iter().collect();
-        assert_eq!(
-            distinct.len(),
-            self.starts.len(),
-            "an epoch was started twice"
-        );
-    }
-
-    pub(crate) fn check_each_ran_exactly_once(&self) {
-        for (id, ending) in self.store.endings() {
-            assert_eq!(ending, Ending::Succeeded, "{id}");
-            assert_eq!(
-                self.starts.iter().filter(|task| task.id == id).count(),
-                1,
-                "{id}"
-            );
-        }
     }
 
     fn wait(&mut self, time: Duration) {
@@ -397,6 +374,20 @@ impl World {
     }
 
     fn finish(&mut self, pick: u16) {
+        if let Some((n, task)) = self.stop_running(pick) {
+            self.delegate(n, delegate::Input::Command(finished(task, End::Succeeded)));
+        }
+    }
+
+    fn hand_back(&mut self, pick: u16) {
+        if let Some((n, task)) = self.stop_running(pick) {
+            self.hand_backs.push(task.clone());
+            self.delegate(n, delegate::Input::Command(Command::HandBack(task)));
+        }
+    }
+
+    /// One of the running tasks runs no more.
+    fn stop_running(&mut self, pick: u16) -> Option<(usize, TaskRef)> {
         let running: Vec<(usize, TaskRef)> = self
             .delegates
             .iter()
@@ -404,12 +395,12 @@ impl World {
             .flat_map(|(n, d)| d.running.iter().map(move |task| (n, task.clone())))
             .collect();
         if running.is_empty() {
-            return;
+            return None;
         }
         let (n, task) = running[usize::from(pick) % running.len()].clone();
         self.delegates[n].running.remove(&task);
         self.delegates[n].accepted.remove(&task);
-        self.delegate(n, delegate::Input::Command(finished(task, End::Succeeded)));
+        Some((n, task))
     }
 
     fn arrive_at_server(&mut self, stream: u64, message: FromDelegate) {
@@ -519,6 +510,13 @@ impl World {
                     holder,
                     epoch: task.epoch,
                     end: outcome.end,
+                };
+                self.store_event(&task.id, &event);
+            }
+            DelegateControl::HandBack(task) => {
+                let event = Event::HandedBack {
+                    holder,
+                    epoch: task.epoch,
                 };
                 self.store_event(&task.id, &event);
             }

@@ -111,6 +111,7 @@ fn control_body(body: v1::delegate_control::Body) -> Option<DelegateControl> {
                 names: resolve.names,
             }
         }
+        Body::HandBack(left) => DelegateControl::HandBack(task(left.task)?),
         Body::Draining(v1::Draining {}) => DelegateControl::Draining,
     })
 }

@@ -396,6 +396,9 @@ fn control(body: DelegateControl) -> v1::delegate_control::Body {
             request_id: request,
             names,
         }),
+        DelegateControl::HandBack(task) => Body::HandBack(v1::HandBack {
+            task: reference(&task),
+        }),
         DelegateControl::Draining => Body::Draining(v1::Draining {}),
     }
 }

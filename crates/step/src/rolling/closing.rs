@@ -12,7 +12,7 @@ use crate::run::Run;
 use crate::task::Release;
 use crate::units::Ended;
 
-/// Close the record with the result.
+/// Close the record with the result. One that is handed over stays open for the next holder.
 ///
 /// # Errors
 /// A success that could not be recorded.
@@ -42,6 +42,7 @@ pub(super) async fn close(
             let data = serde_json::to_value(failure).unwrap_or_default();
             head.note_with(RESULT, "", "failed", data, now);
         }
+        Err(Ended::HandedOver) => return Ok(()),
     }
     let number = head.number;
     if let Err(failure) = locked.update(stored).await {

@@ -139,7 +139,7 @@ async fn under_lease(
             Ok(outputs)
         }
         Err(Ended::Failed(failure)) => Err(failure.of_release(number).into()),
-        Err(Ended::Aborted) => Err(Ended::Aborted),
+        Err(ended) => Err(ended),
     }
 }
 

@@ -278,7 +278,7 @@ fn without_done_jobs(run: &Run<'_>, planned: Vec<Planned>, good: u64) -> Vec<Pla
     planned
 }
 
-/// Journal the end in the record of the release that was undone.
+/// Journal the end in the record of the release that was undone; there is none of one that is handed over.
 async fn finish(
     run: &Run<'_>,
     locked: &Locked,
@@ -292,6 +292,7 @@ async fn finish(
         Ok(()) => format!("rolled back to number {good}"),
         Err(Ended::Aborted) => format!("rollback to number {good} aborted"),
         Err(Ended::Failed(_)) => format!("rollback to number {good} failed"),
+        Err(Ended::HandedOver) => return Ok(()),
     };
     head.note("Rollback", "", text.clone(), clock::now());
     if head.is_good() && result.is_ok() {

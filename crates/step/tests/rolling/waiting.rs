@@ -110,6 +110,45 @@ async fn an_abort_while_waiting_is_recorded_and_told_again() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn what_is_handed_over_leaves_the_release_free_and_the_record_open() {
+    let mut world = World::new("hand_over").await;
+    let v1 = world.cluster.image("sample-v1").await.unwrap();
+    let manifest = web(&v1, "").replacen("spec:", "spec:\n  minReadySeconds: 8", 1);
+    let mut task = world.task(Action::RollingDeploy(plain(&manifest)));
+    let log = Arc::new(Log::default());
+    let hand_over = tokio_util::sync::CancellationToken::new();
+    let ask = async {
+        log.says("Progressing").await;
+        hand_over.cancel();
+    };
+    let env = world.env(log.clone());
+    let first = sortie_step::run_until(&task, &env, &hand_over);
+    let (first, ()) = tokio::join!(first, ask);
+    assert!(matches!(first, Err(sortie_step::HandedOver)), "{first:?}");
+    assert_eq!(world.statuses().await, ["InProgress"]);
+    let last = *log.units.lock().unwrap().last().unwrap();
+    assert_eq!(last, (Unit::WaitForSteadyState, UnitStatus::Running));
+
+    world.holder = "another".to_owned();
+    task.epoch += 1;
+    let second = world.run(&task).await;
+    assert!(
+        matches!(second.outcome, Outcome::Succeeded { .. }),
+        "{second:?}"
+    );
+    let waited = second
+        .lines
+        .iter()
+        .filter(|(_, _, line)| line.contains("waiting for"));
+    assert_eq!(waited.count(), 0, "{:?}", second.lines);
+    let heads = world.heads().await;
+    assert_eq!(heads.len(), 1);
+    assert_eq!((heads[0].number, heads[0].task_epoch), (1, task.epoch));
+    assert_eq!(world.statuses().await, ["Succeeded"]);
+    world.finish().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn a_holder_that_lost_the_release_stops_at_once() {
     let world = World::new("lease_lost").await;
     let v1 = world.cluster.image("sample-v1").await.unwrap();

@@ -44,7 +44,7 @@ pub(crate) struct Told {
 #[derive(Debug, Default)]
 pub(crate) struct Log {
     lines: Mutex<Vec<(Unit, Level, String)>>,
-    units: Mutex<Vec<(Unit, UnitStatus)>>,
+    pub(crate) units: Mutex<Vec<(Unit, UnitStatus)>>,
     rows: Mutex<Vec<ObjectRow>>,
     said: tokio::sync::Notify,
 }
