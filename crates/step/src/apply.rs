@@ -5,7 +5,7 @@ use std::sync::Arc;
 use serde_json::Value;
 use sortie_cluster::apply::{self, Applied, Planned};
 use sortie_cluster::record::Stored;
-use sortie_cluster::{Cause, Error, clock};
+use sortie_cluster::{Error, clock};
 use sortie_health::Status as Health;
 use sortie_manifest::order::Stage;
 use sortie_manifest::{Object, ObjectId, annotations, order, workload};
@@ -13,6 +13,7 @@ use sortie_manifest::{Object, ObjectId, annotations, order, workload};
 use crate::failure::chain;
 use crate::hooks;
 use crate::locked::Locked;
+use crate::remove::is_final;
 use crate::report::{Change, Level, ObjectRow, Sink as _, Unit};
 use crate::run::Run;
 use crate::sequence::Sequence;
@@ -182,11 +183,6 @@ async fn in_force(
         }
         waited => waited,
     }
-}
-
-/// Whether nothing more can be written.
-fn is_final(error: &Error) -> bool {
-    matches!(error.cause(), Cause::LeaseLost { .. })
 }
 
 /// The change as a report names it.
