@@ -18,7 +18,8 @@
 //!    a later epoch; then it never counts.
 //! 2. A delegate starts a task only after the server has stored that it accepted it, and once per epoch.
 //! 3. At most one (instance, boot, epoch) is the holder of a task; a message of any other is refused as stale.
-//! 4. A task that is lost or handed back is offered again (resumable) or ends as failed (once); no task is forgotten.
+//! 4. A task that is lost or handed back is offered again (resumable) or ends as failed (once); no task is forgotten,
+//!    and none is lost for ever: after [`task::MAX_LOSSES`] it fails.
 
 pub mod backoff;
 pub mod delegate;

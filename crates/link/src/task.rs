@@ -10,6 +10,8 @@
 //! A dead stream loses nothing. A task is lost when another boot of the holder's instance says hello, or when the instance
 //! has been away for the task lease; until then its holder goes on under its epoch and its result counts. A holder that
 //! shuts down stops at a safe place and hands the task back: nobody waits for the task lease then.
+//!
+//! A task that loses one holder after another may be what kills them: after [`MAX_LOSSES`] it fails.
 
 #[cfg(test)]
 mod tests;
@@ -17,6 +19,9 @@ mod tests;
 use serde::{Deserialize, Serialize};
 
 use crate::{End, Holder, RefusalReason};
+
+/// So many holders of a resumable task may be lost before it fails. Handing back is no loss.
+pub const MAX_LOSSES: u32 = 5;
 
 /// What becomes of a task whose holder is lost.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
@@ -68,6 +73,8 @@ pub enum Ending {
     Aborted,
     /// A task that may run only once lost its holder (failure type DelegateRestart).
     Lost,
+    /// A resumable task lost [`MAX_LOSSES`] holders (failure type DelegateRestart).
+    GivenUp,
     /// No delegate took it before its deadline.
     Expired,
     /// A delegate's own policy forbids it.
@@ -93,6 +100,9 @@ pub struct Task {
     pub epoch: u64,
     /// Somebody asked to stop it.
     pub is_cancelled: bool,
+    /// Holders lost after they had accepted it.
+    #[serde(default)]
+    pub losses: u32,
     /// Where it stands.
     pub standing: Standing,
 }
@@ -104,6 +114,7 @@ impl Task {
             recovery,
             epoch: 0,
             is_cancelled: false,
+            losses: 0,
             standing: Standing::Queued,
         }
     }
@@ -357,7 +368,7 @@ fn finished(task: &Task, holder: &Holder, epoch: u64, end: End) -> Change {
 
 fn handed_back(task: &Task, holder: &Holder, epoch: u64) -> Change {
     if task.is_held_by(holder, epoch) {
-        lost(task)
+        without_holder(task)
     } else {
         Err(Verdict::Stale)
     }
@@ -422,6 +433,21 @@ fn expired(task: &Task) -> Change {
 }
 
 fn lost(task: &Task) -> Change {
+    if matches!(task.standing, Standing::Offered { .. }) {
+        return without_holder(task);
+    }
+    let counted = Task {
+        losses: task.losses.saturating_add(1),
+        ..task.clone()
+    };
+    let may_go_on = !task.is_cancelled && task.recovery == Recovery::Resumable;
+    if may_go_on && counted.losses >= MAX_LOSSES {
+        return ended(&counted, Ending::GivenUp);
+    }
+    without_holder(&counted)
+}
+
+fn without_holder(task: &Task) -> Change {
     match (&task.standing, task.recovery) {
         _ if task.is_cancelled => ended(task, Ending::Aborted),
         // Never started: a delegate starts only what the server has stored as accepted.

@@ -46,6 +46,7 @@ fn task(standing: &str, recovery: Recovery, is_cancelled: bool) -> Task {
         recovery,
         epoch: 3,
         is_cancelled,
+        losses: 0,
         standing,
     }
 }
@@ -61,6 +62,7 @@ fn name(task: &Task) -> &'static str {
             Ending::Failed => "failed",
             Ending::Aborted => "aborted",
             Ending::Lost => "lost",
+            Ending::GivenUp => "given up",
             Ending::Expired => "expired",
             Ending::Forbidden => "forbidden",
         },
@@ -361,4 +363,49 @@ fn who_accepts_in_vain_is_told_so() {
     };
     let after = apply(&task("offered", Recovery::Once, false), &accept);
     assert_eq!(after.actions, [Action::Start]);
+}
+
+/// A task that kills whoever runs it must not kill them for ever.
+#[test]
+fn a_task_that_loses_every_holder_fails_at_last() {
+    let me = || holder("i", "b1");
+    let mut record = Task::new(Recovery::Resumable);
+    let mut step = |event: Event| {
+        let after = apply(&record, &event);
+        check_invariants(&record, &after, &format!("{event:?}"));
+        record = after.task;
+        (name(&record), record.losses)
+    };
+    let mut epoch = 0;
+    for losses in 1..=MAX_LOSSES {
+        // Neither an offer that was not answered nor a task that was handed back is a loss.
+        step(Event::Offer { holder: me() });
+        assert_eq!(step(Event::Away { holder: me() }), ("queued", losses - 1));
+        step(Event::Offer { holder: me() });
+        epoch += 2;
+        let accepted = Event::Accepted {
+            holder: me(),
+            epoch,
+        };
+        step(accepted);
+        let back = Event::HandedBack {
+            holder: me(),
+            epoch,
+        };
+        assert_eq!(step(back), ("queued", losses - 1));
+        step(Event::Offer { holder: me() });
+        epoch += 1;
+        let accepted = Event::Accepted {
+            holder: me(),
+            epoch,
+        };
+        step(accepted);
+        let want = if losses < MAX_LOSSES {
+            "queued"
+        } else {
+            "given up"
+        };
+        assert_eq!(step(Event::Away { holder: me() }), (want, losses));
+    }
+    assert!(record.is_ended());
 }

@@ -361,6 +361,15 @@ fn own_result(end: Ending, entry: &Entry) -> Vec<u8> {
             "the delegate that ran the step was lost, and the step may run only once".to_owned(),
             "check what the step did, then run it again",
         ),
+        Ending::GivenUp => wire::failure(
+            v1::FailureType::DelegateRestart,
+            "SRT-S233",
+            format!(
+                "{} delegates were lost while they ran the step",
+                entry.task.losses
+            ),
+            "see why they ended: `kubectl describe pod` names a container that was killed for want of memory (OOMKilled)",
+        ),
         Ending::Expired => wire::failure(
             v1::FailureType::DelegateProvisioning,
             "SRT-S231",
@@ -429,6 +438,13 @@ mod tests {
     use jiff::SignedDuration;
 
     use super::untaken;
+
+    #[test]
+    fn a_record_of_an_earlier_version_has_lost_nobody() {
+        let text = r#"{"recovery":"resumable","epoch":2,"is_cancelled":false,"standing":{"state":"queued"}}"#;
+        let task: super::Task = serde_json::from_str(text).unwrap();
+        assert_eq!((task.losses, task.epoch), (0, 2));
+    }
 
     #[test]
     fn a_task_that_nobody_took_says_what_was_missing_and_how_long() {
