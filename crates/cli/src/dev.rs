@@ -19,6 +19,7 @@ use crate::args::{ClusterArgs, Dev, Level, Output};
 use crate::environment::Environment;
 use crate::exit::{Exit, Explain, Failure, Result};
 use crate::local::connect;
+use crate::remote::delegates::NewToken;
 use crate::remote::{Remote, delegates};
 use crate::settings::{self, Settings};
 use crate::{Surroundings, duration, print};
@@ -306,7 +307,14 @@ async fn join_token(settings: &Settings, name: &str) -> Result<JoinToken> {
     let remote = Remote::of(settings.clone())?;
     let life = Duration::from_secs(duration::HOUR);
     let label = format!("sortie dev, delegate {name}");
-    let made = delegates::make_token(&remote, Level::Account, &label, 1, life).await?;
+    let wanted = NewToken {
+        level: Level::Account,
+        name: Some(name),
+        label: &label,
+        uses: 1,
+        life,
+    };
+    let made = delegates::make_token(&remote, wanted).await?;
     JoinToken::parse(made.token.expose_secret())
         .map_err(|error| Failure::new(Exit::Failed, error.to_string()))
 }

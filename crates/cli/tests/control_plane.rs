@@ -294,7 +294,9 @@ async fn an_execution_is_started_listed_and_ended() {
         ended.stdout.contains(&id) && ended.stdout.contains(why),
         "{ended:?}"
     );
-    assert!(!ended.stdout.contains("running"), "{ended:?}");
+    assert!(ended.stdout.contains("was told to stop"), "{ended:?}");
+    let watch = format!("sortie watch {id}");
+    assert!(ended.stderr.contains(&watch), "{ended:?}");
     let ended = me.sortie(&["watch", &id]).await;
     assert_eq!(
         ended.code, 1,
@@ -425,6 +427,12 @@ async fn delegates_get_tokens() {
         .ok()
         .json();
     assert_eq!(made["maxUses"], 1);
+    assert!(made["name"].is_null(), "{made}");
+    let create = ["delegate", "token", "create", "--name"];
+    let ended = me.sortie(&[&create[..], &["edge"]].concat()).await.ok();
+    assert!(ended.stderr.contains("for delegate edge"), "{ended:?}");
+    let ended = me.sortie(&[&create[..], &["No Name"]].concat()).await;
+    assert!(ended.stderr.contains("DNS label"), "{ended:?}");
     let ended = me.sortie(&["get", "delegates", "-o", "json"]).await.ok();
     assert_eq!(ended.json(), json!({"items": []}));
     let ended = me.sortie(&["delegate", "revoke", "demo"]).await;

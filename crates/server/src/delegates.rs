@@ -24,6 +24,8 @@ pub trait DelegateAdmin: Send + Sync {
 pub struct NewJoinToken {
     /// Scope of the delegates that join with it.
     pub scope: Scope,
+    /// The only name that a delegate may join under; `None` for any.
+    pub delegate_name: Option<String>,
     /// What it is for, shown to people.
     pub label: String,
     /// How many delegates may join with it.

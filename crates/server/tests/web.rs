@@ -284,6 +284,8 @@ async fn join_tokens_are_bounded_and_unknown_delegates_are_not_found() {
         json!({"org": "a b"}),
         json!({"scope": "galaxy"}),
         json!({"uses": 1}),
+        json!({"name": "Not a name"}),
+        json!({"name": ""}),
     ] {
         let response = server
             .post("/api/v1/delegate-tokens", &bad)
@@ -293,13 +295,20 @@ async fn join_tokens_are_bounded_and_unknown_delegates_are_not_found() {
         problem(response, 400, "SRT-S004").await;
     }
     let response = server
-        .post("/api/v1/delegate-tokens", &json!({"label": "demo"}))
+        .post(
+            "/api/v1/delegate-tokens",
+            &json!({"label": "demo", "name": "edge"}),
+        )
         .send()
         .await;
     let made = support::json(response.unwrap(), 201).await;
     assert_eq!(
-        (&made["token"], &made["maxUses"]),
-        (&json!("sortie-join.t1.demo.1"), &json!(1))
+        (&made["token"], &made["maxUses"], &made["name"]),
+        (
+            &json!("sortie-join.t1.demo.edge.1"),
+            &json!(1),
+            &json!("edge")
+        )
     );
     let list = server.get("/api/v1/delegates").send().await.unwrap();
     assert_eq!(support::json(list, 200).await, json!([]));

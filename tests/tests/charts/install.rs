@@ -46,7 +46,7 @@ async fn both_charts_install_under_restricted_pod_security_and_the_delegate_conn
     );
     stack.wait_ready();
 
-    // Without the identity a new token is needed; somebody who holds the lease is waited for.
+    // Without the identity the delegate is a stranger: its former self is revoked, and a new token is needed; somebody who holds the lease is waited for.
     stack.kubectl(
         &["scale", "deployment/demo-sortie-delegate", "--replicas=0"],
         "",
@@ -62,6 +62,7 @@ async fn both_charts_install_under_restricted_pod_security_and_the_delegate_conn
         &held.to_string(),
     ];
     stack.kubectl(&lease, "");
+    stack.sortie(&["delegate", "revoke", "demo"], "");
     stack.store_join_token();
     stack.kubectl(
         &[

@@ -42,6 +42,9 @@ pub struct DelegateTokenCreate {
     /// What the delegate serves
     #[arg(long, value_enum, default_value_t, value_name = "LEVEL")]
     pub level: Level,
+    /// The only name that delegates may join under; any unless said
+    #[arg(long, value_name = "NAME")]
+    pub name: Option<String>,
     /// What it is for, shown in lists
     #[arg(
         long,

@@ -19,26 +19,34 @@ pub(crate) async fn create_token(args: &DelegateTokenCreate, around: &Surroundin
     let DelegateTokenCreate {
         scope,
         level,
+        name,
         label,
         uses,
         expires_in,
     } = args;
     let remote = Remote::connect(around, scope)?;
-    let made = make_token(&remote, *level, label, *uses, *expires_in).await?;
+    let wanted = NewToken {
+        level: *level,
+        name: name.as_deref(),
+        label,
+        uses: *uses,
+        life: *expires_in,
+    };
+    let made = make_token(&remote, wanted).await?;
     match around.output {
         Output::Json => print::json(&json!({
             "id": made.id, "token": made.token.expose_secret(),
-            "expiresAt": made.expires_at, "maxUses": made.max_uses,
+            "expiresAt": made.expires_at, "maxUses": made.max_uses, "name": name,
         })),
         Output::Text => {
             print::line(made.token.expose_secret());
             print::note(&format!(
                 "join token {}: for {}, until {}; it is not shown again",
                 harmless(&made.id),
-                if made.max_uses == 1 {
-                    "one delegate".to_owned()
-                } else {
-                    format!("{} delegates", made.max_uses)
+                match (made.max_uses, name) {
+                    (1, None) => "one delegate".to_owned(),
+                    (uses, None) => format!("{uses} delegates"),
+                    (_, Some(name)) => format!("delegate {}", harmless(name)),
                 },
                 print::time(made.expires_at)
             ));
@@ -47,16 +55,35 @@ pub(crate) async fn create_token(args: &DelegateTokenCreate, around: &Surroundin
     Ok(Exit::Done)
 }
 
+/// A join token to ask for.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct NewToken<'a> {
+    /// What the delegate serves.
+    pub(crate) level: Level,
+    /// The only name that a delegate may join under.
+    pub(crate) name: Option<&'a str>,
+    /// What it is for.
+    pub(crate) label: &'a str,
+    /// How many delegates may join with it.
+    pub(crate) uses: u32,
+    /// How long, in whole hours.
+    pub(crate) life: Duration,
+}
+
 /// Asks the control plane for a join token.
-pub(crate) async fn make_token(
-    remote: &Remote,
-    level: Level,
-    label: &str,
-    uses: u32,
-    life: Duration,
-) -> Result<JoinToken> {
+pub(crate) async fn make_token(remote: &Remote, wanted: NewToken<'_>) -> Result<JoinToken> {
+    let NewToken {
+        level,
+        name,
+        label,
+        uses,
+        life,
+    } = wanted;
     let hours = life.as_secs() / duration::HOUR;
     let mut body = json!({ "label": label, "maxUses": uses, "hours": hours });
+    if let Some(name) = name {
+        body["name"] = Value::from(name);
+    }
     for (name, value) in remote.scope(level) {
         body[name] = Value::String(value);
     }

@@ -12,6 +12,7 @@ use sortie_cluster::{Cluster, Resource};
 use sortie_manifest::{Object, Origin};
 use sortie_render::tools::{Search, ToolError, find_helm};
 
+use super::delegates::NewToken;
 use super::{Remote, delegates};
 use crate::args::{DelegateInstall, Output};
 use crate::exit::{Exit, Explain, Failure, Result};
@@ -40,13 +41,32 @@ pub(crate) async fn run(args: &DelegateInstall, around: &Surroundings) -> Result
     check(args)?;
     let remote = Remote::connect(around, &args.scope)?;
     let (cluster, namespace) = connect(&args.cluster).await?;
+    let has_name = |(_, is_revoked): &(String, bool)| !is_revoked;
+    if delegates::of_name(&remote, &args.name)
+        .await?
+        .iter()
+        .any(has_name)
+    {
+        print::note(&format!(
+            "there is a delegate {0} already. Where this is its own installation, it goes on; another one is refused under the name, unless they serve different projects: choose another name, or `sortie delegate revoke {0}` first",
+            args.name
+        ));
+    }
     // What can fail without leaving anything behind comes first.
     let helm = match args.run {
         true => Some(find_helm(None, &Search::from_environment()).await?),
         false => None,
     };
     let label = format!("install of delegate {}", args.name);
-    let token = delegates::make_token(&remote, args.level, &label, 1, LIFE).await?;
+    let wanted = NewToken {
+        level: args.level,
+        // Whoever gets hold of the token cannot take another delegate's place with it.
+        name: Some(&args.name),
+        label: &label,
+        uses: 1,
+        life: LIFE,
+    };
+    let token = delegates::make_token(&remote, wanted).await?;
     let secret = format!("{}-join", args.name);
     ensure_namespace(&cluster, &namespace).await?;
     let data = json!({ "token": STANDARD.encode(token.token.expose_secret()) });

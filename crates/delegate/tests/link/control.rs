@@ -204,6 +204,7 @@ impl Control {
     pub async fn token_until(&self, max_uses: u32, life: jiff::SignedDuration) -> String {
         let request = NewJoinToken {
             scope: Scope::project("acme", "shop"),
+            delegate_name: None,
             label: "for a test".to_owned(),
             max_uses,
             expires_at: now().checked_add(life).unwrap(),

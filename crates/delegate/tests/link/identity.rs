@@ -274,7 +274,7 @@ async fn a_token_that_does_not_count_is_explained() {
     parts[2] = "AAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAA";
     let forged = parts.join(".");
     for (token, code, part) in [
-        (used_up.as_str(), "SRT-D031", "use"),
+        (used_up.as_str(), "SRT-D031", "SRT-S225"),
         (expired.as_str(), "SRT-D031", "expired"),
         (forged.as_str(), "SRT-D031", "token"),
         ("nonsense", "SRT-D030", "sortie delegate token create"),

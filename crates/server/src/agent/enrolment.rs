@@ -148,6 +148,8 @@ impl v1::enrolment_server::Enrolment for Enrolment {
             Enrolled::Revoked => return Err(Refusal::RevokedToken.into()),
             Enrolled::Expired => return Err(Refusal::ExpiredToken.into()),
             Enrolled::UsedUp => return Err(Refusal::UsedUpToken.into()),
+            Enrolled::OtherName => return Err(Refusal::OtherName.into()),
+            Enrolled::NameTaken => return Err(Refusal::NameTaken.into()),
         };
         let certificate = self.issue(&csr, &delegate).await?;
         tracing::info!(

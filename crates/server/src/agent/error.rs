@@ -93,6 +93,10 @@ pub(super) enum Refusal {
     UsedUpToken,
     /// The join token is for another organisation or project.
     OtherScope,
+    /// The join token is for a delegate of another name.
+    OtherName,
+    /// Another delegate that is not revoked has the name.
+    NameTaken,
     /// The request's certificate signing request is bad.
     BadRequest,
     /// The name is no DNS label.
@@ -133,6 +137,8 @@ impl Refusal {
             Self::NotYourTask => "SRT-S221",
             Self::Unavailable => "SRT-S222",
             Self::EndedCertificate => "SRT-S224",
+            Self::NameTaken => "SRT-S225",
+            Self::OtherName => "SRT-S226",
         }
     }
 
@@ -143,6 +149,10 @@ impl Refusal {
             Self::RevokedToken => "the join token was revoked; make a new one",
             Self::UsedUpToken => "the join token was used as often as it may; make a new one",
             Self::OtherScope => "the join token is for another organisation or project",
+            Self::OtherName => "the join token is for a delegate of another name",
+            Self::NameTaken => {
+                "another delegate has this name; revoke it (`sortie delegate revoke NAME`) or choose another name"
+            }
             Self::BadRequest => "the certificate signing request is not valid",
             Self::BadName => "a delegate's name is a DNS label of at most 63 characters",
             Self::NoCertificate => "this call needs a client certificate of this control plane",
@@ -169,7 +179,8 @@ impl Refusal {
             | Self::ExpiredCertificate
             | Self::EndedCertificate
             | Self::BadProof => Code::Unauthenticated,
-            Self::RevokedDelegate | Self::NotYourTask => Code::PermissionDenied,
+            Self::RevokedDelegate | Self::NotYourTask | Self::OtherName => Code::PermissionDenied,
+            Self::NameTaken => Code::FailedPrecondition,
             Self::BadRequest | Self::BadName | Self::Protocol => Code::InvalidArgument,
             Self::Unavailable => Code::Unavailable,
         }

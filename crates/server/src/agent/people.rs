@@ -21,6 +21,7 @@ impl DelegateAdmin for Agent {
             hash: minted.hash,
             label: request.label,
             scope: request.scope,
+            delegate_name: request.delegate_name,
             max_uses: request.max_uses.into(),
             uses: 0,
             created_by: request.by,

@@ -20,7 +20,7 @@ use tokio::time::Instant;
 use tonic::Status;
 
 use super::error::{Refusal, broken, chain};
-use super::{Runtime, seal, wire};
+use super::{Runtime, seal, selectors, wire};
 use crate::clock;
 use crate::tasks::Resolution;
 
@@ -235,7 +235,16 @@ impl Driver {
         };
         let core = &self.runtime.core;
         let now = clock::now();
-        if !core.registry.attached(hello, &opening.delegate, now) {
+        let all = match core.store.delegates().await {
+            Ok(all) => all,
+            Err(error) => {
+                tracing::error!(error = chain(&error), "could not read the delegates' names");
+                self.close(&CloseReason::NotStored);
+                return Vec::new();
+            }
+        };
+        let tags = selectors::answered(&hello.tags, &opening.delegate, &all);
+        if !core.registry.attached(hello, &opening.delegate, tags, now) {
             self.close(&CloseReason::Replaced);
             return Vec::new();
         }
@@ -318,7 +327,6 @@ impl Driver {
                 self.resolve(task, request, names);
                 Ok(())
             }
-            DelegateControl::HandBack(task) => self.handed_back(&task).await,
             DelegateControl::Draining => {
                 self.runtime.core.registry.draining(&holder);
                 Ok(())
@@ -366,17 +374,6 @@ impl Driver {
             Verdict::Applied => tracing::info!(%task, end = ?outcome.end, "task ended"),
             Verdict::Repeated => {}
             Verdict::Stale => tracing::info!(%task, "a result that no longer counts was dropped"),
-        }
-        Ok(())
-    }
-
-    async fn handed_back(&self, task: &TaskRef) -> Result<(), NotStored> {
-        let event = Event::HandedBack {
-            holder: self.holder.clone(),
-            epoch: task.epoch,
-        };
-        if self.runtime.apply(&task.id, &event, None).await? == Verdict::Applied {
-            tracing::info!(%task, delegate = %self.holder.delegate, "task handed back");
         }
         Ok(())
     }

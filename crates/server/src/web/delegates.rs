@@ -7,6 +7,7 @@ use axum::extract::State;
 use axum::http::StatusCode;
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
+use sortie_link::is_delegate_name;
 use utoipa::ToSchema;
 
 use super::extract::{Json as JsonBody, Path};
@@ -22,6 +23,8 @@ const HOUR: u64 = 3600;
 #[derive(Debug, Default, Deserialize, ToSchema)]
 #[serde(rename_all = "camelCase", deny_unknown_fields, default)]
 pub(super) struct JoinTokenRequest {
+    /// The only name that a delegate may join under, a DNS label; any unless said.
+    name: Option<String>,
     /// What it is for; at most 128 characters.
     label: String,
     /// Organisation; `default` unless said.
@@ -49,6 +52,9 @@ pub(super) struct NewJoinTokenView {
     expires_at: Timestamp,
     /// How many delegates may join with it.
     max_uses: u32,
+    /// The only name that a delegate may join under.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    name: Option<String>,
 }
 
 /// A delegate.
@@ -116,6 +122,12 @@ pub(super) async fn create_token(
             "`label` must be at most 128 characters on one line",
         ));
     }
+    let name = request.name;
+    if name.as_deref().is_some_and(|name| !is_delegate_name(name)) {
+        return Err(malformed(
+            "`name` must be a DNS label: at most 63 lower-case letters, digits and `-`",
+        ));
+    }
     let max_uses = request.max_uses.unwrap_or(1);
     if !(1..=1000).contains(&max_uses) {
         return Err(malformed("`maxUses` must be between 1 and 1000"));
@@ -137,6 +149,7 @@ pub(super) async fn create_token(
         .delegates
         .create_join_token(NewJoinToken {
             scope: scope.resolve()?,
+            delegate_name: name.clone(),
             label: label.to_owned(),
             max_uses,
             expires_at,
@@ -150,6 +163,7 @@ pub(super) async fn create_token(
         token: made.token.to_string(),
         expires_at,
         max_uses,
+        name,
     };
     Ok((StatusCode::CREATED, Json(view)))
 }

@@ -27,7 +27,7 @@ async fn a_token_is_used_once_per_key() {
         .await
         .unwrap();
     assert_eq!(first.certificate.delegate_id, again.certificate.delegate_id);
-    let other = enrol_with(control.address(), &ca, &token, &new_key(), |_| {}).await;
+    let other = enrol_as(&control, &token, "other").await;
     let refused = other.err().unwrap();
     assert_eq!(
         (refused.code(), code(&refused).as_str()),
@@ -40,6 +40,77 @@ async fn a_token_is_used_once_per_key() {
         ("edge", &shop())
     );
     assert!(delegates[0].certificate_ends_at.unwrap() > now());
+    control.stop().await;
+}
+
+/// Enrols a new key under a name.
+async fn enrol_as(
+    control: &Control,
+    token: &str,
+    name: &str,
+) -> Result<client::Identity, tonic::Status> {
+    let ca = authority(control.address(), token).await;
+    let named = |request: &mut sortie_proto::v1::EnrolRequest| {
+        request.delegate_name = name.to_owned();
+    };
+    enrol_with(control.address(), &ca, token, &new_key(), named).await
+}
+
+#[tokio::test]
+async fn nobody_takes_the_name_of_a_live_delegate() {
+    let folder = tempfile::tempdir().unwrap();
+    let control = Control::start(folder.path(), options()).await;
+    let first_token = control.token(shop(), 9).await;
+    let first = enrol(control.address(), &first_token).await;
+    // With the same token (its identity was lost) or with another one, also of a wider scope.
+    let second_token = control.token(shop(), 9).await;
+    let wide_token = control.token(Scope::default(), 9).await;
+    for token in [&first_token, &second_token, &wide_token] {
+        let status = enrol_as(&control, token, "edge").await.err().unwrap();
+        assert_eq!(
+            (status.code(), code(&status).as_str()),
+            (Code::FailedPrecondition, "SRT-S225")
+        );
+        assert!(
+            status.message().contains("sortie delegate revoke"),
+            "{status}"
+        );
+    }
+    // The delegate itself goes on: by renewal, and with a new token for its key.
+    let ca = first.certificate.authorities[0].clone();
+    let id = first.certificate.delegate_id.clone();
+    let renewed = renew(control.address(), &ca, &first, |_| {}).await.unwrap();
+    assert_eq!(renewed.certificate.delegate_id, id);
+    let again = enrol_with(control.address(), &ca, &second_token, &first.key, |_| {})
+        .await
+        .unwrap();
+    assert_eq!(again.certificate.delegate_id, id);
+
+    assert!(control.agent.revoke_delegate(&id, "admin").await.unwrap());
+    let second = enrol_as(&control, &second_token, "edge").await.unwrap();
+    assert_ne!(second.certificate.delegate_id, id);
+    // Nor does a tag help.
+    let other = enrol_as(&control, &second_token, "other").await.unwrap();
+    let mut setup = Setup::new(other, control.address());
+    setup.tags = vec!["edge".to_owned(), "eu".to_owned()];
+    let _connected = setup.start_up().await;
+    let delegates = control.agent.delegates().await.unwrap();
+    let other = delegates.iter().find(|d| d.name == "other").unwrap();
+    assert_eq!(other.sessions[0].tags, ["eu", "other"]);
+    control.stop().await;
+}
+
+#[tokio::test]
+async fn a_token_for_a_name_enrols_nobody_else() {
+    let folder = tempfile::tempdir().unwrap();
+    let control = Control::start(folder.path(), options()).await;
+    let token = control.token_for("prod").await;
+    let status = enrol_as(&control, &token, "edge").await.err().unwrap();
+    assert_eq!(
+        (status.code(), code(&status).as_str()),
+        (Code::PermissionDenied, "SRT-S226")
+    );
+    enrol_as(&control, &token, "prod").await.unwrap();
     control.stop().await;
 }
 
@@ -271,7 +342,7 @@ async fn revoking_cuts_the_stream_and_closes_the_door() {
     let identity = enrol(control.address(), &token).await;
     let ca = identity.certificate.authorities[0].clone();
     let id = identity.certificate.delegate_id.clone();
-    let bystander = enrol(control.address(), &token).await;
+    let bystander = enrol_as(&control, &token, "bystander").await.unwrap();
     let mut other = Setup::new(bystander, control.address());
     other.instance = "pod-2".to_owned();
     let mut other = other.start_up().await;

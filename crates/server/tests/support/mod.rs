@@ -308,7 +308,13 @@ impl DelegateAdmin for Queue {
     async fn create_join_token(&self, request: NewJoinToken) -> Result<JoinToken, AdminError> {
         Ok(JoinToken {
             id: "t1".to_owned(),
-            token: format!("sortie-join.t1.{}.{}", request.label, request.max_uses).into(),
+            token: format!(
+                "sortie-join.t1.{}.{}.{}",
+                request.label,
+                request.delegate_name.unwrap_or_default(),
+                request.max_uses
+            )
+            .into(),
         })
     }
 
