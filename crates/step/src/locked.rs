@@ -51,6 +51,30 @@ pub(crate) async fn history(records: &Records, task: &Task) -> Result<History, F
     }
 }
 
+/// Who holds a release, for one who waits. A container that was killed and started again has its old name: what waits for
+/// its Lease to run out would seem to wait for itself.
+fn named<'a>(
+    waiting: &Waiting,
+    me: &str,
+    task: &str,
+    mut heads: impl Iterator<Item = &'a Head>,
+) -> String {
+    let Waiting { holder, fence } = waiting;
+    let by = heads
+        .find(|head| head.fence == *fence)
+        .map(|head| &head.asked_by);
+    match by {
+        Some(by) if by.task == task && holder == me => {
+            format!("an earlier process of {holder}, which was at work on this task")
+        }
+        Some(by) if by.task != task && !by.execution.is_empty() => {
+            format!("{holder} at work on execution {}", by.execution)
+        }
+        None if holder == me => format!("another task or an earlier process of {holder}"),
+        _ => holder.clone(),
+    }
+}
+
 impl Locked {
     /// Wait for the release's lease and read its history.
     pub(crate) async fn acquire(run: &Run<'_>, unit: Unit) -> Result<Self, Failure> {
@@ -69,7 +93,7 @@ impl Locked {
             .pending()
             .set(format!("the lease of release {release}"));
         let waiting = |waiting: &Waiting| {
-            let holder = &waiting.holder;
+            let holder = named(waiting, &run.env.holder, &run.task.id, before.heads());
             run.info(
                 unit,
                 format!("waiting for {holder}, which holds release {release}"),
@@ -189,4 +213,46 @@ pub(crate) fn record_failure(error: &RecordError) -> Failure {
         _ => FailureKind::Unknown,
     };
     Failure::new(kind, error.code(), chain(error), error.advice())
+}
+
+#[cfg(test)]
+mod tests {
+    use jiff::Timestamp;
+
+    use super::*;
+
+    #[test]
+    fn who_is_waited_for_is_never_oneself() {
+        let release = Release::new("shop", "web").unwrap();
+        let heads: Vec<Head> = [(1, "t1", "e1"), (2, "t2", "e2"), (3, "t3", "")]
+            .into_iter()
+            .map(|(fence, task, execution)| {
+                let mut head = Head::new(&release, u64::from(fence), Timestamp::UNIX_EPOCH);
+                head.fence = fence;
+                head.asked_by.task = task.to_owned();
+                head.asked_by.execution = execution.to_owned();
+                head
+            })
+            .collect();
+        for (holder, fence, expected) in [
+            (
+                "me",
+                2,
+                "an earlier process of me, which was at work on this task",
+            ),
+            ("me", 1, "me at work on execution e1"),
+            // It has not opened a record yet.
+            ("me", 9, "another task or an earlier process of me"),
+            ("ann", 9, "ann"),
+            ("ann", 1, "ann at work on execution e1"),
+            ("ann", 2, "ann"),
+            ("ann", 3, "ann"),
+        ] {
+            let waiting = Waiting {
+                holder: holder.to_owned(),
+                fence,
+            };
+            assert_eq!(named(&waiting, "me", "t2", heads.iter()), expected);
+        }
+    }
 }
