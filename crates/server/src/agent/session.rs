@@ -327,6 +327,7 @@ impl Driver {
                 self.resolve(task, request, names);
                 Ok(())
             }
+            DelegateControl::HandBack(task) => self.handed_back(&task).await,
             DelegateControl::Draining => {
                 self.runtime.core.registry.draining(&holder);
                 Ok(())
@@ -374,6 +375,17 @@ impl Driver {
             Verdict::Applied => tracing::info!(%task, end = ?outcome.end, "task ended"),
             Verdict::Repeated => {}
             Verdict::Stale => tracing::info!(%task, "a result that no longer counts was dropped"),
+        }
+        Ok(())
+    }
+
+    async fn handed_back(&self, task: &TaskRef) -> Result<(), NotStored> {
+        let event = Event::HandedBack {
+            holder: self.holder.clone(),
+            epoch: task.epoch,
+        };
+        if self.runtime.apply(&task.id, &event, None).await? == Verdict::Applied {
+            tracing::info!(%task, delegate = %self.holder.delegate, "task handed back");
         }
         Ok(())
     }
