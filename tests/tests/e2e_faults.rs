@@ -92,6 +92,9 @@ async fn a_delegate_that_leaves_hands_its_step_to_another_replica() -> Result<()
         .await?;
     let told = follower.output();
     assert!(told.contains("going on with release number 1"), "{told}");
+    assert!(told.contains("shuts down: the next one carries"), "{told}");
+    let attempt = format!("attempt 2, on {}", product.namespace());
+    assert!(told.contains(&attempt), "{told}");
     // The release was free: the next holder had not to wait for the end of a Lease.
     assert!(!told.contains("waiting for"), "{told}");
     let carried_on = |line: &str| {

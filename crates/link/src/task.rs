@@ -100,6 +100,9 @@ pub struct Task {
     pub epoch: u64,
     /// Somebody asked to stop it.
     pub is_cancelled: bool,
+    /// How often it was accepted.
+    #[serde(default)]
+    pub attempts: u32,
     /// Holders lost after they had accepted it.
     #[serde(default)]
     pub losses: u32,
@@ -114,6 +117,7 @@ impl Task {
             recovery,
             epoch: 0,
             is_cancelled: false,
+            attempts: 0,
             losses: 0,
             standing: Standing::Queued,
         }
@@ -314,6 +318,7 @@ fn accepted(task: &Task, holder: &Holder, epoch: u64) -> Change {
             };
             Ok((
                 Task {
+                    attempts: task.attempts.saturating_add(1),
                     standing,
                     ..task.clone()
                 },

@@ -82,6 +82,17 @@ pub trait TaskEvents: Send + Sync {
         waited: Duration,
     ) -> Result<(), TaskEventError>;
 
+    /// Another delegate is to carry the task on, or does so. An observer that shows nobody may ignore it.
+    async fn changed_hands(
+        &self,
+        task: &str,
+        epoch: u64,
+        handover: &Handover,
+    ) -> Result<(), TaskEventError> {
+        let (_, _, _) = (task, epoch, handover);
+        Ok(())
+    }
+
     /// The task ended, once and for all. Tasks that no delegate ran in time end here as well.
     async fn finished(&self, task: &str, outcome: TaskOutcome) -> Result<(), TaskEventError>;
 
@@ -106,6 +117,22 @@ pub trait Resolver: Send + Sync {
     /// One answer per name, in the same order. Every name is authorised against the project of the
     /// task's execution. Secrets leave the server only sealed to the delegate's key.
     async fn resolve(&self, task: &str, names: &[String]) -> Vec<Resolution>;
+}
+
+/// How a started task goes from one delegate to the next.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Handover {
+    /// Its delegate is gone.
+    Lost,
+    /// Its delegate shuts down and has stopped it at a safe place.
+    HandedBack,
+    /// The next one carries it on.
+    Resumed {
+        /// Counts the delegates that accepted it: 2 for the first that resumes it.
+        attempt: u32,
+        /// Name of the delegate.
+        delegate: String,
+    },
 }
 
 /// How a task ended.

@@ -46,6 +46,7 @@ fn task(standing: &str, recovery: Recovery, is_cancelled: bool) -> Task {
         recovery,
         epoch: 3,
         is_cancelled,
+        attempts: 1,
         losses: 0,
         standing,
     }
@@ -408,4 +409,5 @@ fn a_task_that_loses_every_holder_fails_at_last() {
         assert_eq!(step(Event::Away { holder: me() }), (want, losses));
     }
     assert!(record.is_ended());
+    assert_eq!(record.attempts, 2 * MAX_LOSSES);
 }

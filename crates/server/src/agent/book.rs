@@ -15,7 +15,7 @@ use tokio::time::Instant;
 
 use super::wire;
 use crate::clock;
-use crate::tasks::TaskRequest;
+use crate::tasks::{Handover, TaskRequest};
 
 /// A task in the book.
 #[derive(Debug)]
@@ -30,6 +30,16 @@ struct Entry {
     refused: HashMap<Holder, (String, Instant)>,
     /// Why nobody was chosen, at the last try: name and reason for each that was connected.
     reasons: Option<Vec<(String, String)>>,
+}
+
+/// What came of an event.
+#[derive(Debug)]
+pub(super) struct Applied {
+    pub verdict: Verdict,
+    /// What has to be done, in order.
+    pub effects: Vec<Effect>,
+    /// What people are told of it, with the epoch it is about.
+    pub handover: Option<(u64, Handover)>,
 }
 
 /// What has to be done after a change.
@@ -129,10 +139,14 @@ impl Book {
         id: &TaskId,
         event: &Event,
         result: Option<Vec<u8>>,
-    ) -> Result<(Verdict, Vec<Effect>), sortie_store::Error> {
+    ) -> Result<Applied, sortie_store::Error> {
         let mut entries = self.entries.lock().await;
         let Some(entry) = entries.get_mut(id) else {
-            return Ok((Verdict::Stale, superseded(id, event).into_iter().collect()));
+            return Ok(Applied {
+                verdict: Verdict::Stale,
+                effects: superseded(id, event).into_iter().collect(),
+                handover: None,
+            });
         };
         // Nobody took it, and its time is over: so it ends, whoever notices first.
         let is_late = *event == Event::Cancel
@@ -140,6 +154,8 @@ impl Book {
             && entry.deadline <= clock::now();
         let event = if is_late { &Event::Expired } else { event };
         let transition = apply(&entry.task, event);
+        let handover = handover(&entry.task, &transition.task, event);
+        let handover = handover.map(|handover| (transition.task.epoch, handover));
         if transition.task != entry.task {
             let ended = transition.task.is_ended();
             let outcome = match transition.task.standing {
@@ -167,7 +183,11 @@ impl Book {
         if entry.task.is_ended() {
             entries.remove(id);
         }
-        Ok((transition.verdict, effects))
+        Ok(Applied {
+            verdict: transition.verdict,
+            effects,
+            handover,
+        })
     }
 
     /// How long ago the task was queued; nothing once it is over.
@@ -271,6 +291,25 @@ impl Book {
         if let Some(entry) = self.entries.lock().await.get_mut(id) {
             entry.refused.insert(by, (reason, until));
         }
+    }
+}
+
+/// Whether a started task has lost its holder, or has found the next.
+fn handover(before: &Task, after: &Task, event: &Event) -> Option<Handover> {
+    let had_holder = matches!(
+        before.standing,
+        Standing::Accepted { .. } | Standing::Running { .. }
+    );
+    match event {
+        Event::Accepted { holder, .. } if after.attempts > before.attempts.max(1) => {
+            Some(Handover::Resumed {
+                attempt: after.attempts,
+                delegate: holder.delegate.to_string(),
+            })
+        }
+        _ if !had_holder || after.standing != Standing::Queued => None,
+        Event::HandedBack { .. } => Some(Handover::HandedBack),
+        _ => Some(Handover::Lost),
     }
 }
 

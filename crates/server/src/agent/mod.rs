@@ -20,7 +20,6 @@ mod people;
 mod placing;
 mod registry;
 mod seal;
-mod selectors;
 mod session;
 mod telling;
 mod wire;
@@ -47,12 +46,12 @@ use self::authority::Authority;
 pub use self::authority::LISTENER_NAME;
 use self::book::{Book, Effect};
 pub use self::error::Error;
-use self::error::{Refusal, unavailable};
+use self::error::{Refusal, chain, unavailable};
 use self::registry::Registry;
 use self::session::Message;
 use crate::clock;
 use crate::sealing::AtRest;
-use crate::tasks::{DispatchError, Dispatcher, Resolver, TaskEvents, TaskRequest};
+use crate::tasks::{DispatchError, Dispatcher, Handover, Resolver, TaskEvents, TaskRequest};
 
 /// Largest message of a session; everything larger is a blob.
 const MAX_MESSAGE: usize = 1024 * 1024;
@@ -298,12 +297,12 @@ impl Dispatcher for Agent {
             .book
             .apply(&task.into(), &Event::Cancel, None)
             .await;
-        let (_, effects) = applied.map_err(|source| DispatchError {
+        let applied = applied.map_err(|source| DispatchError {
             operation: "cancel",
             task: task.to_owned(),
             source,
         })?;
-        self.core.perform(effects);
+        self.core.perform(applied.effects);
         Ok(())
     }
 }
@@ -340,8 +339,20 @@ impl Runtime {
         event: &Event,
         result: Option<Vec<u8>>,
     ) -> Result<Verdict, sortie_store::Error> {
-        let (verdict, effects) = self.core.book.apply(id, event, result).await?;
-        self.core.perform(effects);
-        Ok(verdict)
+        let applied = self.core.book.apply(id, event, result).await?;
+        if let Some((epoch, mut handover)) = applied.handover {
+            if let Handover::Resumed { delegate, .. } = &mut handover
+                && let Some(name) = self.core.registry.name(delegate)
+            {
+                *delegate = name;
+            }
+            let told = self.events.changed_hands(id.as_str(), epoch, &handover);
+            if let Err(error) = told.await {
+                // For people only: the task goes on all the same.
+                tracing::warn!(task = %id, error = chain(&error), "could not show who runs a task");
+            }
+        }
+        self.core.perform(applied.effects);
+        Ok(applied.verdict)
     }
 }

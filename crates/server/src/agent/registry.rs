@@ -79,12 +79,11 @@ impl Registry {
         session
     }
 
-    /// The instance said hello; `tags` are the selectors it answers to. Returns false when another boot took its place meanwhile.
+    /// The instance said hello. Returns false when another boot took its place meanwhile.
     pub(super) fn attached(
         &self,
         hello: &Hello,
         record: &DelegateRecord,
-        tags: Vec<String>,
         now: jiff::Timestamp,
     ) -> bool {
         let holder = hello.holder();
@@ -94,6 +93,10 @@ impl Registry {
         };
         if instance.holder != holder {
             return false;
+        }
+        let mut tags = hello.tags.clone();
+        if !tags.contains(&record.name) {
+            tags.push(record.name.clone());
         }
         instance.connected = Some(Connected {
             name: record.name.clone(),
@@ -202,6 +205,15 @@ impl Registry {
             .collect();
         sessions.sort_by(|a, b| a.instance.cmp(&b.instance));
         sessions
+    }
+
+    /// The name of a delegate that has a connected instance.
+    pub(super) fn name(&self, delegate: &str) -> Option<String> {
+        let instances = self.lock();
+        let mut of = instances
+            .values()
+            .filter(|instance| instance.holder.delegate.as_str() == delegate);
+        of.find_map(|instance| Some(instance.connected.as_ref()?.name.clone()))
     }
 
     /// Ids of the delegates that have a connected instance.

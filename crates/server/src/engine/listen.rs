@@ -12,7 +12,8 @@ use sortie_workflow::{Event, Failure, FailureType, NodePath, Outcome};
 
 use super::Engine;
 use super::view::{ResourceView, StepProgress, UnitView};
-use crate::tasks::{TaskEventError, TaskEvents, TaskOutcome};
+use crate::clock;
+use crate::tasks::{Handover, TaskEventError, TaskEvents, TaskOutcome};
 
 /// Longest line of a log; the delegate cuts, this is for one that does not.
 const MAX_LINE: usize = 16 * 1024;
@@ -51,6 +52,24 @@ impl TaskEvents for Engine {
                 by: Some(delegate.to_owned()),
             };
             self.post(&step.execution, event).await
+        };
+        heard.await.map_err(failed(task))
+    }
+
+    async fn changed_hands(
+        &self,
+        task: &str,
+        epoch: u64,
+        handover: &Handover,
+    ) -> Result<(), TaskEventError> {
+        let heard = async {
+            let Some(step) = self.step(task).await? else {
+                return Ok(());
+            };
+            let line = handover_line(&step, epoch, handover);
+            self.0.store.append_log(&[line]).await?;
+            self.0.hub.log_grew(&step.execution);
+            Ok(())
         };
         heard.await.map_err(failed(task))
     }
@@ -297,6 +316,47 @@ fn log_line(step: &StepRecord, epoch: u64, line: &v1::LogLine) -> NewLogLine {
         level: level.to_owned(),
         at: time(line.time_ms).unwrap_or(step.created_at),
         text: one_line(&line.text),
+    }
+}
+
+/// In the log of the step, between what the one delegate wrote (from number 1 on) and what the next one writes.
+fn handover_line(step: &StepRecord, epoch: u64, handover: &Handover) -> NewLogLine {
+    let (seq, level, text) = match handover {
+        Handover::Lost => (
+            i64::MAX,
+            "warn",
+            "the delegate that ran this step was lost: the next one carries the step on".to_owned(),
+        ),
+        Handover::HandedBack => (
+            i64::MAX,
+            "warn",
+            "the delegate that ran this step shuts down: the next one carries the step on"
+                .to_owned(),
+        ),
+        Handover::Resumed { attempt, delegate } => (
+            0,
+            "info",
+            format!("attempt {attempt}, on {}", one_line(delegate)),
+        ),
+    };
+    let progress: Option<StepProgress> = step
+        .progress
+        .as_deref()
+        .and_then(|text| serde_json::from_str(text).ok());
+    let running = progress.and_then(|progress| {
+        let mut units = progress.units.into_iter();
+        units.find(|unit| unit.status == "RUNNING")
+    });
+    NewLogLine {
+        execution: step.execution.clone(),
+        node: step.node.clone(),
+        task: step.task.clone(),
+        epoch: i64::try_from(epoch).unwrap_or(i64::MAX),
+        seq,
+        unit: running.map(|unit| unit.name).unwrap_or_default(),
+        level: level.to_owned(),
+        at: clock::now(),
+        text,
     }
 }
 

@@ -13,7 +13,8 @@ use sortie_server::agent::{Agent, Error, Options};
 use sortie_server::delegates::{DelegateAdmin as _, NewJoinToken};
 use sortie_server::keys::MasterKey;
 use sortie_server::tasks::{
-    Dispatcher as _, Resolution, Resolver, TaskEventError, TaskEvents, TaskOutcome, TaskRequest,
+    Dispatcher as _, Handover, Resolution, Resolver, TaskEventError, TaskEvents, TaskOutcome,
+    TaskRequest,
 };
 use sortie_store::{Blobs as _, Scope, SqliteStore};
 use tokio::sync::watch;
@@ -40,6 +41,7 @@ pub(crate) enum Heard {
     Finished(String, TaskOutcome),
     Progress(u64),
     Log(String, Vec<String>),
+    ChangedHands(u64, Handover),
 }
 
 /// Remembers what the engine would hear.
@@ -116,6 +118,16 @@ impl TaskEvents for Recorder {
             });
         }
         self.note(Heard::Finished(task.to_owned(), outcome));
+        Ok(())
+    }
+
+    async fn changed_hands(
+        &self,
+        _task: &str,
+        epoch: u64,
+        handover: &Handover,
+    ) -> Result<(), TaskEventError> {
+        self.note(Heard::ChangedHands(epoch, handover.clone()));
         Ok(())
     }
 
@@ -205,27 +217,10 @@ impl Control {
         max_uses: u32,
         life: jiff::SignedDuration,
     ) -> String {
-        self.token_of(scope, None, max_uses, life).await
-    }
-
-    /// For one delegate of the project `shop`, under this name only.
-    pub(crate) async fn token_for(&self, name: &str) -> String {
-        let life = jiff::SignedDuration::from_hours(1);
-        self.token_of(shop(), Some(name.to_owned()), 1, life).await
-    }
-
-    async fn token_of(
-        &self,
-        scope: Scope,
-        delegate_name: Option<String>,
-        max_uses: u32,
-        life: jiff::SignedDuration,
-    ) -> String {
         let made = self
             .agent
             .create_join_token(NewJoinToken {
                 scope,
-                delegate_name,
                 label: "for a test".to_owned(),
                 max_uses,
                 expires_at: now().checked_add(life).unwrap(),

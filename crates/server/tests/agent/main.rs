@@ -10,6 +10,7 @@
 mod client;
 mod control;
 mod delegate;
+mod handing;
 mod hostile;
 mod joining;
 mod proxy;

@@ -15,12 +15,12 @@ use super::control::{Control, Heard, PATIENCE, now, options, secret, shop, task}
 use super::delegate::{Setup, Told};
 use super::proxy::Proxy;
 
-async fn joined(control: &Control) -> Setup {
+pub(crate) async fn joined(control: &Control) -> Setup {
     let token = control.token(shop(), 1).await;
     Setup::new(enrol(control.address(), &token).await, control.address())
 }
 
-fn succeeded(outputs: &str) -> TaskOutcome {
+pub(crate) fn succeeded(outputs: &str) -> TaskOutcome {
     TaskOutcome::Succeeded(v1::Succeeded {
         outputs_json: outputs.to_owned(),
     })
@@ -186,60 +186,6 @@ async fn another_instance_takes_over_after_the_lease_and_the_old_one_is_fenced()
         succeeded("{\"fresh\":true}")
     );
     assert_eq!(control.recorder.ends("t1"), 1);
-    control.stop().await;
-}
-
-#[tokio::test]
-async fn what_a_leaving_delegate_hands_back_goes_to_another_at_once() {
-    let folder = tempfile::tempdir().unwrap();
-    // Nobody may wait for the task lease.
-    let mut patient = options();
-    patient.task_lease = Duration::from_secs(3600);
-    let control = Control::start(folder.path(), patient).await;
-    let setup = joined(&control).await;
-    let mut leaving = setup.start_up().await;
-    control.enqueue(task("resumable")).await;
-    let resumable = leaving.started().await;
-    control
-        .enqueue(TaskRequest {
-            resumable: false,
-            ..task("once")
-        })
-        .await;
-    let once = leaving.started().await;
-    control.enqueue(task("cancelled")).await;
-    let cancelled = leaving.started().await;
-    let other = Setup {
-        instance: "pod-2".to_owned(),
-        ..setup
-    };
-    let mut other = other.start_up().await;
-
-    leaving.order(Command::Drain);
-    control.agent.cancel("cancelled").await.unwrap();
-    leaving
-        .wait(|told| *told == Told::Cancelled(cancelled.clone(), CancelReason::Requested))
-        .await;
-    for held in [&resumable, &once, &cancelled] {
-        leaving.order(Command::HandBack(held.clone()));
-        leaving
-            .wait(|told| *told == Told::Stored(held.clone()))
-            .await;
-    }
-    let next = other.started().await;
-    assert_eq!(next, TaskRef::new("resumable", 2));
-    let TaskOutcome::Failed(failed) = control.recorder.outcome("once").await else {
-        panic!()
-    };
-    assert_eq!(failed.code, "SRT-S230");
-    assert!(matches!(
-        control.recorder.outcome("cancelled").await,
-        TaskOutcome::Aborted(_)
-    ));
-    // What is handed back is not handed back twice.
-    leaving.order(Command::HandBack(resumable));
-    other.succeed(&next, "{}");
-    assert_eq!(control.recorder.outcome("resumable").await, succeeded("{}"));
     control.stop().await;
 }
 
