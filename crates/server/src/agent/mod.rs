@@ -20,6 +20,7 @@ mod people;
 mod placing;
 mod registry;
 mod seal;
+mod selectors;
 mod session;
 mod telling;
 mod wire;

@@ -79,11 +79,12 @@ impl Registry {
         session
     }
 
-    /// The instance said hello. Returns false when another boot took its place meanwhile.
+    /// The instance said hello; `tags` are the selectors it answers to. Returns false when another boot took its place meanwhile.
     pub(super) fn attached(
         &self,
         hello: &Hello,
         record: &DelegateRecord,
+        tags: Vec<String>,
         now: jiff::Timestamp,
     ) -> bool {
         let holder = hello.holder();
@@ -93,10 +94,6 @@ impl Registry {
         };
         if instance.holder != holder {
             return false;
-        }
-        let mut tags = hello.tags.clone();
-        if !tags.contains(&record.name) {
-            tags.push(record.name.clone());
         }
         instance.connected = Some(Connected {
             name: record.name.clone(),

@@ -217,10 +217,27 @@ impl Control {
         max_uses: u32,
         life: jiff::SignedDuration,
     ) -> String {
+        self.token_of(scope, None, max_uses, life).await
+    }
+
+    /// For one delegate of the project `shop`, under this name only.
+    pub(crate) async fn token_for(&self, name: &str) -> String {
+        let life = jiff::SignedDuration::from_hours(1);
+        self.token_of(shop(), Some(name.to_owned()), 1, life).await
+    }
+
+    async fn token_of(
+        &self,
+        scope: Scope,
+        delegate_name: Option<String>,
+        max_uses: u32,
+        life: jiff::SignedDuration,
+    ) -> String {
         let made = self
             .agent
             .create_join_token(NewJoinToken {
                 scope,
+                delegate_name,
                 label: "for a test".to_owned(),
                 max_uses,
                 expires_at: now().checked_add(life).unwrap(),
