@@ -19,8 +19,8 @@ use super::said::{self, Said};
 use crate::args::Output;
 use crate::client::wire::{LogLine, Node};
 use crate::exit::{Exit, Failure, Result};
-use crate::progress::{Changes, Labels, LogLines, Screen, tree};
-use crate::style::{Style, Tone, harmless};
+use crate::progress::{Changes, Labels, LogLines, Screen, logged, tree};
+use crate::style::Style;
 use crate::{Surroundings, clock, print};
 
 /// How often times in the tree move on.
@@ -237,9 +237,9 @@ impl View {
     fn print(&mut self, said: Said) {
         if let Some(screen) = &self.screen {
             // Above the tree only what asks for attention.
-            if let Said::Log(unit, Level::Warning | Level::Error, text) = &said {
-                let line = format!("{}: {}", unit.name(), harmless(text));
-                screen.print(&screen.style().paint(Tone::Warning, &line));
+            if let Said::Log(unit, level @ (Level::Warning | Level::Error), text) = &said {
+                let text = logged(said::level_word(*level), text, screen.style());
+                screen.print(&format!("{}: {text}", unit.name()));
             }
             return;
         }

@@ -191,15 +191,21 @@ impl LogLines {
                 style.paint(Tone::Warning, &lost_lines(lost))
             ));
         }
-        let tone = match level.as_str() {
-            "error" => Tone::Bad,
-            "warn" => Tone::Warning,
-            "debug" => Tone::Faint,
-            _ => Tone::Plain,
-        };
-        lines.push(format!("{prefix}{}", style.paint(tone, &harmless(text))));
+        lines.push(format!("{prefix}{}", logged(level, text, style)));
         lines
     }
+}
+
+/// The text of a line of the log, marked by how much it matters: colour is not everywhere.
+#[must_use]
+pub fn logged(level: &str, text: &str, style: Style) -> String {
+    let (tone, mark) = match level {
+        "error" => (Tone::Bad, ""),
+        "warn" => (Tone::Warning, "warning: "),
+        "debug" => (Tone::Faint, ""),
+        _ => (Tone::Plain, ""),
+    };
+    style.paint(tone, &format!("{mark}{}", harmless(text)))
 }
 
 fn lost_lines(lost: i64) -> String {
@@ -265,6 +271,19 @@ mod tests {
         [rolling] Apply: failed
         [rolling] failed: image not found�[2J
         ");
+    }
+
+    #[test]
+    fn a_warning_is_marked_with_and_without_colour() {
+        assert_eq!(
+            logged("warn", "x is kept", Style::none()),
+            "warning: x is kept"
+        );
+        assert_eq!(
+            logged("warn", "x is kept", Style::new(true, false)),
+            "\u{1b}[33mwarning: x is kept\u{1b}[0m"
+        );
+        assert_eq!(logged("info", "x", Style::new(true, false)), "x");
     }
 
     #[test]

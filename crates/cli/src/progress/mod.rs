@@ -10,7 +10,7 @@ mod summary;
 mod tree;
 
 pub use labels::Labels;
-pub use lines::{Changes, LogLines};
+pub use lines::{Changes, LogLines, logged};
 pub use naming::{Named, find, shortest};
 pub use narration::Narrator;
 pub use screen::Screen;

@@ -1,5 +1,7 @@
 //! `sortie apply`: store entities, all or none.
 
+use std::io::IsTerminal as _;
+
 use reqwest::Method;
 use secrecy::SecretString;
 
@@ -10,7 +12,7 @@ use crate::client::wire::{Applied, AppliedEntity};
 use crate::client::{Body, Request};
 use crate::exit::{Exit, Failure, Result};
 use crate::files::{self, Folders};
-use crate::style::harmless;
+use crate::style::{Style, Tone, harmless};
 use crate::{Surroundings, print};
 
 /// Bytes that a control plane takes as one body.
@@ -69,8 +71,9 @@ pub(crate) async fn run(args: &Apply, around: &Surroundings) -> Result {
     match around.output {
         Output::Json => print::json(&applied),
         Output::Text => {
+            let style = Style::new(std::io::stderr().is_terminal(), around.no_color());
             for warning in &applied.warnings {
-                print::note(&harmless(&warning.to_string()));
+                print::note(&style.paint(Tone::Warning, &harmless(&warning.to_string())));
             }
             for entity in &applied.entities {
                 print::line(&line(entity, *dry_run));
