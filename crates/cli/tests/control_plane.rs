@@ -5,6 +5,8 @@ mod support;
 
 use std::os::unix::fs::PermissionsExt as _;
 
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD;
 use serde_json::json;
 use sortie_server::config::{Args, Config};
 use sortie_server::server::Server;
@@ -22,6 +24,16 @@ struct ControlPlane {
 }
 
 impl ControlPlane {
+    /// Status of the answer; `token` is one as a Secret holds it.
+    async fn revoke_join_token(&self, token: &str) -> u16 {
+        let token = STANDARD.decode(token).unwrap();
+        let id = std::str::from_utf8(&token).unwrap().split('.').nth(1);
+        let address = format!("{}/api/v1/delegate-tokens/{}", self.address, id.unwrap());
+        let client = reqwest::Client::builder().build().unwrap();
+        let request = client.delete(address).bearer_auth(&self.token);
+        request.send().await.unwrap().status().as_u16()
+    }
+
     async fn start() -> Self {
         // Another test of this process may have installed it.
         let _installed = rustls::crypto::aws_lc_rs::default_provider().install_default();
@@ -510,6 +522,13 @@ async fn install_puts_the_token_into_the_cluster_and_only_its_name_into_the_comm
     assert_eq!(ended.code, 1, "{ended:?}");
     assert!(ended.stderr.contains("SRT-Z010"), "{ended:?}");
     assert_ne!(read().await["data"]["token"].as_str().unwrap(), first);
+    assert_eq!(
+        server.revoke_join_token(&first).await,
+        404,
+        "it was revoked"
+    );
+    let second = read().await["data"]["token"].as_str().unwrap().to_owned();
+    assert_eq!(server.revoke_join_token(&second).await, 204, "it counts");
 
     for wrong in [
         ["install", "Demo", "--agent", "https://x"],

@@ -144,6 +144,10 @@ impl DelegateAdmin for Delegate {
         unreachable!("this test makes no token")
     }
 
+    async fn revoke_join_token(&self, _: &str) -> Result<bool, AdminError> {
+        Ok(false)
+    }
+
     async fn delegates(&self) -> Result<Vec<DelegateView>, AdminError> {
         Ok(Vec::new())
     }

@@ -11,7 +11,10 @@ pub trait DelegateAdmin: Send + Sync {
     /// Makes a join token. Its secret part is known only by its hash afterwards.
     async fn create_join_token(&self, request: NewJoinToken) -> Result<JoinToken, AdminError>;
 
-    /// All delegates that ever enrolled, by name, with their sessions.
+    /// Ends a join token before its time. Returns whether it was there and not revoked before.
+    async fn revoke_join_token(&self, id: &str) -> Result<bool, AdminError>;
+
+    /// All delegates by name, also those revoked lately, with their sessions.
     async fn delegates(&self) -> Result<Vec<DelegateView>, AdminError>;
 
     /// Revokes a delegate at once: its streams end, and it can neither come back nor renew. Returns

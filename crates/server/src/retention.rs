@@ -22,6 +22,9 @@ const PAGE: u32 = 200;
 /// it.
 const UNUSED_BLOBS: Duration = Duration::from_secs(24 * 3600);
 
+/// How long revoked delegates are kept for people to see: as long as they could have renewed their certificates.
+const REVOKED_DELEGATES: Duration = Duration::from_secs(30 * 24 * 3600);
+
 /// How often to look, at most and at least.
 const PERIOD: (Duration, Duration) = (Duration::from_secs(1), Duration::from_secs(3600));
 
@@ -80,9 +83,9 @@ pub(crate) async fn run(retention: Retention, store: &dyn Store, stop: Cancellat
         tokio::select! {
             () = stop.cancelled() => return,
             swept = sweep(retention, store, clock::now()) => match swept {
-                Ok(Swept { executions: 0, tasks: 0, blobs: 0 }) => {}
-                Ok(Swept { executions, tasks, blobs }) => {
-                    tracing::info!(executions, tasks, blobs, "removed what is older than it is kept");
+                Ok(swept) if swept == Swept::default() => {}
+                Ok(Swept { executions, tasks, delegates, blobs }) => {
+                    tracing::info!(executions, tasks, delegates, blobs, "removed what is older than it is kept");
                 }
                 Err(error) => {
                     tracing::warn!(error = %chain(&error), "could not remove what is old; trying again later");
@@ -97,6 +100,7 @@ pub(crate) async fn run(retention: Retention, store: &dyn Store, stop: Cancellat
 struct Swept {
     executions: u64,
     tasks: u64,
+    delegates: u64,
     blobs: u64,
 }
 
@@ -128,6 +132,15 @@ async fn sweep(
             break;
         }
     }
+    loop {
+        let deleted = store
+            .delete_revoked_delegates(before(now, REVOKED_DELEGATES), now, PIECE)
+            .await?;
+        swept.delegates += deleted;
+        if deleted < u64::from(PIECE) {
+            break;
+        }
+    }
     let used = blobs_of_tasks(store).await?;
     swept.blobs = store
         .delete_unused_blobs(before(now, UNUSED_BLOBS), &used)
@@ -151,8 +164,8 @@ async fn blobs_of_tasks(store: &dyn Store) -> sortie_store::Result<HashSet<BlobH
 #[cfg(test)]
 mod tests {
     use sortie_store::{
-        Advance, Blobs as _, Executions as _, NewExecution, NewTask, Retention as _, Scope,
-        SqliteStore, TaskChange, Tasks as _,
+        Advance, Blobs as _, Delegates as _, Enrolment, Executions as _, JoinToken, NewExecution,
+        NewTask, Retention as _, Scope, SqliteStore, TaskChange, Tasks as _,
     };
 
     use super::*;
@@ -284,6 +297,41 @@ mod tests {
         let swept = sweep(retention, &store, hours(25)).await.unwrap();
         assert_eq!((swept.tasks, swept.blobs), (1, 2));
         assert_eq!(there().await, [false, false, false]);
+    }
+
+    #[tokio::test]
+    async fn a_revoked_delegate_goes_after_thirty_days() {
+        let folder = tempfile::tempdir().unwrap();
+        let store = SqliteStore::open(folder.path()).await.unwrap();
+        let day = |day: i64| Timestamp::from_second(day * 86_400).unwrap();
+        let token = JoinToken {
+            id: "t".to_owned(),
+            hash: vec![7; 32],
+            label: String::new(),
+            scope: Scope::default(),
+            delegate_name: None,
+            max_uses: 1,
+            uses: 0,
+            created_by: "admin".to_owned(),
+            created_at: day(0),
+            expires_at: day(1),
+            revoked_at: None,
+        };
+        store.create_join_token(&token).await.unwrap();
+        let enrolment = Enrolment {
+            token: "t".to_owned(),
+            public_key: vec![1; 32],
+            delegate: "d".to_owned(),
+            name: "edge".to_owned(),
+            now: day(0),
+        };
+        store.enrol(&enrolment).await.unwrap();
+        let swept = async |now| sweep(Retention::default(), &store, now).await.unwrap();
+        assert_eq!(swept(day(900)).await, Swept::default(), "it is not revoked");
+        store.revoke_delegate("d", day(10)).await.unwrap();
+        assert_eq!(swept(day(40)).await, Swept::default());
+        assert_eq!(swept(day(41)).await.delegates, 1);
+        assert_eq!(store.delegate("d").await.unwrap(), None);
     }
 
     #[test]

@@ -310,8 +310,21 @@ async fn join_tokens_are_bounded_and_unknown_delegates_are_not_found() {
             &json!("edge")
         )
     );
-    let list = server.get("/api/v1/delegates").send().await.unwrap();
-    assert_eq!(support::json(list, 200).await, json!([]));
+    for (path, names) in [
+        ("/api/v1/delegates", &["edge"][..]),
+        ("/api/v1/delegates?all=true", &["edge", "old"]),
+    ] {
+        let list = support::json(server.get(path).send().await.unwrap(), 200).await;
+        let list = list.as_array().unwrap().iter();
+        let listed: Vec<_> = list.map(|one| one["name"].as_str().unwrap()).collect();
+        assert_eq!(listed, names, "{path}");
+    }
+    let revoke = async |id| {
+        let path = format!("/api/v1/delegate-tokens/{id}");
+        server.delete(&path).send().await.unwrap()
+    };
+    assert_eq!(revoke("t1").await.status(), 204);
+    problem(revoke("t2").await, 404, "SRT-S002").await;
     let response = server
         .post("/api/v1/delegates/x/revoke", &json!({}))
         .send()

@@ -26,6 +26,15 @@ pub trait Retention {
     /// Deletes up to `limit` tasks whose end was told before a time. Returns how many.
     async fn delete_told_tasks(&self, before: Timestamp, limit: u32) -> Result<u64>;
 
+    /// Deletes up to `limit` delegates that were revoked before a time, but none that a token still counts for which
+    /// it joined with: without the delegate, the same token and key would make a new one. Returns how many.
+    async fn delete_revoked_delegates(
+        &self,
+        before: Timestamp,
+        now: Timestamp,
+        limit: u32,
+    ) -> Result<u64>;
+
     /// Deletes the blobs that were last kept before a time, but none of `used` and none that a stored step refers to.
     /// Who keeps a blob and then refers to it never loses it, if that takes less time than has passed since `before`.
     /// Returns how many.

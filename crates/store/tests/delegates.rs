@@ -3,8 +3,8 @@
 
 use jiff::Timestamp;
 use sortie_store::{
-    Delegates as _, Enrolled, Enrolment, Error, JoinToken, NewTask, Scope, SqliteStore, TaskChange,
-    Tasks as _,
+    Delegates as _, Enrolled, Enrolment, Error, JoinToken, NewTask, Retention as _, Scope,
+    SqliteStore, TaskChange, Tasks as _,
 };
 
 fn at(second: i64) -> Timestamp {
@@ -214,6 +214,51 @@ async fn a_delegate_is_revoked_once() {
     );
     assert_eq!(delegate.certificate_ends_at, Some(at(99)));
     assert_eq!(store.delegate("d2").await.unwrap(), None);
+}
+
+#[tokio::test]
+async fn a_revoked_delegate_goes_once_its_tokens_are_over() {
+    let (_folder, store) = store().await;
+    for (token, delegate, key) in [
+        (token("old", 1), "gone", 1),
+        (token("revoked", 1), "cut", 2),
+        (
+            JoinToken {
+                expires_at: at(900),
+                ..token("long", 1)
+            },
+            "kept",
+            3,
+        ),
+        (token("other", 1), "live", 4),
+    ] {
+        store.create_join_token(&token).await.unwrap();
+        let named = Enrolment {
+            name: delegate.to_owned(),
+            ..enrolment(&token.id, key, delegate, 1)
+        };
+        store.enrol(&named).await.unwrap();
+        if delegate != "live" {
+            store.revoke_delegate(delegate, at(10)).await.unwrap();
+        }
+    }
+    store.revoke_join_token("revoked", at(11)).await.unwrap();
+    let sweep = async |before, now, limit| {
+        let swept = store.delete_revoked_delegates(at(before), at(now), limit);
+        let swept = swept.await.unwrap();
+        let left = store.delegates().await.unwrap().into_iter();
+        (swept, left.map(|left| left.id).collect::<Vec<_>>())
+    };
+    let ids = |ids: &[&str]| ids.iter().map(|&id| id.to_owned()).collect::<Vec<_>>();
+    assert_eq!(
+        sweep(10, 500, 9).await,
+        (0, ids(&["cut", "gone", "kept", "live"])),
+        "not yet"
+    );
+    assert_eq!(sweep(11, 30, 9).await, (1, ids(&["gone", "kept", "live"])));
+    assert_eq!(sweep(11, 500, 9).await, (1, ids(&["kept", "live"])));
+    assert_eq!(sweep(11, 900, 0).await.0, 0);
+    assert_eq!(sweep(11, 900, 1).await, (1, ids(&["live"])));
 }
 
 #[tokio::test]

@@ -91,6 +91,16 @@ pub(crate) async fn make_token(remote: &Remote, wanted: NewToken<'_>) -> Result<
     remote.client.fetch(request.body(Body::Json(&body))).await
 }
 
+/// Ends a join token that another one replaces. One that is not there any more is as good.
+pub(crate) async fn replace_token(remote: &Remote, id: &str) -> Result<()> {
+    let path = ["delegate-tokens", id];
+    let request = Request::new("revoke the former join token", Method::DELETE, &path);
+    match remote.client.send(request).await {
+        Err(failure) if failure.exit != Exit::NotFound => Err(failure),
+        _ => Ok(()),
+    }
+}
+
 /// Cut a delegate off.
 pub(crate) async fn revoke(args: &DelegateRevoke, around: &Surroundings) -> Result {
     let remote = Remote::connect(around, &ScopeArgs::default())?;
@@ -130,7 +140,8 @@ pub(super) async fn get(remote: &Remote, args: &Get, around: &Surroundings) -> R
             (vec![row(delegate)], value)
         }
         None => {
-            let listed = list(remote, "list delegates").await?;
+            let mut listed = list(remote, "list delegates").await?;
+            listed.retain(|(delegate, _)| args.all || delegate.revoked_at.is_none());
             let (delegates, values): (Vec<_>, Vec<_>) = listed.into_iter().unzip();
             (
                 delegates.into_iter().map(row).collect(),
@@ -200,11 +211,11 @@ fn row(delegate: Delegate) -> Vec<String> {
     ]
 }
 
+/// All of them, the revoked ones too.
 async fn list(remote: &Remote, what: &str) -> Result<Vec<(Delegate, Value)>> {
-    let values: Vec<Value> = remote
-        .client
-        .fetch(Request::get(what, &["delegates"]))
-        .await?;
+    let all = vec![("all", "true".to_owned())];
+    let request = Request::get(what, &["delegates"]).query(all);
+    let values: Vec<Value> = remote.client.fetch(request).await?;
     let typed = |value: Value| Ok((remote.client.typed(what, value.clone())?, value));
     values.into_iter().map(typed).collect()
 }

@@ -21,6 +21,7 @@ pub(crate) async fn run(args: &Get, around: &Surroundings) -> Result {
         "execution" | "executions" => return executions::get(&remote, args, around).await,
         _ if args.latest => return Err(Failure::usage("--latest goes with executions only")),
         "delegate" | "delegates" => return delegates::get(&remote, args, around).await,
+        _ if args.all => return Err(Failure::usage("--all goes with delegates only")),
         _ => {}
     }
     let kind = kind(&args.kind, &["execution", "delegate"])?;

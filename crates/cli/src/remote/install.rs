@@ -4,11 +4,12 @@ use std::process::Stdio;
 
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
-use secrecy::ExposeSecret as _;
+use secrecy::{ExposeSecret as _, SecretString};
 use serde_json::{Value, json};
 use sortie_cluster::apply::Scope;
 use sortie_cluster::lease::Guard;
 use sortie_cluster::{Cluster, Resource};
+use sortie_delegate::identity::JoinToken;
 use sortie_manifest::{Object, Origin};
 use sortie_render::tools::{Search, ToolError, find_helm};
 
@@ -69,6 +70,7 @@ pub(crate) async fn run(args: &DelegateInstall, around: &Surroundings) -> Result
     let token = delegates::make_token(&remote, wanted).await?;
     let secret = format!("{}-join", args.name);
     ensure_namespace(&cluster, &namespace).await?;
+    let former = former_token(&cluster, &namespace, &secret).await?;
     let data = json!({ "token": STANDARD.encode(token.token.expose_secret()) });
     apply(&cluster, &namespace, &json!({
         "apiVersion": "v1", "kind": "Secret", "type": "Opaque",
@@ -76,6 +78,9 @@ pub(crate) async fn run(args: &DelegateInstall, around: &Surroundings) -> Result
         "data": data,
     }))
     .await?;
+    if let Some(former) = former {
+        delegates::replace_token(&remote, &former).await?;
+    }
     print::note(&format!(
         "secret/{secret} in namespace {namespace} holds a join token, good for one delegate until {}",
         print::time(token.expires_at)
@@ -231,6 +236,21 @@ async fn helm_run(
         )),
     }
     Ok(())
+}
+
+/// The public part of the join token that an earlier installation left.
+async fn former_token(cluster: &Cluster, namespace: &str, secret: &str) -> Result<Option<String>> {
+    let found = cluster
+        .get(&Resource::secrets(), Some(namespace), secret)
+        .await?;
+    let token = found
+        .and_then(|found| STANDARD.decode(found["data"]["token"].as_str()?).ok())
+        .and_then(|token| String::from_utf8(token).ok())
+        .map(SecretString::from);
+    Ok(token.and_then(|token| {
+        let parsed = JoinToken::parse(token.expose_secret()).ok()?;
+        Some(parsed.id)
+    }))
 }
 
 async fn ensure_namespace(cluster: &Cluster, namespace: &str) -> Result<()> {

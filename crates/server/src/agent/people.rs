@@ -40,6 +40,14 @@ impl DelegateAdmin for Agent {
         })
     }
 
+    async fn revoke_join_token(&self, id: &str) -> Result<bool, AdminError> {
+        let revoked = self.core.store.revoke_join_token(id, clock::now()).await;
+        revoked.map_err(|source| AdminError {
+            operation: "revoke the join token",
+            source: Box::new(source),
+        })
+    }
+
     async fn delegates(&self) -> Result<Vec<DelegateView>, AdminError> {
         let records = self
             .core

@@ -8,9 +8,9 @@ use axum::http::StatusCode;
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 use sortie_link::is_delegate_name;
-use utoipa::ToSchema;
+use utoipa::{IntoParams, ToSchema};
 
-use super::extract::{Json as JsonBody, Path};
+use super::extract::{Json as JsonBody, Path, Query};
 use super::scope::{Level, ScopeQuery};
 use super::{Principal, Web};
 use crate::clock;
@@ -168,13 +168,44 @@ pub(super) async fn create_token(
     Ok((StatusCode::CREATED, Json(view)))
 }
 
-/// Lists all delegates with their sessions.
+/// Ends a join token before its time. Delegates that joined with it stay.
+#[utoipa::path(delete, path = "/api/v1/delegate-tokens/{id}", operation_id = "revokeJoinToken", tag = "delegates",
+    params(("id" = String, Path, description = "the public part of the token")),
+    responses((status = 204, description = "revoked"), (status = 404, body = ProblemDocument)))]
+pub(super) async fn revoke_token(
+    State(web): State<Web>,
+    principal: Principal,
+    Path(id): Path<String>,
+) -> Result<StatusCode, Problem> {
+    let revoked = web.delegates.revoke_join_token(&id).await;
+    if !revoked.map_err(|error| failed(&error))? {
+        let shown: String = id.chars().take(64).collect();
+        return Err(Problem::not_found(format!("join token `{shown}`")));
+    }
+    tracing::info!(token = id, by = principal.user.name, "join token revoked");
+    Ok(StatusCode::NO_CONTENT)
+}
+
+/// Which delegates to list.
+#[derive(Debug, Default, Deserialize, IntoParams)]
+#[serde(default)]
+#[into_params(parameter_in = Query)]
+pub(super) struct ListQuery {
+    /// Also those that were revoked; they are kept for 30 days.
+    all: bool,
+}
+
+/// Lists the delegates with their sessions.
 #[utoipa::path(get, path = "/api/v1/delegates", operation_id = "listDelegates", tag = "delegates",
-    responses((status = 200, body = Vec<DelegateView>)))]
-pub(super) async fn list(State(web): State<Web>) -> Result<Json<Vec<DelegateView>>, Problem> {
+    params(ListQuery), responses((status = 200, body = Vec<DelegateView>)))]
+pub(super) async fn list(
+    State(web): State<Web>,
+    Query(query): Query<ListQuery>,
+) -> Result<Json<Vec<DelegateView>>, Problem> {
     let delegates = web.delegates.delegates().await;
-    let delegates = delegates.map_err(|error| failed(&error))?;
-    Ok(Json(delegates.into_iter().map(Into::into).collect()))
+    let delegates = delegates.map_err(|error| failed(&error))?.into_iter();
+    let listed = delegates.filter(|delegate| query.all || delegate.revoked_at.is_none());
+    Ok(Json(listed.map(Into::into).collect()))
 }
 
 /// Revokes a delegate at once.

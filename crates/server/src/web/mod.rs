@@ -165,6 +165,7 @@ fn protected_routes() -> OpenApiRouter<Web> {
         .routes(routes!(api_tokens::create, api_tokens::list))
         .routes(routes!(api_tokens::revoke))
         .routes(routes!(delegates::create_token))
+        .routes(routes!(delegates::revoke_token))
         .routes(routes!(delegates::list))
         .routes(routes!(delegates::revoke))
         .routes(routes!(entities::list))

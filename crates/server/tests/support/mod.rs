@@ -318,8 +318,22 @@ impl DelegateAdmin for Queue {
         })
     }
 
+    async fn revoke_join_token(&self, id: &str) -> Result<bool, AdminError> {
+        Ok(id == "t1")
+    }
+
     async fn delegates(&self) -> Result<Vec<DelegateView>, AdminError> {
-        Ok(Vec::new())
+        let delegate = |name: &str, revoked_at| DelegateView {
+            id: format!("id of {name}"),
+            name: name.to_owned(),
+            scope: sortie_store::Scope::default(),
+            enrolled_at: jiff::Timestamp::UNIX_EPOCH,
+            revoked_at,
+            certificate_ends_at: None,
+            sessions: Vec::new(),
+        };
+        let revoked = delegate("old", Some(jiff::Timestamp::UNIX_EPOCH));
+        Ok(vec![delegate("edge", None), revoked])
     }
 
     async fn revoke_delegate(&self, id: &str, _by: &str) -> Result<bool, AdminError> {

@@ -80,6 +80,44 @@ impl Retention for SqliteStore {
         .map_err(Error::query("delete old tasks"))?;
         Ok(deleted.rows_affected())
     }
+
+    async fn delete_revoked_delegates(
+        &self,
+        before: Timestamp,
+        now: Timestamp,
+        limit: u32,
+    ) -> Result<u64> {
+        let operation = "delete revoked delegates";
+        let mut transaction = self.write(operation).await?;
+        let gone: Vec<String> = sqlx::query_scalar(
+            "SELECT id FROM delegates WHERE revoked_at < $1 AND NOT EXISTS (
+               SELECT 1 FROM enrolments JOIN join_tokens ON join_tokens.id = token
+                 WHERE delegate = delegates.id AND join_tokens.revoked_at IS NULL AND expires_at > $2)
+             ORDER BY revoked_at LIMIT $3",
+        )
+        .bind(millis(before))
+        .bind(millis(now))
+        .bind(limit)
+        .fetch_all(&mut *transaction)
+        .await
+        .map_err(Error::query(operation))?;
+        for statement in [
+            "DELETE FROM enrolments WHERE delegate IN (SELECT value FROM json_each($1))",
+            "DELETE FROM delegates WHERE id IN (SELECT value FROM json_each($1))",
+        ] {
+            sqlx::query(statement)
+                .bind(sqlx::types::Json(&gone))
+                .execute(&mut *transaction)
+                .await
+                .map_err(Error::query(operation))?;
+        }
+        transaction
+            .commit()
+            .await
+            .map_err(Error::query(operation))?;
+        Ok(gone.len() as u64)
+    }
+
     async fn delete_unused_blobs(
         &self,
         before: Timestamp,
