@@ -76,6 +76,9 @@ pub struct Get {
     /// Executions: the newest run, of PIPELINE when one is named
     #[arg(long)]
     pub latest: bool,
+    /// Delegates: those that were revoked in the last 30 days, too
+    #[arg(long)]
+    pub all: bool,
     #[command(flatten)]
     pub scope: ScopeArgs,
     /// Where to look
