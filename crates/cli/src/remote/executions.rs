@@ -85,17 +85,24 @@ pub(crate) async fn abort(args: &Abort, around: &Surroundings) -> Result {
         Output::Json => print::json(&value),
         Output::Text => {
             let execution: Execution = remote.client.typed(&what, value)?;
-            let word = if execution.summary.ended {
-                State::of(&execution.summary.status).word()
-            } else {
-                State::Stopping.word()
-            };
-            let why =
-                progress::abort(&execution).map_or_else(String::new, |why| format!(": {why}"));
-            print::line(&harmless(&format!("execution {id} is {word}{why}")));
+            print::line(&harmless(&aborting(&id, &execution)));
+            if !execution.summary.ended {
+                print::note(&format!("sortie watch {id} follows it to its end"));
+            }
         }
     }
     Ok(Exit::Done)
+}
+
+/// What became of the request to end an execution: most go on for a while, to a safe place.
+fn aborting(id: &str, execution: &Execution) -> String {
+    let why = progress::abort(execution).map_or_else(String::new, |why| format!(": {why}"));
+    if execution.summary.ended {
+        let word = State::of(&execution.summary.status).word();
+        format!("execution {id} is {word}{why}")
+    } else {
+        format!("execution {id} was told to stop{why}")
+    }
 }
 
 /// One execution as a tree, or the newest ones.
