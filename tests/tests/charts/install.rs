@@ -192,19 +192,18 @@ impl Stack {
         self.kubectl(&["rollout", "status", deployment, "--timeout=2m"], "");
     }
 
-    /// Logs in with the first admin token, which the server's log shows once.
+    /// Logs in with an admin token made beside the running server, as when the log with the first one is gone.
     fn login(&mut self) {
-        let logs = self.kubectl(&["logs", "deployment/demo-sortie-server"], "");
-        let token = logs
-            .lines()
-            .find_map(|line| line.split_once("admin token: "));
-        let token = token
-            .unwrap()
-            .1
-            .split_whitespace()
-            .next()
-            .unwrap()
-            .to_owned();
+        let made = [
+            "exec",
+            "deployment/demo-sortie-server",
+            "--",
+            "sortie-server",
+            "token",
+            "create",
+            "--admin",
+        ];
+        let token = self.kubectl(&made, "");
         let forward = Forward::start(&self.cluster, self.home.name());
         let address = format!("http://127.0.0.1:{}", forward.port);
         self.forward = Some(forward);
