@@ -27,11 +27,8 @@ pub trait TaskRunner: Send + Sync + 'static {
     ///
     /// # Errors
     /// It was asked to hand over, and stopped at a safe place before the end.
-    async fn run(
-        &self,
-        task: v1::Task,
-        io: TaskIo,
-    ) -> Result<v1::task_result::Outcome, HandedOver>;
+    async fn run(&self, task: v1::Task, io: TaskIo)
+    -> Result<v1::task_result::Outcome, HandedOver>;
 }
 
 /// What a running task has of the link.
