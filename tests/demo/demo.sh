@@ -40,7 +40,13 @@ kubectl -n "$SYSTEM" rollout status deployment/demo-sortie-delegate --timeout=2m
 run sortie get delegate
 
 step "Apply the example: connector, service, environment, infrastructure, pipeline"
-run sortie apply -f examples/hello
+if [ "$TARGET" = sortie-demo ]; then
+  run sortie apply -f examples/hello
+else
+  rm -rf "$STATE/hello" && cp -r examples/hello "$STATE/hello"
+  sed -i "s/^    namespace: sortie-demo$/    namespace: $TARGET/" "$STATE/hello/infrastructure.yaml"
+  run sortie apply -f "$STATE/hello"
+fi
 
 step "Version 1"
 run sortie run hello --set version=v1 --set "image=$SAMPLE_REPOSITORY" --follow

@@ -1,4 +1,5 @@
-//! `make demo`, whole: an own cluster, both charts installed by real helm, three versions.
+//! `make demo`, whole: an own cluster, both charts installed by real helm, three versions. With `SORTIE_FULL=1` once more on a
+//! cluster of the user, with a registry that its nodes pull from.
 #![allow(
     clippy::unwrap_used,
     clippy::expect_used,
@@ -6,17 +7,49 @@
     reason = "tests"
 )]
 
+use std::path::Path;
 use std::process::Command;
 
 use anyhow::{Context as _, Result};
+use k8s_openapi::api::core::v1::Namespace;
+use kube::Api;
+use sortie_testkit::{Cluster, Registry};
 use tempfile::NamedTempFile;
 
-#[test]
-fn the_demo_ends_by_itself_and_leaves_nothing() -> Result<()> {
+#[tokio::test(flavor = "multi_thread")]
+async fn the_demo_ends_by_itself_and_leaves_nothing() -> Result<()> {
+    demo(&[])?;
+    if std::env::var_os("SORTIE_FULL").is_none() {
+        return Ok(());
+    }
+    let cluster = Cluster::shared().await?;
+    let registry = Registry::of(&cluster).await?;
+    let namespace = cluster.namespace("demo").await?;
+    let target = format!("{}-target", namespace.name());
+    let system = format!("{}-system", namespace.name());
+    demo(&[
+        ("KUBECONFIG", cluster.kubeconfig().display().to_string()),
+        (
+            "IMAGE_PREFIX",
+            format!("http://{}/team", registry.address()),
+        ),
+        ("SYSTEM", system.clone()),
+        ("TARGET", target.clone()),
+    ])?;
+    let namespaces: Api<Namespace> = Api::all(namespace.client());
+    for name in [&system, &target] {
+        let left = namespaces.get_opt(name).await?;
+        assert!(left.is_none(), "{name} is left");
+    }
+    namespace.finish().await
+}
+
+/// The demo and its cleaning in this environment.
+fn demo(environment: &[(&str, String)]) -> Result<()> {
     let log = NamedTempFile::new().context("a file for the transcript")?;
-    let demo = script("demo.sh", log.path())?;
+    let demo = script("demo.sh", log.path(), environment)?;
     let said = std::fs::read_to_string(log.path()).context("read the transcript")?;
-    let clean = script("demo-clean.sh", log.path())?;
+    let clean = script("demo-clean.sh", log.path(), environment)?;
     assert!(demo, "the demo failed:\n{said}");
     assert!(clean, "the demo could not be cleaned up");
     for words in [
@@ -52,14 +85,15 @@ fn hints(said: &str) -> Vec<usize> {
 }
 
 /// Run one of the demo's scripts with its output in a file; whether it ended well.
-fn script(name: &str, log: &std::path::Path) -> Result<bool> {
-    let path = std::path::Path::new(env!("CARGO_MANIFEST_DIR"))
+fn script(name: &str, log: &Path, environment: &[(&str, String)]) -> Result<bool> {
+    let path = Path::new(env!("CARGO_MANIFEST_DIR"))
         .join("demo")
         .join(name);
     let output = std::fs::File::create(log).context("open the transcript")?;
     let status = Command::new(path)
         .env_remove("KUBECONFIG")
         .env("NO_COLOR", "1")
+        .envs(environment.iter().map(|(name, value)| (name, value)))
         .stdout(output.try_clone().context("open the transcript")?)
         .stderr(output)
         .status()

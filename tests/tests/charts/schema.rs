@@ -38,7 +38,11 @@ const REFUSED: &[(&str, &str, &str)] = &[
     (SERVER, "masterKey: c2VjcmV0", "'masterKey' not allowed"),
     (SERVER, "existingSecret: {name: a}", "/existingSecret"),
     (SERVER, "taskLease: soon", "/taskLease"),
-    (SERVER, "retention: {executions: 3 months}", "/retention/executions"),
+    (
+        SERVER,
+        "retention: {executions: 3 months}",
+        "/retention/executions",
+    ),
     (SERVER, "retention: {runs: 0}", "/retention/runs"),
     (
         SERVER,
