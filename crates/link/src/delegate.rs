@@ -60,6 +60,8 @@ pub struct Session {
     /// Unanswered resolve requests by request id, with the number that carried each last.
     resolves: BTreeMap<String, (u64, DelegateControl)>,
     is_draining: bool,
+    /// Streams opened so far.
+    streams: u64,
 }
 
 impl Session {
@@ -78,6 +80,7 @@ impl Session {
             states: BTreeMap::new(),
             resolves: BTreeMap::new(),
             is_draining: false,
+            streams: 0,
         }
     }
 
@@ -148,6 +151,7 @@ impl Session {
 
     fn open(&mut self, now: Duration, out: &mut Vec<Output>) {
         self.link = Link::Greeting { since: now };
+        self.streams += 1;
         let greeting = &self.greeting;
         out.push(Output::Send(FromDelegate::Hello(Hello {
             version_min: VERSION_MIN,
@@ -169,6 +173,7 @@ impl Session {
             received: self.inbox.committed(),
             oldest_kept: self.outbox.oldest(),
             held: self.held.refs(),
+            stream: self.streams,
         })));
     }
 

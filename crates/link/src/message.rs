@@ -122,6 +122,8 @@ pub struct Hello {
     pub oldest_kept: u64,
     /// Tasks held.
     pub held: Vec<TaskRef>,
+    /// Counts the streams of the boot, from 1; 0: not counted.
+    pub stream: u64,
 }
 
 impl Hello {

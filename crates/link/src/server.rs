@@ -121,6 +121,8 @@ pub struct Session {
     outbox: Outbox<ServerControl>,
     inbox: Option<Inbox<DelegateControl>>,
     stream: Option<Stream>,
+    /// The delegate's count of its streams, as of the last hello.
+    greeted: u64,
 }
 
 impl Session {
@@ -134,6 +136,7 @@ impl Session {
             outbox: Outbox::default(),
             inbox: None,
             stream: None,
+            greeted: 0,
         }
     }
 
@@ -220,6 +223,14 @@ impl Session {
                 state: "with number 0",
             });
         }
+        if hello.stream != 0 && hello.stream <= self.greeted {
+            // It was under way while a later stream came up, and what it says is out of date.
+            out.push(Output::Close {
+                stream: id,
+                reason: CloseReason::Replaced,
+            });
+            return Ok(());
+        }
         if hello.server_origin == self.origin {
             self.outbox.resume(hello.received)?;
         } else {
@@ -244,6 +255,7 @@ impl Session {
                 reason: CloseReason::Replaced,
             });
         }
+        self.greeted = hello.stream;
         self.stream = Some(Stream {
             id,
             heard: now,

@@ -85,3 +85,37 @@ proptest! {
         world.check_each_ran_exactly_once();
     }
 }
+
+/// A hello that was overtaken by a later stream's once made the server believe that the task it did not name was lost.
+#[test]
+fn an_overtaken_hello_loses_nothing() {
+    use Misfortune::{Connect, Deliver, DeliverLate, Enqueue, RestartServer};
+    let script = [
+        Enqueue { once: false },
+        Connect(0),
+        Connect(1985),
+        Deliver(35557),
+        RestartServer,
+        Connect(92),
+        Connect(36480),
+        Deliver(0),
+        Deliver(0),
+        Deliver(0),
+        Deliver(0),
+        Connect(15325),
+        Connect(8597),
+        Deliver(6377),
+        Deliver(35119),
+        Deliver(19859),
+        DeliverLate(7519),
+        Deliver(20294),
+        Enqueue { once: false },
+    ];
+    let mut world = World::new(2);
+    for step in script {
+        world.suffer(step);
+    }
+    world.heal();
+    world.check();
+    world.check_each_ran_exactly_once();
+}

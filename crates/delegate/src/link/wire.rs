@@ -103,6 +103,7 @@ pub(super) fn from_delegate(message: FromDelegate) -> Option<v1::DelegateMessage
             received: hello.received,
             oldest_kept: hello.oldest_kept,
             held: hello.held.iter().map(task).collect(),
+            stream: hello.stream,
         }),
         FromDelegate::Control { seq, body } => Message::Control(v1::DelegateControl {
             seq,

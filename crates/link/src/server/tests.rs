@@ -32,6 +32,7 @@ fn hello(origin: &str, received: u64, oldest_kept: u64) -> Hello {
         received,
         oldest_kept,
         held: vec![],
+        stream: 0,
     }
 }
 
@@ -216,6 +217,24 @@ fn silence_detaches_and_heartbeats_go_out() {
     let reason = CloseReason::Error(Error::Silent { seconds: 30 });
     assert_eq!(out, [Output::Close { stream: 1, reason }, Output::Detached]);
     assert_eq!(session.deadline(), None);
+}
+
+#[test]
+fn a_hello_that_a_later_stream_has_overtaken_is_turned_away() {
+    let mut session = session();
+    let counted = |stream: u64| Hello {
+        stream,
+        ..hello("", 0, 1)
+    };
+    session.handle(greet(1, counted(2)), MS(0));
+    for late in [1, 2] {
+        let out = session.handle(greet(7, counted(late)), MS(1));
+        let reason = CloseReason::Replaced;
+        assert_eq!(out, [Output::Close { stream: 7, reason }]);
+        assert_eq!(session.stream(), Some(1));
+    }
+    session.handle(greet(8, counted(3)), MS(2));
+    assert_eq!(session.stream(), Some(8));
 }
 
 #[test]

@@ -76,6 +76,7 @@ fn hello(hello: v1::Hello) -> Option<Hello> {
             .into_iter()
             .map(|held| task(Some(held)))
             .collect::<Option<_>>()?,
+        stream: hello.stream,
     })
 }
 

@@ -337,6 +337,7 @@ pub(crate) fn from_delegate(message: FromDelegate) -> v1::DelegateMessage {
             received: hello.received,
             oldest_kept: hello.oldest_kept,
             held: hello.held.iter().filter_map(reference).collect(),
+            stream: hello.stream,
         }),
         FromDelegate::Control { seq, body } => Message::Control(v1::DelegateControl {
             seq,
