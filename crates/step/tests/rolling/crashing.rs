@@ -140,9 +140,9 @@ impl Story {
                 Apply,
                 Delete,
             ],
+            // A rollback may be over before its lease is renewed.
             Self::Undo => &[
                 LeaseTake,
-                LeaseRenew,
                 LeaseRelease,
                 HeadUpdate,
                 Apply,
@@ -150,7 +150,6 @@ impl Story {
             ],
             Self::Choose => &[
                 LeaseTake,
-                LeaseRenew,
                 LeaseRelease,
                 PartCreate,
                 HeadCreate,
