@@ -283,6 +283,16 @@ impl fmt::Debug for Config {
     }
 }
 
+impl Config {
+    /// Look at the files that the settings name.
+    ///
+    /// # Errors
+    /// One is not there, or not what it should be.
+    pub fn check_files(&self) -> Result<(), Error> {
+        rules::check_files(self)
+    }
+}
+
 impl Args {
     /// Read the file that the arguments name and put everything together.
     ///

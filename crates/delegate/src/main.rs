@@ -49,6 +49,10 @@ fn main() -> ExitCode {
         print(&config.to_string());
         return ExitCode::SUCCESS;
     }
+    if let Err(error) = config.check_files() {
+        let text = format!("{}: {}", error.code(), telemetry::chain(&error));
+        return fail(USAGE, &text);
+    }
     let log_level = match telemetry::install(config.log_format, &config.log_level) {
         Ok(log_level) => log_level,
         Err(error) => {

@@ -33,7 +33,7 @@ fn the_server_takes_its_settings() {
             .as_str()
             .unwrap();
         let printed = print_config("sortie-server", settings);
-        assert!(printed.contains("demo-sortie-server.ns.svc"), "{printed}");
+        assert!(printed.contains("0.0.0.0:8443"), "{printed}");
     }
 }
 

@@ -76,10 +76,15 @@ pub(super) fn check(config: &Config) -> Result<(), Error> {
     .map_err(|source| Error::Route {
         source: Box::new(source),
     })?;
-    if let Some(path) = &config.extra_ca_file {
-        read_certificates(path)?;
-    }
     Ok(())
+}
+
+/// The first file that a setting names and that is not what it should be.
+pub(super) fn check_files(config: &Config) -> Result<(), Error> {
+    config
+        .extra_ca_file
+        .as_deref()
+        .map_or(Ok(()), read_certificates)
 }
 
 fn invalid(key: &'static str, value: &str, expected: &'static str) -> Error {
