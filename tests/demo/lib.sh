@@ -127,10 +127,12 @@ next_steps() {
   printf '  export PATH=%q:%q:$PATH\n' "$(target_dir)/debug" "$SORTIE_CACHE/bin"
   printf '  export KUBECONFIG=%q SORTIE_CONFIG_DIR=%q\n' "$KUBECONFIG" "$SORTIE_CONFIG_DIR"
   printf '  sortie login http://127.0.0.1:8080 <%q\n' "$STATE/token"
+  local history="sortie history -n $TARGET --release hello"
+  HINT_WIDTH=${#history}
   hint "sortie get executions" "what ran, and why one failed"
   hint "sortie logs hello --step rolling" "what the broken version's step said"
-  hint "sortie history -n $TARGET --release hello" "the releases, straight from the cluster"
+  hint "$history" "the releases, straight from the cluster"
   hint "less examples/hello/pipeline.yaml" "the pipeline you saw"
   hint "make demo-clean" "remove all of it"
 }
-hint() { printf '  %-50s %s\n' "$1" "$2"; }
+hint() { printf '  %-*s   %s\n' "$HINT_WIDTH" "$1" "$2"; }
