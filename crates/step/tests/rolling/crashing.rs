@@ -141,13 +141,7 @@ impl Story {
                 Delete,
             ],
             // A rollback may be over before its lease is renewed.
-            Self::Undo => &[
-                LeaseTake,
-                LeaseRelease,
-                HeadUpdate,
-                Apply,
-                Delete,
-            ],
+            Self::Undo => &[LeaseTake, LeaseRelease, HeadUpdate, Apply, Delete],
             Self::Choose => &[
                 LeaseTake,
                 LeaseRelease,
