@@ -237,6 +237,8 @@ impl Config {
         let format = given(LOG_FORMAT, args.log_format, file.log.format);
         let level = given(LOG_LEVEL, args.log_level, file.log.level);
 
+        // Settings are shown also where the files that they name are not.
+        let is_shown_only = args.print_config;
         let mut reader = Reader::default();
         let config = Self {
             data_dir: reader.read(
@@ -261,7 +263,10 @@ impl Config {
                 MASTER_KEY_FILE,
                 key.as_ref(),
                 || None,
-                |text| values::key_file(text).map(Some),
+                |text| match is_shown_only {
+                    true => Ok(Some(text.into())),
+                    false => values::key_file(text).map(Some),
+                },
             ),
             certificate_lifetime: reader.read(
                 CERTIFICATE_LIFETIME,
