@@ -1,7 +1,8 @@
-//! Hiding the content of Secrets where manifests are shown.
+//! The content of Secrets: hidden where manifests are shown, and in the one form that the API server keeps.
 
 use std::collections::HashMap;
 
+use base64::Engine as _;
 use serde_json::{Map, Value};
 
 /// What stands in place of a secret value. It says nothing about the value, not even its length.
@@ -49,6 +50,30 @@ pub fn is_secret(map: &Map<String, Value>) -> bool {
     word("kind") == "Secret" && !word("apiVersion").contains('/')
 }
 
+/// Moves a Secret's `stringData` to `data`, where it wins, as the API server does.
+///
+/// `false`, and nothing is changed, when it is malformed; the API server will say how.
+pub fn encode(secret: &mut Map<String, Value>) -> bool {
+    let texts = match secret.get("stringData") {
+        None => return true,
+        Some(Value::Object(texts)) if texts.values().all(Value::is_string) => texts.clone(),
+        Some(_) => return false,
+    };
+    let mut data = match secret.get("data") {
+        None | Some(Value::Null) => Map::new(),
+        Some(Value::Object(data)) => data.clone(),
+        Some(_) => return false,
+    };
+    let engine = base64::engine::general_purpose::STANDARD;
+    for (key, text) in texts {
+        let encoded = engine.encode(text.as_str().unwrap_or_default());
+        data.insert(key, Value::String(encoded));
+    }
+    secret.shift_remove("stringData");
+    secret.insert("data".to_owned(), Value::Object(data));
+    true
+}
+
 /// Every value of a Secret that must not be shown, by where it stands.
 pub(crate) fn hidden(
     secret: &mut Map<String, Value>,
@@ -76,4 +101,37 @@ pub(crate) fn hidden(
         }
     }
     found
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use serde_json::json;
+
+    fn encoded(secret: Value) -> (Value, bool) {
+        let Value::Object(mut map) = secret else {
+            panic!("a map")
+        };
+        let good = encode(&mut map);
+        (Value::Object(map), good)
+    }
+
+    #[test]
+    fn texts_become_data_and_win_over_it() {
+        let secret = json!({"data": {"a": "eA==", "b": "eQ=="}, "stringData": {"b": "z"}});
+        let (secret, good) = encoded(secret);
+        assert!(good);
+        assert_eq!(secret, json!({"data": {"a": "eA==", "b": "eg=="}}));
+    }
+
+    #[test]
+    fn what_is_malformed_is_left_to_the_server() {
+        for secret in [
+            json!({"stringData": {"pin": 1234}}),
+            json!({"stringData": "x"}),
+            json!({"data": [], "stringData": {"a": "b"}}),
+        ] {
+            assert_eq!(encoded(secret.clone()), (secret, false));
+        }
+    }
 }

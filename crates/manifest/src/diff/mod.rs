@@ -3,7 +3,6 @@
 mod changes;
 mod lists;
 
-use base64::Engine as _;
 use serde::Serialize;
 use serde_json::{Map, Value};
 use similar::{ChangeTag, TextDiff};
@@ -61,8 +60,8 @@ pub fn diff(before: Option<&Value>, after: Option<&Value>) -> Diff {
 pub fn comparable(value: &Value) -> Value {
     let mut copy = sorted(value);
     if let Value::Object(map) = &mut copy {
-        if secrets::is_secret(map) {
-            encode(map);
+        if secrets::is_secret(map) && secrets::encode(map) {
+            tidy_data(map);
         }
         map.remove("status");
         if let Some(Value::Object(metadata)) = map.get_mut("metadata") {
@@ -81,6 +80,16 @@ pub fn comparable(value: &Value) -> Value {
     copy
 }
 
+/// In the order of everything else, and absent when it holds nothing.
+fn tidy_data(secret: &mut Map<String, Value>) {
+    match secret.get_mut("data").and_then(Value::as_object_mut) {
+        Some(data) if data.is_empty() => drop(secret.shift_remove("data")),
+        Some(data) => data.sort_keys(),
+        None => {}
+    }
+    secret.sort_keys();
+}
+
 fn sorted(value: &Value) -> Value {
     match value {
         Value::Object(map) => {
@@ -95,29 +104,6 @@ fn sorted(value: &Value) -> Value {
         }
         Value::Array(items) => Value::Array(items.iter().map(sorted).collect()),
         scalar => scalar.clone(),
-    }
-}
-
-fn encode(secret: &mut Map<String, Value>) {
-    let texts = match secret.get("stringData") {
-        Some(Value::Object(texts)) if texts.values().all(Value::is_string) => texts.clone(),
-        _ => return,
-    };
-    let data = match secret.get("data") {
-        None => Some(Map::new()),
-        Some(data) => data.as_object().cloned(),
-    };
-    let Some(mut data) = data else { return };
-    let engine = base64::engine::general_purpose::STANDARD;
-    for (key, text) in texts {
-        let encoded = engine.encode(text.as_str().unwrap_or_default());
-        data.insert(key, Value::String(encoded));
-    }
-    data.sort_keys();
-    secret.remove("stringData");
-    if !data.is_empty() {
-        secret.insert("data".to_owned(), Value::Object(data));
-        secret.sort_keys();
     }
 }
 
