@@ -291,7 +291,6 @@ pub fn row(row: ObjectRow) -> v1::ResourceStatus {
     };
     v1::ResourceStatus {
         group: row.id.group,
-        version: String::new(),
         kind: row.id.kind,
         namespace: row.id.namespace.unwrap_or_default(),
         name: row.id.name,

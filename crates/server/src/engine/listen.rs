@@ -283,13 +283,8 @@ fn resource(row: v1::ResourceStatus) -> ResourceView {
         v1::Change::Deleted => "deleted",
         v1::Change::Unspecified => "",
     };
-    let api_version = if row.group.is_empty() {
-        row.version
-    } else {
-        format!("{}/{}", row.group, row.version)
-    };
     ResourceView {
-        api_version,
+        group: row.group,
         kind: row.kind,
         namespace: row.namespace,
         name: row.name,

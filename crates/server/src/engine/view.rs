@@ -159,8 +159,9 @@ pub struct UnitView {
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize, ToSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct ResourceView {
-    /// Group and version, e.g. `apps/v1`.
-    pub api_version: String,
+    /// API group, such as `apps`; empty for the core group. An object is the same in every version.
+    #[serde(default, skip_serializing_if = "String::is_empty")]
+    pub group: String,
     /// Kind.
     pub kind: String,
     /// Namespace, empty for cluster-scoped objects.
