@@ -101,25 +101,33 @@ async fn the_example_runs_and_a_broken_version_is_rolled_back() {
     namespace.finish().await.unwrap();
 }
 
+/// A control plane and a delegate in one process, on the folder `data`.
+const DEV: [&str; 7] = [
+    "dev",
+    "--listen",
+    "127.0.0.1:0",
+    "--data-dir",
+    "data",
+    "-o",
+    "json",
+];
+
+/// `dev` on the folder `data` of `host`, and somebody who is logged in there.
+async fn started(host: &Person) -> (Following, Person) {
+    let mut dev = Following::start(host, &DEV);
+    dev.until("started").await;
+    let started: serde_json::Value = serde_json::from_str(&dev.seen[0]).unwrap();
+    let me = Person::new().with("SORTIE_CONFIG_DIR", started["configDir"].as_str().unwrap());
+    (dev, me)
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn a_data_folder_is_taken_up_again() {
     let cluster = Cluster::shared().await.unwrap();
     let host = Person::new().with("KUBECONFIG", cluster.kubeconfig().to_str().unwrap());
     let mut names = Vec::new();
     for _ in 0..2 {
-        let arguments = [
-            "dev",
-            "--listen",
-            "127.0.0.1:0",
-            "--data-dir",
-            "data",
-            "-o",
-            "json",
-        ];
-        let mut dev = Following::start(&host, &arguments);
-        dev.until("started").await;
-        let started: serde_json::Value = serde_json::from_str(&dev.seen[0]).unwrap();
-        let me = Person::new().with("SORTIE_CONFIG_DIR", started["configDir"].as_str().unwrap());
+        let (dev, me) = started(&host).await;
         me.file(
             "a.yaml",
             "environment:\n  name: a\n  identifier: a\n  type: Production\n",
@@ -137,19 +145,7 @@ async fn a_data_folder_is_taken_up_again() {
 async fn a_revoked_delegate_ends_it_with_advice() {
     let cluster = Cluster::shared().await.unwrap();
     let host = Person::new().with("KUBECONFIG", cluster.kubeconfig().to_str().unwrap());
-    let arguments = [
-        "dev",
-        "--listen",
-        "127.0.0.1:0",
-        "--data-dir",
-        "data",
-        "-o",
-        "json",
-    ];
-    let mut dev = Following::start(&host, &arguments);
-    dev.until("started").await;
-    let started: serde_json::Value = serde_json::from_str(&dev.seen[0]).unwrap();
-    let me = Person::new().with("SORTIE_CONFIG_DIR", started["configDir"].as_str().unwrap());
+    let (dev, me) = started(&host).await;
     // Until it has enrolled there is nothing to revoke.
     let enrolled = async { while me.sortie(&["delegate", "revoke", "demo"]).await.code != 0 {} };
     tokio::time::timeout(support::PATIENCE, enrolled)
@@ -169,13 +165,10 @@ async fn a_revoked_delegate_ends_it_with_advice() {
     );
 
     // The advice helps: without the file, a new delegate enrols.
-    let again = Following::start(&host, &arguments).ended().await.0;
+    let again = Following::start(&host, &DEV).ended().await.0;
     assert_eq!(again.code, 5, "{again:?}");
     std::fs::remove_file(&identity).unwrap();
-    let mut dev = Following::start(&host, &arguments);
-    dev.until("started").await;
-    let started: serde_json::Value = serde_json::from_str(&dev.seen[0]).unwrap();
-    let me = Person::new().with("SORTIE_CONFIG_DIR", started["configDir"].as_str().unwrap());
+    let (dev, me) = started(&host).await;
     let connected = async {
         loop {
             let listed = me.sortie(&["get", "delegates"]).await;

@@ -6,7 +6,6 @@ mod support;
 use std::path::{Path, PathBuf};
 use std::time::{Duration, SystemTime};
 
-use serde_json::json;
 use support::{PATIENCE, Server};
 
 fn blobs(folder: &Path) -> Vec<PathBuf> {
@@ -26,10 +25,7 @@ fn age(path: &Path) {
 async fn an_old_snapshot_stays_with_its_execution_and_what_nothing_refers_to_goes() {
     let folder = tempfile::tempdir().unwrap();
     let mut server = Server::start(folder.path()).await;
-    server.apply_hello().await;
-    let id = server.run(&json!({"pipeline": "hello"})).await;
-    let task = server.next_task().await;
-    server.accept(&task).await;
+    let (id, task) = server.begin_hello().await;
     server.succeed(&task, "{}").await;
     server.ended(&id).await;
     let token = server.stop().await;

@@ -96,10 +96,7 @@ async fn a_pipeline_runs_to_success() {
 async fn a_failed_deployment_is_rolled_back() {
     let folder = tempfile::tempdir().unwrap();
     let mut server = Server::start(folder.path()).await;
-    server.apply_hello().await;
-    let id = server.run(&json!({"pipeline": "hello"})).await;
-    let task = server.next_task().await;
-    server.accept(&task).await;
+    let (id, task) = server.begin_hello().await;
     let why = "pod web-1: container app: CrashLoopBackOff";
     server.fail(&task, why, r#"{"releaseNumber": 7}"#).await;
     let rollback = server.next_task().await;
@@ -182,10 +179,7 @@ async fn a_pipeline_that_cannot_run_is_refused_with_every_reason() {
 async fn an_abort_cancels_the_task_and_ends_without_rollback() {
     let folder = tempfile::tempdir().unwrap();
     let mut server = Server::start(folder.path()).await;
-    server.apply_hello().await;
-    let id = server.run(&json!({"pipeline": "hello"})).await;
-    let task = server.next_task().await;
-    server.accept(&task).await;
+    let (id, task) = server.begin_hello().await;
     let abort = format!("/api/v1/executions/{id}/abort");
     let response = server
         .post(&abort, &json!({"reason": "wrong\nversion"}))
@@ -259,10 +253,7 @@ async fn a_restarted_server_carries_the_execution_on() {
 async fn progress_and_logs_reach_their_followers() {
     let folder = tempfile::tempdir().unwrap();
     let mut server = Server::start(folder.path()).await;
-    server.apply_hello().await;
-    let id = server.run(&json!({"pipeline": "hello"})).await;
-    let task = server.next_task().await;
-    server.accept(&task).await;
+    let (id, task) = server.begin_hello().await;
     let follow = format!("/api/v1/executions/{id}/logs?follow=true&step=rolling");
     let mut log = server.events(&follow).await;
     let line = |seq: u64, text: &str| v1::LogLine {
@@ -472,10 +463,7 @@ async fn the_stored_events_lead_to_the_stored_state() {
 
     let folder = tempfile::tempdir().unwrap();
     let mut server = Server::start(folder.path()).await;
-    server.apply_hello().await;
-    let id = server.run(&json!({"pipeline": "hello"})).await;
-    let task = server.next_task().await;
-    server.accept(&task).await;
+    let (id, task) = server.begin_hello().await;
     server.fail(&task, "no luck", "{}").await;
     let rollback = server.next_task().await;
     server.accept(&rollback).await;

@@ -73,10 +73,7 @@ async fn values_are_resolved_against_the_snapshot_of_the_step() {
 async fn a_change_of_entities_does_not_change_what_runs() {
     let folder = tempfile::tempdir().unwrap();
     let mut server = Server::start(folder.path()).await;
-    server.apply_hello().await;
-    let id = server.run(&json!({"pipeline": "hello"})).await;
-    let task = server.next_task().await;
-    server.accept(&task).await;
+    let (id, task) = server.begin_hello().await;
     let changed = support::hello().replace("namespace: sortie-demo", "namespace: elsewhere");
     server.apply(&changed).await;
     server.fail(&task, "no luck", "{}").await;

@@ -134,28 +134,6 @@ async fn what_we_patched_ourselves_is_no_conflict() {
 }
 
 #[tokio::test]
-async fn an_object_changed_since_its_plan_is_planned_again() {
-    let fixture = Fixture::new("race").await;
-    fixture
-        .apply(objects(fixture.ns(), &config_map("a", "one")))
-        .await;
-    let planned = fixture
-        .plan(objects(fixture.ns(), &config_map("a", "two")))
-        .await
-        .unwrap();
-    let theirs = json!({"apiVersion": "v1", "kind": "ConfigMap", "metadata": {"name": "a"}, "data": {"other": "x"}});
-    meddle(&fixture, "somebody", theirs).await;
-    let applied = fixture
-        .cluster
-        .apply(&planned[0], &Guard::unfenced())
-        .await
-        .unwrap();
-    assert_eq!(applied.change, Change::Configured);
-    assert_eq!(applied.object["data"], json!({"key": "two", "other": "x"}));
-    fixture.finish().await;
-}
-
-#[tokio::test]
 async fn a_set_may_bring_its_own_kinds_and_namespaces() {
     let fixture = Fixture::new("defined").await;
     let group = format!("{}.example.com", fixture.ns());

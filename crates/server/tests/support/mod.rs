@@ -136,6 +136,15 @@ impl Server {
         started["id"].as_str().unwrap().to_owned()
     }
 
+    /// Starts the example's pipeline; a delegate has its first task, which comes with the id of the execution.
+    pub async fn begin_hello(&mut self) -> (String, TaskRequest) {
+        self.apply_hello().await;
+        let id = self.run(&serde_json::json!({"pipeline": "hello"})).await;
+        let task = self.next_task().await;
+        self.accept(&task).await;
+        (id, task)
+    }
+
     pub async fn view(&self, id: &str) -> Value {
         let response = self.get(&format!("/api/v1/executions/{id}")).send().await;
         json(response.unwrap(), 200).await
