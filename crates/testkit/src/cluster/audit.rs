@@ -58,6 +58,12 @@ impl Cluster {
     /// Every request that `user` (such as `system:serviceaccount:NAMESPACE:NAME`) has got an answer to so far, in the
     /// order of their arrival. Clusters of this machine only; they keep the log from their start.
     pub async fn audit(&self, user: &str) -> Result<Vec<Audited>> {
+        read(&self.audit_log().await?, user)
+    }
+
+    /// The audit log up to this moment, a JSON document a line: a request that only marks the place is sent, and awaited in
+    /// the log. Clusters of this machine only.
+    pub async fn audit_log(&self) -> Result<String> {
         let Place::Here { dir, .. } = &self.place else {
             bail!("the audit log of the cluster of KUBECONFIG cannot be read");
         };
@@ -68,12 +74,6 @@ impl Cluster {
                 self.name()
             );
         }
-        let text = self.log_until_now(&log).await?;
-        read(&text, user)
-    }
-
-    /// The log up to this moment: a request that only marks the place is sent, and awaited in the log.
-    async fn log_until_now(&self, log: &Path) -> Result<String> {
         const STEP: Duration = Duration::from_millis(20);
         let mark: u64 = rand::rng().random();
         let mark = format!("/version?mark={mark:016x}");
@@ -87,7 +87,7 @@ impl Cluster {
             .context("mark the place in the audit log")?;
         let wait = async {
             loop {
-                let text = tokio::fs::read_to_string(log)
+                let text = tokio::fs::read_to_string(&log)
                     .await
                     .with_context(|| format!("read {}", log.display()))?;
                 if text.contains(&mark) {

@@ -1,8 +1,5 @@
 //! What a run asked of the API server and when, from the server's audit log.
 
-use std::path::PathBuf;
-use std::time::Duration;
-
 use anyhow::{Context as _, Result};
 use jiff::Timestamp;
 use serde_json::Value;
@@ -20,11 +17,9 @@ const KINDS: [&str; 7] = [
 ];
 
 /// The audit log of a cluster, read onwards.
+#[derive(Debug, Default)]
 pub(crate) struct Log {
-    client: kube::Client,
-    path: PathBuf,
     read: usize,
-    marks: usize,
 }
 
 /// The requests of one run.
@@ -47,57 +42,22 @@ pub(crate) struct Requests {
 }
 
 impl Log {
-    pub(crate) async fn of(cluster: &Cluster) -> Result<Self> {
-        let folder = cluster.dir().context("a cluster of this machine")?;
-        Ok(Self {
-            client: cluster.client().await?,
-            path: folder.join("log/audit.jsonl"),
-            read: 0,
-            marks: 0,
-        })
-    }
-
     /// The requests of `user` since the last call.
-    pub(crate) async fn since(&mut self, user: &str) -> Result<Requests> {
-        let text = self.text().await?;
+    pub(crate) async fn since(&mut self, cluster: &Cluster, user: &str) -> Result<Requests> {
+        let text = cluster.audit_log().await?;
         let mut requests = Requests::default();
         let new = text.get(self.read..).unwrap_or_default();
-        for line in new.split_inclusive(|byte| *byte == b'\n') {
-            if !line.ends_with(b"\n") {
+        for line in new.split_inclusive('\n') {
+            if !line.ends_with('\n') {
                 break;
             }
             self.read += line.len();
-            let event: Value = serde_json::from_slice(line).context("parse the audit log")?;
+            let event: Value = serde_json::from_str(line).context("parse the audit log")?;
             if event["user"]["username"] == user && event["stage"] == "ResponseComplete" {
                 requests.count(&event);
             }
         }
         Ok(requests)
-    }
-
-    /// The log up to now: the server writes it a moment behind, so a request marks the place.
-    async fn text(&mut self) -> Result<Vec<u8>> {
-        self.marks += 1;
-        let mark = format!("/version?bench={}.", self.marks);
-        let request = http::Request::get(&mark).body(Vec::new())?;
-        self.client
-            .request_text(request)
-            .await
-            .context("mark the audit log")?;
-        let wait = async {
-            loop {
-                let text = std::fs::read(&self.path).context("read the audit log")?;
-                let new = text.get(self.read..).unwrap_or_default();
-                if new.windows(mark.len()).any(|part| part == mark.as_bytes()) {
-                    return Ok(text);
-                }
-                tokio::time::sleep(Duration::from_millis(100)).await;
-            }
-        };
-        let limit = Duration::from_secs(60);
-        tokio::time::timeout(limit, wait)
-            .await
-            .context("the audit log lags behind")?
     }
 }
 

@@ -11,7 +11,7 @@ use std::collections::BTreeMap;
 
 use anyhow::{Context as _, Result, ensure};
 use serde_json::Value;
-use sortie_testkit::{Cluster, Kind};
+use sortie_testkit::{Cluster, Kind, wait_for};
 use sortie_tests::bench::Bench;
 
 use floor::Floor;
@@ -48,7 +48,7 @@ async fn main() -> Result<()> {
     let (sizes, tools, large) = arguments()?;
     let cluster = Cluster::start(Kind::Kwok).await?;
     let mut arena = Arena {
-        log: Log::of(&cluster).await?,
+        log: Log::default(),
         folder: tempfile::tempdir().context("make a folder")?,
         cluster,
     };
@@ -103,9 +103,9 @@ impl Arena {
         tools::namespace(&self.cluster, &namespace).await?;
         for (round, changed) in ROUNDS {
             let objects = set::objects(size, changed);
-            self.log.since(&account.user).await?;
+            self.log.since(&self.cluster, &account.user).await?;
             let ended = self.round(tool, &objects, &namespace, account).await?;
-            let requests = self.log.since(&account.user).await?;
+            let requests = self.log.since(&self.cluster, &account.user).await?;
             if let Some(ended) = ended.as_ref().filter(|ended| !ended.good) {
                 refused(tool, size, &ended.words);
                 break;
@@ -179,15 +179,8 @@ impl Arena {
         let namespaces: kube::Api<Namespace> = kube::Api::all(self.cluster.client().await?);
         namespaces.delete(namespace, &Default::default()).await?;
         let limit = std::time::Duration::from_secs(900);
-        let wait = async {
-            while namespaces.get_opt(namespace).await?.is_some() {
-                tokio::time::sleep(std::time::Duration::from_millis(200)).await;
-            }
-            Ok(())
-        };
-        tokio::time::timeout(limit, wait)
-            .await
-            .context("the namespace stays")?
+        wait_for(namespaces, namespace, limit, |found| found.is_none()).await?;
+        Ok(())
     }
 }
 
