@@ -2,7 +2,6 @@
 
 use std::sync::Arc;
 
-use serde_json::Value;
 use sortie_cluster::apply::{self, Applied, Planned};
 use sortie_cluster::record::Stored;
 use sortie_cluster::{Error, clock};
@@ -214,19 +213,11 @@ fn tell(run: &Run<'_>, unit: Unit, applied: &Applied) {
 }
 
 fn to_await(planned: &Planned, applied: &Applied, set: &facts::Set) -> Awaited {
-    let mut answer = Arc::unwrap_or_clone(applied.object.clone());
-    if applied.change == apply::Change::Unchanged
-        && let Some(metadata) = answer.get_mut("metadata").and_then(Value::as_object_mut)
-    {
-        // A dry run counts up the generation of a workload for a change of its annotations alone. Nothing was written:
-        // there is no generation to wait for.
-        metadata.shift_remove("generation");
-    }
     Awaited {
         id: applied.id.clone(),
         resource: planned.target.resource.clone(),
         facts: set.about(&applied.id, &applied.object),
-        answer,
+        answer: Arc::unwrap_or_clone(applied.object.clone()),
         change: change(applied.change),
     }
 }

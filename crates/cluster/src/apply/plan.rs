@@ -191,10 +191,11 @@ impl Cluster {
         let whole = live.document.whole();
         let handover = handed_over(&whole, (!ours).then_some(REPLICAS)).is_some();
         let same = !handover && is_same(&whole, &result.whole(), MANAGER);
-        let change = if same {
-            Change::Unchanged
+        // Nothing will be written, so what is live is the result: a dry run counts a generation up for the mark alone.
+        let (change, result) = if same {
+            (Change::Unchanged, live.document.clone())
         } else {
-            Change::Configured
+            (Change::Configured, result)
         };
         Ok(Outcome::Accepted {
             change,

@@ -2,7 +2,7 @@
 
 use serde_json::{Value, json};
 use sortie_cluster::Cluster;
-use sortie_cluster::apply::{Change, MARK};
+use sortie_cluster::apply::{Change, MARK, Scope};
 use sortie_cluster::lease::Guard;
 use sortie_testkit::Audited;
 
@@ -39,6 +39,30 @@ async fn requests_of(fixture: &Fixture, cluster: &Cluster, yaml: &str, user: &st
         result.unwrap();
     }
     shared.audit(user).await.unwrap().split_off(before)
+}
+
+#[tokio::test]
+async fn what_a_dry_run_finds_unchanged_is_told_as_it_is_live() {
+    let fixture = Fixture::new("dryrun").await;
+    let set = || objects(fixture.ns(), &deployment("web", "web:1"));
+    fixture.apply(set()).await;
+    // Nothing is listed for no release, so a dry run decides.
+    let unlisted = Scope {
+        release: String::new(),
+        adopt: false,
+    };
+    let targets = fixture.cluster.locate(set(), fixture.ns()).await.unwrap();
+    let planned = fixture.cluster.plan(targets, &unlisted).await.unwrap();
+    let applied = fixture.cluster.apply(&planned[0], &Guard::unfenced()).await;
+    let applied = applied.unwrap();
+    let path = format!("/apis/apps/v1/namespaces/{}/deployments/web", fixture.ns());
+    let live = fixture.live(&path).await;
+    assert_eq!(applied.change, Change::Unchanged);
+    assert_eq!(
+        applied.generation(),
+        live["metadata"]["generation"].as_i64()
+    );
+    fixture.finish().await;
 }
 
 #[tokio::test]
