@@ -1,6 +1,6 @@
 //! In which batches the objects of a set are written. Pure.
 
-use std::collections::{BTreeMap, HashMap, HashSet};
+use std::collections::{BTreeMap, HashSet};
 
 use sortie_manifest::order::{self, External, Note, OrderError, Stage};
 use sortie_manifest::{Object, ObjectId};
@@ -85,7 +85,7 @@ impl Sequence {
 
     /// Puts what `id` identifies into the batches. What the sequence does not know comes last.
     pub(crate) fn arrange<T>(&self, items: Vec<T>, id: impl Fn(&T) -> ObjectId) -> Vec<Step<T>> {
-        let mut items: HashMap<ObjectId, T> = items
+        let mut items: BTreeMap<ObjectId, T> = items
             .into_iter()
             .map(|item| (key(id(&item), &self.namespace), item))
             .collect();
