@@ -82,7 +82,8 @@ pub enum Output {
     },
     /// The newest state of a task.
     State(State),
-    /// The stream is the present one now: compare `hello.held` with the store.
+    /// The stream is the present one now: compare `hello.held` with the store. Comes before the welcome, so that a delegate
+    /// that is welcomed is known to whoever asks the server.
     Attached {
         /// What the delegate said.
         hello: Hello,
@@ -271,8 +272,9 @@ impl Session {
             heartbeat_ms: milliseconds(self.settings.heartbeat),
             dead_after_ms: milliseconds(self.settings.dead_after),
         };
-        self.send(FromServer::Welcome(welcome), out);
+        // First: a delegate that is welcomed is known to the whole server.
         out.push(Output::Attached { hello });
+        self.send(FromServer::Welcome(welcome), out);
         Ok(())
     }
 

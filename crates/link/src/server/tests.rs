@@ -141,13 +141,19 @@ fn commands_wait_for_the_delegate_and_are_repeated() {
     assert_eq!(session.handle(Input::Command(cancel(1)), MS(0)), []);
     let out = session.handle(greet(1, hello("", 0, 1)), MS(1));
     assert_eq!(sent(&out), [(1, 1)]);
-    assert!(matches!(
-        out[0],
-        Output::Send {
-            message: FromServer::Welcome(_),
-            ..
-        }
-    ));
+    assert!(
+        matches!(
+            out[..2],
+            [
+                Output::Attached { .. },
+                Output::Send {
+                    message: FromServer::Welcome(_),
+                    ..
+                }
+            ]
+        ),
+        "who is welcomed is known: {out:?}"
+    );
     assert_eq!(
         sent(&session.handle(Input::Command(cancel(2)), MS(2))),
         [(1, 2)]
