@@ -19,7 +19,7 @@ use self::{
 use crate::{environment, images, metrics_api};
 
 pub(crate) use self::api::{connect, kubectl_apply, readyz};
-pub use self::audit::Audited;
+pub use self::audit::{Audit, Audited};
 pub(crate) use crate::wait::wait_for;
 
 mod api;
@@ -82,13 +82,18 @@ impl Cluster {
 
     /// A cluster of its own, taken down when dropped.
     pub async fn start(kind: Kind) -> Result<Self> {
+        Self::start_audited(kind, Audit::default()).await
+    }
+
+    /// The same, with what its audit log is to hold.
+    pub async fn start_audited(kind: Kind, audit: Audit) -> Result<Self> {
         static COUNT: AtomicU32 = AtomicU32::new(1);
         let name = format!(
             "t{}-{}",
             std::process::id(),
             COUNT.fetch_add(1, Ordering::Relaxed)
         );
-        let mut cluster = Self::up(kind, &name, None).await?;
+        let mut cluster = Self::up_audited(kind, &name, None, audit).await?;
         if let Place::Here { owned, .. } = &mut cluster.place {
             *owned = true;
         }
@@ -98,6 +103,10 @@ impl Cluster {
     /// The named cluster of this machine: as it runs when it is healthy, otherwise started (what was left of it is
     /// removed first). `dir` overrides its folder, `$SORTIE_CACHE/clusters/NAME`.
     pub async fn up(kind: Kind, name: &str, dir: Option<&Path>) -> Result<Self> {
+        Self::up_audited(kind, name, dir, Audit::default()).await
+    }
+
+    async fn up_audited(kind: Kind, name: &str, dir: Option<&Path>, audit: Audit) -> Result<Self> {
         let dir = folder(name, dir)?;
         std::fs::create_dir_all(&dir).with_context(|| format!("make {}", dir.display()))?;
         let lock_path = dir.with_extension("lock");
@@ -106,6 +115,7 @@ impl Cluster {
             if state.ready
                 && state.kind == kind
                 && state.revision == state::REVISION
+                && state.audit == audit
                 && is_healthy(&dir).await
             {
                 if kind == Kind::Real {
@@ -123,7 +133,7 @@ impl Cluster {
         }
         let old = dir.clone();
         blocking(move || teardown::take_down(&old)).await?;
-        match start::bring_up(kind, name, &dir).await {
+        match start::bring_up((kind, audit), name, &dir).await {
             Ok(state) => Ok(Self::here(dir, state)),
             Err(error) => {
                 let failed = dir.clone();

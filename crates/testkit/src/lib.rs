@@ -2,7 +2,7 @@
 //! See `docs/testing.md`.
 
 pub use self::{
-    cluster::{Audited, Cluster, Kind, SHARED_NAME, Summary},
+    cluster::{Audit, Audited, Cluster, Kind, SHARED_NAME, Summary},
     git_server::GitServer,
     images::Image,
     metrics_api::MetricsApi,
@@ -16,6 +16,7 @@ pub use self::{
 mod clock;
 mod cluster;
 mod diagnostics;
+pub mod effects;
 pub mod environment;
 mod git_server;
 pub mod images;

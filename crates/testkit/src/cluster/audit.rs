@@ -2,22 +2,41 @@
 
 use std::{
     collections::BTreeMap,
+    io::SeekFrom,
     path::{Path, PathBuf},
     time::Duration,
 };
 
 use anyhow::{Context as _, Result, bail};
 use rand::RngExt as _;
-use serde::Deserialize;
+use serde::{Deserialize, Serialize};
+
+use tokio::io::{AsyncReadExt as _, AsyncSeekExt as _};
 
 use super::{Cluster, Place};
 
 /// Bound on the log's delay behind the requests.
 const LIMIT: Duration = Duration::from_secs(20);
 
-/// Metadata only: no body, hence no secret, is ever written. The cluster's own parts and its administrator are left
-/// out, which keeps the log small. `/version` carries the marks of [`Cluster::audit`].
-const POLICY: &str = "\
+/// What an API server writes to its audit log.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Audit {
+    /// Every request of tests' own accounts, without bodies: no secret is ever written. The cluster's own parts and its
+    /// administrator are left out, which keeps the log small.
+    #[default]
+    Requests,
+    /// Every write of tests' own accounts, and what controllers make and delete, with bodies; of Secrets and tokens
+    /// without. For [`effects`](crate::effects).
+    Effects,
+}
+
+impl Audit {
+    /// `/version` carries the marks of [`Cluster::audit_log`].
+    const fn policy(self) -> &'static str {
+        match self {
+            Self::Requests => {
+                "\
 apiVersion: audit.k8s.io/v1
 kind: Policy
 omitStages: [RequestReceived]
@@ -31,7 +50,40 @@ rules:
   - level: None
     nonResourceURLs: ['*']
   - level: Metadata
-";
+"
+            }
+            Self::Effects => {
+                "\
+apiVersion: audit.k8s.io/v1
+kind: Policy
+omitStages: [RequestReceived]
+omitManagedFields: true
+rules:
+  - level: Metadata
+    nonResourceURLs: [/version]
+  - level: None
+    nonResourceURLs: ['*']
+  - level: None
+    verbs: [get, list, watch]
+  - level: None
+    userGroups: [system:masters, system:nodes, system:unauthenticated]
+  - level: None
+    users: [system:kube-controller-manager, system:kube-scheduler, system:kube-proxy, system:apiserver]
+  - level: None
+    resources: [{group: '', resources: [events, endpoints]}, {group: events.k8s.io}, {group: discovery.k8s.io}, {group: authentication.k8s.io}, {group: authorization.k8s.io}]
+  - level: Metadata
+    resources: [{group: '', resources: [secrets, serviceaccounts/token]}]
+  - level: RequestResponse
+    userGroups: [system:serviceaccounts:kube-system]
+    verbs: [create, delete]
+  - level: None
+    userGroups: [system:serviceaccounts:kube-system]
+  - level: RequestResponse
+"
+            }
+        }
+    }
+}
 
 /// One request to the API server, as it was authorized.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -64,6 +116,19 @@ impl Cluster {
     /// The audit log up to this moment, a JSON document a line: a request that only marks the place is sent, and awaited in
     /// the log. Clusters of this machine only.
     pub async fn audit_log(&self) -> Result<String> {
+        self.audit_log_since(0).await
+    }
+
+    /// How much its audit log holds now, in bytes: a place for [`Self::audit_log_since`].
+    pub async fn audit_place(&self) -> Result<u64> {
+        let log = self.audit_path()?;
+        let found = tokio::fs::metadata(&log).await;
+        Ok(found
+            .with_context(|| format!("look at {}", log.display()))?
+            .len())
+    }
+
+    fn audit_path(&self) -> Result<PathBuf> {
         let Place::Here { dir, .. } = &self.place else {
             bail!("the audit log of the cluster of KUBECONFIG cannot be read");
         };
@@ -74,6 +139,12 @@ impl Cluster {
                 self.name()
             );
         }
+        Ok(log)
+    }
+
+    /// The same from a place on. The first line may be one that was half written then.
+    pub async fn audit_log_since(&self, place: u64) -> Result<String> {
+        let log = self.audit_path()?;
         const STEP: Duration = Duration::from_millis(20);
         let mark: u64 = rand::rng().random();
         let mark = format!("/version?mark={mark:016x}");
@@ -86,12 +157,19 @@ impl Cluster {
             .await
             .context("mark the place in the audit log")?;
         let wait = async {
+            let mut file = tokio::fs::File::open(&log).await?;
+            file.seek(SeekFrom::Start(place)).await?;
+            let mut text = Vec::new();
             loop {
-                let text = tokio::fs::read_to_string(&log)
-                    .await
-                    .with_context(|| format!("read {}", log.display()))?;
-                if text.contains(&mark) {
-                    return Ok(text);
+                // The mark may come in two pieces.
+                let known = text.len().saturating_sub(mark.len());
+                file.read_to_end(&mut text).await?;
+                let new = text.get(known..).unwrap_or_default();
+                if new
+                    .windows(mark.len())
+                    .any(|piece| piece == mark.as_bytes())
+                {
+                    return anyhow::Ok(String::from_utf8_lossy(&text).into_owned());
                 }
                 tokio::time::sleep(STEP).await;
             }
@@ -99,13 +177,15 @@ impl Cluster {
         tokio::time::timeout(LIMIT, wait)
             .await
             .with_context(|| format!("the API server did not write to {} in time", log.display()))?
+            .with_context(|| format!("read {}", log.display()))
     }
 }
 
 /// Arguments for the API server; writes the policy to `dir`.
-pub(super) fn arguments(dir: &Path) -> Result<[String; 2]> {
+pub(super) fn arguments(dir: &Path, audit: Audit) -> Result<[String; 2]> {
     let policy = dir.join("audit-policy.yaml");
-    std::fs::write(&policy, POLICY).with_context(|| format!("write {}", policy.display()))?;
+    std::fs::write(&policy, audit.policy())
+        .with_context(|| format!("write {}", policy.display()))?;
     Ok([
         format!("--audit-policy-file={}", policy.display()),
         format!("--audit-log-path={}", log_path(dir).display()),

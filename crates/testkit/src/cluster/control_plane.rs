@@ -174,7 +174,7 @@ fn start_api_server(state: &State, launcher: &Launcher<'_>) -> Result<ProcessId>
         "--max-requests-inflight=1000".to_owned(),
         "--max-mutating-requests-inflight=500".to_owned(),
     ];
-    arguments.extend(audit::arguments(launcher.dir)?);
+    arguments.extend(audit::arguments(launcher.dir, state.audit)?);
     arguments.push(match state.number {
         Some(_) => format!("--advertise-address={address}"),
         // A loopback address is refused as an endpoint.

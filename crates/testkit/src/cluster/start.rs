@@ -5,12 +5,16 @@ use std::path::Path;
 use anyhow::{Context as _, Result};
 
 use super::{
-    Cluster, Kind, blocking, control_plane, dns, kwok, network, node::RealNode, pki::Authority,
-    state::State, volumes,
+    Audit, Cluster, Kind, blocking, control_plane, dns, kwok, network, node::RealNode,
+    pki::Authority, state::State, volumes,
 };
 
 /// Starts a cluster in the empty or forgotten folder `dir`.
-pub(super) async fn bring_up(kind: Kind, name: &str, dir: &Path) -> Result<State> {
+pub(super) async fn bring_up(
+    (kind, audit): (Kind, Audit),
+    name: &str,
+    dir: &Path,
+) -> Result<State> {
     clear(dir)?;
     for folder in ["log", "pki", "images"] {
         let path = dir.join(folder);
@@ -18,6 +22,7 @@ pub(super) async fn bring_up(kind: Kind, name: &str, dir: &Path) -> Result<State
     }
     let (base_name, base_dir) = (name.to_owned(), dir.to_owned());
     let mut state = blocking(move || State::allocate(&base_name, kind, &base_dir)).await?;
+    state.audit = audit;
     let authority = Authority::new("kubernetes-ca")?;
     match kind {
         Kind::Real => Box::pin(start_real(&state, dir, &authority)).await?,
