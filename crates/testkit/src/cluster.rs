@@ -20,12 +20,14 @@ use crate::{environment, images, metrics_api};
 
 pub(crate) use self::api::{connect, kubectl_apply, readyz};
 pub use self::audit::{Audit, Audited};
+pub use self::faults::Part;
 pub(crate) use crate::wait::wait_for;
 
 mod api;
 mod audit;
 mod control_plane;
 mod dns;
+mod faults;
 pub(crate) mod journal;
 mod kwok;
 pub(crate) mod network;
@@ -48,6 +50,15 @@ pub enum Kind {
     Real,
     /// A control plane and ten fake nodes on loopback. Needs no root.
     Kwok,
+}
+
+/// What a test wants of its own cluster.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Settings {
+    /// What its audit log holds.
+    pub audit: Audit,
+    /// Arguments of the API server, which win over the usual ones.
+    pub api_server: Vec<String>,
 }
 
 /// A running cluster.
@@ -87,13 +98,22 @@ impl Cluster {
 
     /// The same, with what its audit log is to hold.
     pub async fn start_audited(kind: Kind, audit: Audit) -> Result<Self> {
+        let settings = Settings {
+            audit,
+            ..Settings::default()
+        };
+        Self::start_with(kind, settings).await
+    }
+
+    /// The same, with other settings.
+    pub async fn start_with(kind: Kind, settings: Settings) -> Result<Self> {
         static COUNT: AtomicU32 = AtomicU32::new(1);
         let name = format!(
             "t{}-{}",
             std::process::id(),
             COUNT.fetch_add(1, Ordering::Relaxed)
         );
-        let mut cluster = Self::up_audited(kind, &name, None, audit).await?;
+        let mut cluster = Self::up_with(kind, &name, None, settings).await?;
         if let Place::Here { owned, .. } = &mut cluster.place {
             *owned = true;
         }
@@ -103,10 +123,15 @@ impl Cluster {
     /// The named cluster of this machine: as it runs when it is healthy, otherwise started (what was left of it is
     /// removed first). `dir` overrides its folder, `$SORTIE_CACHE/clusters/NAME`.
     pub async fn up(kind: Kind, name: &str, dir: Option<&Path>) -> Result<Self> {
-        Self::up_audited(kind, name, dir, Audit::default()).await
+        Self::up_with(kind, name, dir, Settings::default()).await
     }
 
-    async fn up_audited(kind: Kind, name: &str, dir: Option<&Path>, audit: Audit) -> Result<Self> {
+    async fn up_with(
+        kind: Kind,
+        name: &str,
+        dir: Option<&Path>,
+        settings: Settings,
+    ) -> Result<Self> {
         let dir = folder(name, dir)?;
         std::fs::create_dir_all(&dir).with_context(|| format!("make {}", dir.display()))?;
         let lock_path = dir.with_extension("lock");
@@ -115,7 +140,7 @@ impl Cluster {
             if state.ready
                 && state.kind == kind
                 && state.revision == state::REVISION
-                && state.audit == audit
+                && state.settings == settings
                 && is_healthy(&dir).await
             {
                 if kind == Kind::Real {
@@ -133,7 +158,7 @@ impl Cluster {
         }
         let old = dir.clone();
         blocking(move || teardown::take_down(&old)).await?;
-        match start::bring_up((kind, audit), name, &dir).await {
+        match start::bring_up((kind, settings), name, &dir).await {
             Ok(state) => Ok(Self::here(dir, state)),
             Err(error) => {
                 let failed = dir.clone();

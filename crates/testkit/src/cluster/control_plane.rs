@@ -174,13 +174,28 @@ fn start_api_server(state: &State, launcher: &Launcher<'_>) -> Result<ProcessId>
         "--max-requests-inflight=1000".to_owned(),
         "--max-mutating-requests-inflight=500".to_owned(),
     ];
-    arguments.extend(audit::arguments(launcher.dir, state.audit)?);
+    arguments.extend(audit::arguments(launcher.dir, state.settings.audit)?);
     arguments.push(match state.number {
         Some(_) => format!("--advertise-address={address}"),
         // A loopback address is refused as an endpoint.
         None => "--endpoint-reconciler-type=none".to_owned(),
     });
+    arguments.extend(state.settings.api_server.iter().cloned());
     launcher.start("kube-apiserver", &tool("kube-apiserver")?, arguments)
+}
+
+/// Starts an API server that has ended again, and returns when it is ready.
+pub(super) async fn start_api_server_again(
+    state: &State,
+    dir: &Path,
+    client: &Client,
+) -> Result<()> {
+    let launcher = Launcher {
+        dir,
+        netns: state.number.map(network::control_namespace),
+    };
+    let api_server = start_api_server(state, &launcher)?;
+    wait_ready(client, api_server, dir).await
 }
 
 async fn wait_ready(client: &Client, process: ProcessId, dir: &Path) -> Result<()> {

@@ -5,13 +5,13 @@ use std::path::Path;
 use anyhow::{Context as _, Result};
 
 use super::{
-    Audit, Cluster, Kind, blocking, control_plane, dns, kwok, network, node::RealNode,
+    Cluster, Kind, Settings, blocking, control_plane, dns, kwok, network, node::RealNode,
     pki::Authority, state::State, volumes,
 };
 
 /// Starts a cluster in the empty or forgotten folder `dir`.
 pub(super) async fn bring_up(
-    (kind, audit): (Kind, Audit),
+    (kind, settings): (Kind, Settings),
     name: &str,
     dir: &Path,
 ) -> Result<State> {
@@ -22,7 +22,7 @@ pub(super) async fn bring_up(
     }
     let (base_name, base_dir) = (name.to_owned(), dir.to_owned());
     let mut state = blocking(move || State::allocate(&base_name, kind, &base_dir)).await?;
-    state.audit = audit;
+    state.settings = settings;
     let authority = Authority::new("kubernetes-ca")?;
     match kind {
         Kind::Real => Box::pin(start_real(&state, dir, &authority)).await?,

@@ -12,7 +12,7 @@ use rand::RngExt as _;
 use rustix::fs::{FlockOperation, flock};
 use serde::{Deserialize, Serialize};
 
-use super::{Audit, Kind, network};
+use super::{Kind, Settings, network};
 use crate::environment;
 
 /// Highest cluster number: each takes the networks 172.30.N, 10.(100+N) and 10.(150+N).
@@ -33,9 +33,9 @@ pub(crate) struct State {
     /// The [`REVISION`] that started it; 0 for those before there were any.
     #[serde(default)]
     pub(crate) revision: u32,
-    /// What its audit log holds.
+    /// What was asked of it.
     #[serde(default)]
-    pub(crate) audit: Audit,
+    pub(crate) settings: Settings,
     /// True once everything answered; false means an interrupted start.
     pub(crate) ready: bool,
 }
@@ -67,7 +67,7 @@ impl State {
                     number: Some(number),
                     ports: Ports::IN_NAMESPACE,
                     revision: REVISION,
-                    audit: Audit::default(),
+                    settings: Settings::default(),
                     ready: false,
                 }
             }
@@ -77,7 +77,7 @@ impl State {
                 number: None,
                 ports: Ports::free(dir)?,
                 revision: REVISION,
-                audit: Audit::default(),
+                settings: Settings::default(),
                 ready: false,
             },
         };
