@@ -17,7 +17,7 @@ use std::time::Duration;
 use secrecy::ExposeSecret as _;
 
 use crate::memory::Engines;
-use crate::process::{Bounds, Finished, Run};
+use crate::process::{Bounds, Finished, ProcessError, Run};
 use crate::source::SourceFile;
 use crate::tools::Tool;
 use crate::workspace::Workspace;
@@ -176,9 +176,12 @@ impl<'a> Repository<'a> {
                 file: self.limits.repository,
             },
         };
-        let finished = run.wait().await.map_err(|source| Error::Run {
-            repository: self.url(),
-            source,
+        let finished = run.wait().await.map_err(|source| {
+            let repository = self.url();
+            match source {
+                ProcessError::TimeLimit { limit, .. } => Error::TimeLimit { repository, limit },
+                source => Error::Run { repository, source },
+            }
         })?;
         if finished.succeeded() {
             return Ok(finished.output);
