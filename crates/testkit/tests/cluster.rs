@@ -201,7 +201,7 @@ async fn the_broken_sample_says_why_it_ends() {
         .await
         .unwrap();
     let has_pod = |deployment: Option<&Deployment>| {
-        deployment.and_then(|one| one.status.as_ref()?.unavailable_replicas) == Some(1)
+        deployment.and_then(|one| one.status.as_ref()?.replicas) == Some(1)
     };
     wait_for(deployments, "web", LIMIT, has_pod).await.unwrap();
     let pods: Api<Pod> = Api::namespaced(namespace.client(), namespace.name());
