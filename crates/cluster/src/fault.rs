@@ -1,9 +1,10 @@
-//! Names for every place at which the cluster is written to, so that a test can kill the process
-//! before or after any of them.
+//! Names for every place at which the cluster is written to, so that a test can kill or stop the
+//! process before or after any of them.
 //!
 //! With the feature `fault-injection`, the environment variable `SORTIE_DIE_AT=apply:before` (or
 //! `:after`, optionally followed by `:3` for the third time) aborts the process there, as `kill -9`
-//! would. Without the feature the variable is not read and [`pass`] does nothing.
+//! would; `SORTIE_STOP_AT` stops it there, until somebody sends SIGCONT. Without the feature the
+//! variables are not read and [`pass`] does nothing.
 
 /// A place at which something outside the process is changed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -97,44 +98,33 @@ impl Point {
 #[inline]
 pub(crate) const fn pass(_point: Point, _side: Side) {}
 
-/// Called on both sides of every write; ends the process where `SORTIE_DIE_AT` says so.
+/// Called on both sides of every write; ends or stops the process where a variable says so.
 #[cfg(feature = "fault-injection")]
 pub(crate) fn pass(point: Point, side: Side) {
-    use std::sync::OnceLock;
-    use std::sync::atomic::{AtomicU32, Ordering};
+    use std::sync::LazyLock;
 
-    static ORDER: OnceLock<Option<Order>> = OnceLock::new();
-    static TIMES: AtomicU32 = AtomicU32::new(0);
-    #[expect(
-        clippy::disallowed_methods,
-        reason = "only test builds have this feature"
-    )]
-    let order = ORDER.get_or_init(|| {
-        std::env::var("SORTIE_DIE_AT")
-            .ok()
-            .and_then(|text| Order::parse(&text))
-    });
-    let Some(order) = order else { return };
-    if order.point != point || order.side != side {
-        return;
-    }
-    if TIMES.fetch_add(1, Ordering::SeqCst) + 1 == order.time {
-        tracing::error!(
-            point = point.name(),
-            ?side,
-            "ending the process as SORTIE_DIE_AT asks"
-        );
+    static DIE: LazyLock<Option<Order>> = LazyLock::new(|| Order::of_variable("SORTIE_DIE_AT"));
+    static STOP: LazyLock<Option<Order>> = LazyLock::new(|| Order::of_variable("SORTIE_STOP_AT"));
+    if DIE.as_ref().is_some_and(|order| order.is_due(point, side)) {
         std::process::abort();
+    }
+    if STOP.as_ref().is_some_and(|order| order.is_due(point, side)) {
+        let me = rustix::process::getpid();
+        let stopped = rustix::process::kill_process(me, rustix::process::Signal::STOP);
+        if let Err(error) = stopped {
+            tracing::error!(%error, "could not stop as SORTIE_STOP_AT asks");
+        }
     }
 }
 
-/// Where and when to die.
+/// Where and when to die or to stop.
 #[cfg(any(test, feature = "fault-injection"))]
-#[derive(Debug, PartialEq, Eq)]
+#[derive(Debug)]
 struct Order {
     point: Point,
     side: Side,
     time: u32,
+    passed: std::sync::atomic::AtomicU32,
 }
 
 #[cfg(any(test, feature = "fault-injection"))]
@@ -150,7 +140,30 @@ impl Order {
             _ => return None,
         };
         let time = words.next().map_or(Some(1), |text| text.parse().ok())?;
-        Some(Self { point, side, time })
+        Some(Self {
+            point,
+            side,
+            time,
+            passed: std::sync::atomic::AtomicU32::new(0),
+        })
+    }
+
+    #[cfg(feature = "fault-injection")]
+    fn of_variable(name: &str) -> Option<Self> {
+        #[expect(
+            clippy::disallowed_methods,
+            reason = "only test builds have this feature"
+        )]
+        let text = std::env::var(name).ok()?;
+        Self::parse(&text)
+    }
+
+    /// Whether this passing is the one; counts it.
+    fn is_due(&self, point: Point, side: Side) -> bool {
+        use std::sync::atomic::Ordering;
+        self.point == point
+            && self.side == side
+            && self.passed.fetch_add(1, Ordering::SeqCst) + 1 == self.time
     }
 }
 
@@ -161,15 +174,11 @@ mod tests {
     #[test]
     fn every_point_can_be_ordered_by_its_name() {
         for point in Point::ALL {
-            let order = Order::parse(&format!("{}:after:3", point.name()));
-            assert_eq!(
-                order,
-                Some(Order {
-                    point,
-                    side: Side::After,
-                    time: 3
-                })
-            );
+            let order = Order::parse(&format!("{}:after:3", point.name())).unwrap();
+            let mut times = [0; 4].map(|_| order.is_due(point, Side::After));
+            assert_eq!(times, [false, false, true, false], "{point:?}");
+            times = [0; 4].map(|_| order.is_due(point, Side::Before));
+            assert_eq!(times, [false; 4], "{point:?}");
         }
         let names: std::collections::HashSet<_> = Point::ALL.iter().map(|p| p.name()).collect();
         assert_eq!(names.len(), Point::ALL.len());
@@ -184,7 +193,7 @@ mod tests {
             "nowhere:before",
             "apply:before:x",
         ] {
-            assert_eq!(Order::parse(text), None, "{text}");
+            assert!(Order::parse(text).is_none(), "{text}");
         }
     }
 }

@@ -4,6 +4,9 @@
 //! honour `Retry-After`, the check of the release's lease as the last act before a write is sent,
 //! the [`Point`] at which a test may kill the process, and one classification of failures.
 
+use std::future::poll_fn;
+use std::pin::pin;
+use std::task::Poll;
 use std::time::Duration;
 
 use backon::BackoffBuilder as _;
@@ -16,6 +19,7 @@ use serde_json::Value;
 use sortie_manifest::Origin;
 use tokio::time::Instant;
 
+use crate::clock::{self, Boottime};
 use crate::connect::Cluster;
 use crate::error::{Cause, Error};
 use crate::fault::{self, Point, Side};
@@ -190,10 +194,12 @@ impl Cluster {
     async fn attempt(&self, call: &Call<'_>) -> Result<Answer, Attempt> {
         let mut limit = self.inner.options.request_timeout;
         limit = call.time_limit.map_or(limit, |own| own.min(limit));
+        let mut deadline = None;
         if let Some((point, guard)) = call.write {
             let permitted = guard.permit().await;
             let left = permitted.map_err(|source| Attempt::Broken(Cause::LeaseLost { source }))?;
             limit = left.map_or(limit, |left| left.min(limit));
+            deadline = Some(clock::boottime().after(limit));
             fault::pass(point, Side::Before);
         }
         let request = self.request(call, limit)?;
@@ -226,11 +232,13 @@ impl Cluster {
                 retry_after,
             })
         };
+        let exchange = before(deadline, exchange);
         let result = tokio::time::timeout(limit, exchange).await;
         if let Some((point, _)) = call.write {
             fault::pass(point, Side::After);
         }
-        result.unwrap_or(Err(Attempt::Broken(Cause::TimedOut { after: limit })))
+        let in_time = result.ok().flatten();
+        in_time.unwrap_or(Err(Attempt::Broken(Cause::TimedOut { after: limit })))
     }
 
     fn request(&self, call: &Call<'_>, limit: Duration) -> Result<Request<Body>, Attempt> {
@@ -251,5 +259,45 @@ impl Cluster {
                     source: source.into(),
                 })
             })
+    }
+}
+
+/// Carries on with the work only while it is before the deadline; `None` when it is not any more. A timer alone would
+/// not do: whoever comes back from a suspension or a SIGSTOP first does what it was about to do, such as to send what
+/// was permitted in another time, and only then learns how late it is.
+async fn before<T>(deadline: Option<Boottime>, work: impl Future<Output = T>) -> Option<T> {
+    let mut work = pin!(work);
+    let is_late = || deadline.is_some_and(|deadline| clock::boottime() >= deadline);
+    poll_fn(|context| {
+        if is_late() {
+            Poll::Ready(None)
+        } else {
+            work.as_mut().poll(context).map(Some)
+        }
+    })
+    .await
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test]
+    async fn nothing_is_begun_or_carried_on_after_its_deadline() {
+        let now = clock::boottime();
+        let later = now.after(Duration::from_secs(60));
+        assert_eq!(before(Some(now), async { 1 }).await, None);
+        assert_eq!(before(Some(later), async { 1 }).await, Some(1));
+        assert_eq!(before(None, async { 1 }).await, Some(1));
+        // What was stopped on its way comes back too late.
+        let soon = clock::boottime().after(Duration::from_millis(50));
+        let mut sent = false;
+        let work = async {
+            std::thread::sleep(Duration::from_millis(60));
+            tokio::task::yield_now().await;
+            sent = true;
+        };
+        assert_eq!(before(Some(soon), work).await, None);
+        assert!(!sent);
     }
 }
