@@ -84,14 +84,42 @@ async fn superfluous(run: &Run<'_>, locked: &Locked) -> Result<Vec<Doomed>, Erro
     }
     let tracked = history.heads().flat_map(|head| &head.inventory);
     let kept: BTreeSet<&ObjectId> = tracked.map(|tracked| &tracked.id).collect();
-    let mut namespaces: BTreeSet<&str> = kept
-        .iter()
+    let namespaces = namespaces(run, kept.iter().copied());
+    let Versioned { unused, .. } = versioned(run, &kept, &namespaces).await?;
+    let doomed = unused.into_iter().map(|found| doom(run, found));
+    Ok(doomed.collect())
+}
+
+/// The namespaces in which a release has or may have versioned configuration.
+pub(crate) fn namespaces<'a>(
+    run: &Run<'_>,
+    objects: impl Iterator<Item = &'a ObjectId>,
+) -> BTreeSet<String> {
+    let mut namespaces: BTreeSet<String> = objects
         .filter(|id| id.group.is_empty() && matches!(id.kind.as_str(), "ConfigMap" | "Secret"))
-        .filter_map(|id| id.namespace.as_deref())
+        .filter_map(|id| id.namespace.clone())
         .collect();
-    namespaces.insert(&run.task.release.namespace);
+    namespaces.insert(run.task.release.namespace.clone());
+    namespaces
+}
+
+/// Versioned configuration of a release that is in the cluster and in no list of what to keep.
+#[derive(Debug, Default)]
+pub(crate) struct Versioned {
+    /// What nothing names that may start a pod.
+    pub(crate) unused: Vec<Found>,
+    /// What something names.
+    pub(crate) used: Vec<Found>,
+}
+
+/// Look for versioned ConfigMaps and Secrets of the release, and for whatever names them.
+pub(crate) async fn versioned(
+    run: &Run<'_>,
+    kept: &BTreeSet<&ObjectId>,
+    namespaces: &BTreeSet<String>,
+) -> Result<Versioned, Error> {
     let release = run.release_id();
-    let mut doomed = Vec::new();
+    let mut versioned = Versioned::default();
     for namespace in namespaces {
         let mut candidates = Vec::new();
         for kind in [ConfigKind::ConfigMap, ConfigKind::Secret] {
@@ -104,10 +132,13 @@ async fn superfluous(run: &Run<'_>, locked: &Locked) -> Result<Vec<Doomed>, Erro
             continue;
         }
         let named = named(run, namespace).await?;
-        candidates.retain(|found| !is_named(&named, &found.id));
-        doomed.extend(candidates.into_iter().map(|found| doom(run, found)));
+        let (used, unused): (Vec<_>, Vec<_>) = candidates
+            .into_iter()
+            .partition(|found| is_named(&named, &found.id));
+        versioned.used.extend(used);
+        versioned.unused.extend(unused);
     }
-    Ok(doomed)
+    Ok(versioned)
 }
 
 /// What anything that may start a pod in the namespace names.
@@ -168,7 +199,8 @@ fn is_versioned(object: &Value) -> bool {
     annotations.is_some_and(|all| all.get(versioning::ORIGINAL_NAME).is_some())
 }
 
-fn doom(run: &Run<'_>, found: Found) -> Doomed {
+/// A deletion of the very object that was found.
+pub(crate) fn doom(run: &Run<'_>, found: Found) -> Doomed {
     let uid = found
         .object
         .pointer("/metadata/uid")

@@ -180,6 +180,16 @@ impl Locked {
         drop(tokio::time::timeout(self.lease, self.held.release()).await);
     }
 
+    /// Give the lease back and delete it: the release is no more. One that another task takes meanwhile stays.
+    pub(crate) async fn remove(self, run: &Run<'_>) {
+        let release = self.records.release().clone();
+        self.release().await;
+        let (namespace, name) = (release.namespace(), release.lease_name());
+        if let Err(error) = lease::remove(&run.env.cluster, namespace, &name).await {
+            run.warn(Unit::WrapUp, chain(&error));
+        }
+    }
+
     /// Resolves when the release is not ours any more.
     pub(crate) async fn lost(&self) -> Failure {
         let source = self.guard().lost().await;

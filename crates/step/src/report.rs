@@ -28,6 +28,8 @@ pub enum Unit {
     WaitForSteadyState,
     /// What earlier releases had and this one lacks is deleted.
     Prune,
+    /// The objects of a release that is uninstalled are deleted.
+    Delete,
     /// The record is closed and old ones are collected.
     WrapUp,
 }
@@ -45,6 +47,7 @@ impl Unit {
             Self::WaitForSteadyState => "Wait for Steady State",
             Self::DeleteFailedReleaseResources => "Delete Failed Release Resources",
             Self::Prune => "Prune",
+            Self::Delete => "Delete",
             Self::WrapUp => "Wrap Up",
         }
     }

@@ -12,7 +12,7 @@ use sortie_render::{SourceFile, Workspace, plain, values};
 use crate::failure::{Failure, FailureKind, chain};
 use crate::nothing::{Barren, nothing};
 use crate::report::{Level, Sink, Unit};
-use crate::resolve::Resolving;
+use crate::resolve::{self, Resolving};
 use crate::task::{Git, Release, Source};
 
 /// Files named in the log; more are counted.
@@ -210,11 +210,21 @@ async fn resolve_file(
             error.code(),
             format!(
                 "cannot resolve the expressions of {}: {}",
-                file.path,
+                place(&file, &error),
                 chain(&error)
             ),
             "correct the name, or define it before this step",
         )),
+    }
+}
+
+/// File, line and column of an expression; the file alone where that is not known.
+fn place(file: &SourceFile, error: &resolve::Error) -> String {
+    match error {
+        resolve::Error::Expression(error) => {
+            format!("{}:{}:{}", file.path, error.line, error.column)
+        }
+        _ => file.path.clone(),
     }
 }
 

@@ -12,6 +12,7 @@ mod head;
 mod history;
 mod part;
 mod records;
+mod removal;
 mod unreadable;
 
 use sortie_manifest::labels;

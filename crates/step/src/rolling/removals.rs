@@ -6,14 +6,7 @@ use sortie_cluster::record::{Head, Tracked};
 use sortie_manifest::ObjectId;
 
 use super::earlier::noted;
-
-/// Kinds that a rollback keeps, because what they hold cannot be brought back.
-const STORAGE: [(&str, &str); 4] = [
-    ("", "PersistentVolumeClaim"),
-    ("", "PersistentVolume"),
-    ("apiextensions.k8s.io", "CustomResourceDefinition"),
-    ("", "Namespace"),
-];
+use crate::protection::is_storage;
 
 /// What is removed, and what stays although the restored release lacks it.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -33,11 +26,6 @@ pub(super) struct Undone<'a> {
     pub(super) head: &'a Head,
     /// Its ConfigMaps and Secrets under versioned names: they stay for pods that may still name them.
     pub(super) versioned: BTreeSet<ObjectId>,
-}
-
-/// Whether a rollback never deletes or fails over the object.
-pub(super) fn is_storage(id: &ObjectId) -> bool {
-    STORAGE.contains(&(id.group.as_str(), id.kind.as_str()))
 }
 
 /// What `undone`, the oldest first, have added to `good`.

@@ -20,7 +20,9 @@ use crate::report::Unit;
 use crate::run::Run;
 use crate::task::Prune;
 use crate::units::Ended;
-use plan::{Plan, Present, tracked};
+use plan::{Plan, Present};
+
+pub(crate) use plan::tracked;
 
 /// Under this name the objects to delete are noted when the record is opened.
 pub(super) const NOTED: &str = "prune";
@@ -29,7 +31,7 @@ pub(super) const NOTED: &str = "prune";
 ///
 /// # Errors
 /// It is more than may go unasked, or the cluster could not be asked. Nothing has been written.
-pub(super) async fn foresee(
+pub(crate) async fn foresee(
     run: &Run<'_>,
     history: &History,
     planned: &[Planned],
@@ -134,8 +136,9 @@ pub(super) async fn prune(
     Ok(pruned)
 }
 
-/// The objects of a release whose records say nothing: what carries its label.
-async fn by_label(
+/// What carries the label of the release, as far as it may be searched for: where records say nothing. The search is in
+/// the release's namespace and in those of the `current` objects.
+pub(crate) async fn by_label(
     run: &Run<'_>,
     current: &BTreeSet<ObjectId>,
     unit: Unit,
@@ -151,7 +154,7 @@ async fn by_label(
     let labelled = labelled.await.map_err(|error| Failure::cluster(&error))?;
     if let Some(error) = labelled.unseen.first() {
         let text = format!(
-            "the release has no record, and {} kinds cannot be searched for its label: {}",
+            "{} kinds cannot be searched for the label of the release: {}",
             labelled.unseen.len(),
             chain(error)
         );
@@ -196,7 +199,7 @@ async fn judge(
 }
 
 /// What the cluster's owner has against touching the object.
-fn forbidden(run: &Run<'_>, live: &Value) -> Option<String> {
+pub(crate) fn forbidden(run: &Run<'_>, live: &Value) -> Option<String> {
     let origin = Origin {
         file: "the cluster".into(),
         document: 1,

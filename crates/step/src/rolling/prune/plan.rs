@@ -8,25 +8,13 @@ use sortie_manifest::{ObjectId, labels, versioning};
 
 use crate::failure::{Failure, FailureKind};
 use crate::hooks;
-use crate::rolling::removals::is_storage;
+use crate::protection::{self, annotation, text};
 use crate::task::Prune;
 
 /// As many objects are deleted without a limit of one's own, whatever part of the release they are.
 const ALWAYS: usize = 3;
 /// No more than these are deleted without a limit of one's own.
 const AT_MOST: usize = 20;
-
-/// What says that an object stays: annotation, its value, and whether the value is one of a list.
-const PROTECTION: [(&str, &str); 6] = [
-    ("sortie.dev/prune", "false"),
-    ("sortie.dev/skip-pruning", "true"),
-    ("harness.io/skipPruning", "true"),
-    ("helm.sh/resource-policy", "keep"),
-    ("argocd.argoproj.io/sync-options", "Prune=false"),
-    ("kustomize.toolkit.fluxcd.io/prune", "disabled"),
-];
-/// The annotation with which even storage is deleted.
-const WANTED: (&str, &str) = ("sortie.dev/prune", "true");
 
 /// What a deployment deletes after it has succeeded.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -49,7 +37,7 @@ pub(super) struct Present<'a> {
 }
 
 /// Everything that earlier releases had, the oldest release first, with the UID under which each object was last tracked.
-pub(super) fn tracked<'a>(earlier: impl Iterator<Item = &'a Head>) -> Vec<Tracked> {
+pub(crate) fn tracked<'a>(earlier: impl Iterator<Item = &'a Head>) -> Vec<Tracked> {
     let mut last: BTreeMap<&ObjectId, Option<&String>> = BTreeMap::new();
     for Tracked { id, uid } in earlier.flat_map(|head| &head.inventory) {
         let known = last.entry(id).or_default();
@@ -125,41 +113,18 @@ impl Plan {
 
 /// Why a live object of the release must stay.
 fn protection(id: &ObjectId, live: &Value) -> Option<String> {
-    for (name, value) in PROTECTION {
-        let says = |text: &str| {
-            text.split(',')
-                .any(|word| word.trim().eq_ignore_ascii_case(value))
-        };
-        if annotation(live, name).is_some_and(says) {
-            return Some(format!("its annotation {name} says so"));
-        }
-    }
-    let (name, value) = WANTED;
-    let is_wanted = annotation(live, name).is_some_and(|text| text.trim() == value);
-    let owners = live
-        .pointer("/metadata/ownerReferences")
-        .and_then(Value::as_array);
-    let controlled = |owner: &Value| owner.get("controller").and_then(Value::as_bool) == Some(true);
-    if owners.is_some_and(|owners| owners.iter().any(controlled)) {
+    if let Some(why) = protection::annotated(live) {
+        Some(why)
+    } else if protection::is_controlled(live) {
         Some("a controller owns it now".to_owned())
-    } else if is_storage(id) && !is_wanted {
+    } else if protection::is_storage(id) && !protection::may_go(live) {
+        let (name, value) = protection::WANTED;
         Some(format!(
             "what it holds cannot be brought back; the annotation {name}: \"{value}\" lets it go"
         ))
     } else {
         None
     }
-}
-
-fn annotation<'a>(object: &'a Value, name: &str) -> Option<&'a str> {
-    object.pointer("/metadata/annotations")?.get(name)?.as_str()
-}
-
-fn text<'a>(object: &'a Value, pointer: &str) -> &'a str {
-    object
-        .pointer(pointer)
-        .and_then(Value::as_str)
-        .unwrap_or_default()
 }
 
 #[cfg(test)]

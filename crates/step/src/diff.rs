@@ -1,0 +1,119 @@
+//! Saying how a deployment would change the cluster. Nothing is written and nobody is waited for.
+
+use serde_json::{Value, json};
+use sortie_cluster::apply::Planned;
+use sortie_cluster::record::{History, Records, Tracked};
+use sortie_manifest::ObjectId;
+
+use crate::difference::{Difference, Fate, original_name, planned};
+use crate::failure::Failure;
+use crate::locked::{self, record_failure};
+use crate::plan::prepare;
+use crate::replacement::Asked;
+use crate::report::Unit;
+use crate::rolling::{foresee, recorded, render, sequence};
+use crate::run::Run;
+use crate::task::{Prune, RollingDeploy};
+use crate::try_out::judge;
+use crate::units::Ended;
+
+/// Compare. The outputs have a [`Difference`] for each object of the set and each that the set lacks.
+pub(crate) async fn run(run: &Run<'_>, options: &RollingDeploy) -> Result<Value, Ended> {
+    let differences = compare(run, options);
+    let differences = run
+        .bounds
+        .run(std::future::pending(), Box::pin(differences))
+        .await?;
+    let release = &run.task.release;
+    Ok(json!({
+        "releaseName": release.name,
+        "namespace": release.namespace,
+        "objects": differences,
+    }))
+}
+
+async fn compare(run: &Run<'_>, options: &RollingDeploy) -> Result<Vec<Difference>, Ended> {
+    run.units.enter(Unit::FetchFiles);
+    run.check_namespace()?;
+    let records = locked::records(run)?;
+    run.bounds
+        .pending()
+        .set("the API server did not show the release's records");
+    let history = locked::history(&records, run.task).await?;
+    let rendered = render(run, options).await?;
+    run.check_objects(&rendered.objects)?;
+    let first = history.last_good(None).is_none();
+    let place = (history.next_number(), first);
+    let release = &run.task.release;
+    let prepared = prepare(rendered.objects, release, options.versioning, place)?;
+    sequence(run, &prepared.objects, Unit::Initialize)?;
+    run.bounds
+        .pending()
+        .set("the API server was still judging the objects");
+    let plan = judge(run, prepared.objects, options.adopt, Asked::ByTask).await?;
+    let earlier = earlier(run, &records, &history).await;
+    let previous = |id: &ObjectId, original: &str| {
+        earlier.iter().find(|(old, value)| {
+            (&old.group, &old.kind, &old.namespace) == (&id.group, &id.kind, &id.namespace)
+                && original_name(value) == Some(original)
+        })
+    };
+    let mut found: Vec<Difference> = plan.iter().map(|one| planned(one, previous)).collect();
+    found.extend(superfluous(run, options, &history, &plan).await?);
+    Ok(found)
+}
+
+/// The objects of the last good release, to compare versioned configuration with. Without them it is shown as new.
+async fn earlier(run: &Run<'_>, records: &Records, history: &History) -> Vec<(ObjectId, Value)> {
+    let Some(good) = history.last_good(None) else {
+        return Vec::new();
+    };
+    let values = records.objects(&good.head).await;
+    let objects = values
+        .map_err(|error| record_failure(&error))
+        .and_then(|values| recorded(&good.head, values));
+    match objects {
+        Ok(objects) => {
+            let namespace = &run.task.release.namespace;
+            let entry = |object: sortie_manifest::Object| {
+                (object.id().in_namespace(namespace), object.into_value())
+            };
+            objects.into_iter().map(entry).collect()
+        }
+        Err(failure) => {
+            run.warn(Unit::Initialize, failure.message);
+            Vec::new()
+        }
+    }
+}
+
+/// What earlier releases had and the set lacks.
+async fn superfluous(
+    run: &Run<'_>,
+    options: &RollingDeploy,
+    history: &History,
+    plan: &[Planned],
+) -> Result<Vec<Difference>, Failure> {
+    if options.prune.is_none() && history.records().is_empty() {
+        return Ok(Vec::new());
+    }
+    // Only what goes is of interest here, whatever their number.
+    let all = Prune {
+        limit: Some(u32::MAX),
+    };
+    let doomed = foresee(run, history, plan, all, Unit::Initialize).await?;
+    let ids: Vec<ObjectId> = doomed.into_iter().map(|Tracked { id, .. }| id).collect();
+    if options.prune.is_none() {
+        let left = ids.into_iter();
+        return Ok(left.map(|id| Difference::plain(id, Fate::Left)).collect());
+    }
+    let lives = run.env.cluster.survey(ids).await;
+    let deleted = lives.into_iter().filter_map(|(id, live)| {
+        let mut live = live.ok().flatten()?;
+        if let Some(metadata) = live.get_mut("metadata").and_then(Value::as_object_mut) {
+            metadata.remove("managedFields");
+        }
+        Some(Difference::plain(id, Fate::Deleted).between(Some(&live), None))
+    });
+    Ok(deleted.collect())
+}

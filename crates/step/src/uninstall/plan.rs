@@ -1,0 +1,322 @@
+//! Which objects of a release go when it is uninstalled, and which stay. Pure.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use serde_json::Value;
+use sortie_cluster::record::Tracked;
+use sortie_manifest::{Object, ObjectId, labels, versioning};
+
+use crate::protection::{self, annotation, text};
+
+/// Annotation values that protect an object from the end of its release, and not from pruning.
+const STAYS: (&str, &str) = ("argocd.argoproj.io/sync-options", "Delete=false");
+
+/// What an uninstallation deletes and what it leaves.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub(super) struct Plan {
+    /// Objects to delete, each by the UID that is live.
+    pub(super) doomed: Vec<Tracked>,
+    /// Claims to delete that StatefulSets of the release have made.
+    pub(super) claims: Vec<Tracked>,
+    /// Versioned configuration: it goes last, unless something that stays names it.
+    pub(super) versioned: Vec<Tracked>,
+    /// The namespace that the release itself lives in: it goes after the release's records.
+    pub(super) home: Option<Tracked>,
+    /// Objects that stay, and why.
+    pub(super) kept: Vec<(ObjectId, String)>,
+}
+
+/// Whose objects are looked at, and what may go.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Wish<'a> {
+    /// Value of the release's label.
+    pub(super) release: &'a str,
+    /// Namespace of the release.
+    pub(super) namespace: &'a str,
+    /// Whether storage goes too.
+    pub(super) delete_storage: bool,
+}
+
+impl Plan {
+    /// Decide about one live object.
+    pub(super) fn consider(&mut self, tracked: Tracked, live: &Value, wish: Wish<'_>) {
+        let Tracked { id, uid } = tracked;
+        let live_uid = text(live, "/metadata/uid");
+        let label = live.pointer("/metadata/labels");
+        let label = label.and_then(|all| all.get(labels::RELEASE)?.as_str());
+        if uid.is_some_and(|uid| uid != live_uid) {
+            return self.keep(id, "another object has its name now");
+        }
+        if label != Some(wish.release) {
+            return self.keep(id, "it does not carry the label of this release any more");
+        }
+        if protection::is_controlled(live) {
+            // It goes with its owner, or stays with it.
+            return;
+        }
+        if let Some(why) = protection::annotated(live).or_else(|| stays(live)) {
+            return self.keep(id, why);
+        }
+        let storage = protection::is_storage(&id);
+        if storage && !wish.delete_storage && !protection::may_go(live) {
+            return self.keep(id, "what it holds cannot be brought back");
+        }
+        let is_home = id.group.is_empty() && id.kind == "Namespace" && id.name == wish.namespace;
+        let doomed = Tracked {
+            id,
+            uid: Some(live_uid.to_owned()),
+        };
+        if is_home {
+            self.home = Some(doomed);
+        } else if annotation(live, versioning::ORIGINAL_NAME).is_some() {
+            self.versioned.push(doomed);
+        } else {
+            self.doomed.push(doomed);
+        }
+    }
+
+    /// Decide about a claim that a StatefulSet of the release has made. It carries no label of ours.
+    pub(super) fn consider_claim(&mut self, id: ObjectId, live: &Value, delete_storage: bool) {
+        match protection::annotated(live) {
+            Some(why) => self.keep(id, why),
+            None if delete_storage || protection::may_go(live) => {
+                let uid = Some(text(live, "/metadata/uid").to_owned());
+                self.claims.push(Tracked { id, uid });
+            }
+            None => self.keep(id, "what it holds cannot be brought back"),
+        }
+    }
+
+    /// The objects to delete, in the order in which they are shown.
+    pub(super) fn going(&self) -> impl Iterator<Item = &ObjectId> {
+        let all = self.doomed.iter().chain(&self.claims);
+        let all = all.chain(&self.versioned).chain(&self.home);
+        all.map(|tracked| &tracked.id)
+    }
+
+    pub(super) fn keep(&mut self, id: ObjectId, why: impl Into<String>) {
+        self.kept.push((id, why.into()));
+    }
+}
+
+fn stays(live: &Value) -> Option<String> {
+    let (name, value) = STAYS;
+    let mut words = annotation(live, name)?.split(',');
+    let found = words.any(|word| word.trim().eq_ignore_ascii_case(value));
+    found.then(|| format!("its annotation {name} says so"))
+}
+
+/// What a release owns, as its records and the cluster's labels tell it together: a label finds what no kept record has.
+pub(super) fn owned(tracked: Vec<Tracked>, labelled: Vec<Tracked>) -> Vec<Tracked> {
+    let mut all: BTreeMap<ObjectId, Option<String>> = BTreeMap::new();
+    for Tracked { id, uid } in labelled.into_iter().chain(tracked) {
+        let known = all.entry(id).or_default();
+        *known = uid.or_else(|| known.take());
+    }
+    let tracked = |(id, uid)| Tracked { id, uid };
+    all.into_iter().map(tracked).collect()
+}
+
+/// How a StatefulSet names the claims that it makes: `TEMPLATE-SET-NUMBER`, in its own namespace.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub(super) struct Claims {
+    /// Namespace; `None` where the manifest leaves it to the deployment.
+    pub(super) namespace: Option<String>,
+    /// What their names begin with, up to the number.
+    prefix: String,
+}
+
+impl Claims {
+    /// The claims of a set of objects, as recorded.
+    pub(super) fn of(objects: &[Object]) -> BTreeSet<Self> {
+        let sets = objects
+            .iter()
+            .filter(|object| (object.group(), object.kind()) == ("apps", "StatefulSet"));
+        sets.flat_map(|set| {
+            let templates = set.value().get("spec");
+            let templates = templates.and_then(|spec| spec.get("volumeClaimTemplates")?.as_array());
+            templates.into_iter().flatten().filter_map(|template| {
+                let name = template.pointer("/metadata/name")?.as_str()?;
+                Some(Self {
+                    namespace: set.namespace().map(str::to_owned),
+                    prefix: format!("{name}-{}-", set.name()),
+                })
+            })
+        })
+        .collect()
+    }
+
+    /// Whether a claim of this name is one of them.
+    pub(super) fn has(&self, name: &str) -> bool {
+        let number = name.strip_prefix(&self.prefix);
+        number.is_some_and(|number| {
+            !number.is_empty() && number.bytes().all(|byte| byte.is_ascii_digit())
+        })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+    use sortie_manifest::Limits;
+
+    use super::*;
+
+    fn id(kind: &str, name: &str) -> ObjectId {
+        ObjectId {
+            group: String::new(),
+            kind: kind.into(),
+            namespace: Some("shop".into()),
+            name: name.into(),
+        }
+    }
+
+    #[derive(Debug, PartialEq, Eq)]
+    enum Fate {
+        Goes,
+        GoesLater,
+        GoesLast,
+        Stays,
+        Untold,
+    }
+
+    fn fate_with(
+        kind: &str,
+        uid: Option<&str>,
+        storage: bool,
+        change: impl FnOnce(&mut Value),
+    ) -> Fate {
+        let mut live = json!({"metadata": {
+            "uid": "u", "labels": {"sortie.dev/release": "ours"}, "annotations": {},
+        }});
+        change(&mut live);
+        let wish = Wish {
+            release: "ours",
+            namespace: "shop",
+            delete_storage: storage,
+        };
+        let mut plan = Plan::default();
+        let name = if kind == "Namespace" { "shop" } else { "a" };
+        let tracked = Tracked {
+            id: id(kind, name),
+            uid: uid.map(str::to_owned),
+        };
+        plan.consider(tracked, &live, wish);
+        let going: Vec<_> = plan.going().cloned().collect();
+        let mut every = plan.doomed.iter().chain(&plan.versioned).chain(&plan.home);
+        assert!(every.all(|doomed| doomed.uid.as_deref() == Some("u")));
+        match (going.len(), plan.kept.len()) {
+            (0, 0) => Fate::Untold,
+            (0, 1) => Fate::Stays,
+            (1, 0) if plan.home.is_some() => Fate::GoesLast,
+            (1, 0) if plan.doomed.is_empty() => Fate::GoesLater,
+            (1, 0) => Fate::Goes,
+            other => panic!("{other:?}"),
+        }
+    }
+
+    fn fate(kind: &str, uid: Option<&str>, change: impl FnOnce(&mut Value)) -> Fate {
+        fate_with(kind, uid, false, change)
+    }
+
+    fn annotated(name: &'static str, value: &'static str) -> impl FnOnce(&mut Value) {
+        move |live| live["metadata"]["annotations"][name] = value.into()
+    }
+
+    #[test]
+    fn what_is_ours_goes_and_nothing_else() {
+        assert_eq!(fate("Role", None, |_| {}), Fate::Goes);
+        assert_eq!(fate("Role", Some("u"), |_| {}), Fate::Goes);
+        assert_eq!(fate("Role", Some("other"), |_| {}), Fate::Stays);
+        let theirs = |live: &mut Value| {
+            live["metadata"]["labels"]["sortie.dev/release"] = "theirs".into();
+        };
+        assert_eq!(fate("Role", Some("u"), theirs), Fate::Stays);
+        let unlabelled = |live: &mut Value| live["metadata"]["labels"] = json!({});
+        assert_eq!(fate("Role", None, unlabelled), Fate::Stays);
+        let owned = |live: &mut Value| {
+            live["metadata"]["ownerReferences"] = json!([{"controller": true}]);
+        };
+        assert_eq!(fate("ReplicaSet", None, owned), Fate::Untold);
+        // Already on its way: it is waited for.
+        let going = |live: &mut Value| {
+            live["metadata"]["deletionTimestamp"] = "2026-01-01T00:00:00Z".into();
+        };
+        assert_eq!(fate("Role", None, going), Fate::Goes);
+        let versioned = annotated(versioning::ORIGINAL_NAME, "a");
+        assert_eq!(fate("ConfigMap", None, versioned), Fate::GoesLater);
+    }
+
+    #[test]
+    fn storage_goes_only_when_it_is_asked_for() {
+        for kind in ["PersistentVolumeClaim", "PersistentVolume"] {
+            assert_eq!(fate(kind, None, |_| {}), Fate::Stays, "{kind}");
+            assert_eq!(fate_with(kind, None, true, |_| {}), Fate::Goes, "{kind}");
+            let wanted = annotated("sortie.dev/prune", "true");
+            assert_eq!(fate(kind, None, wanted), Fate::Goes, "{kind}");
+        }
+        assert_eq!(fate("Namespace", None, |_| {}), Fate::Stays);
+        assert_eq!(fate_with("Namespace", None, true, |_| {}), Fate::GoesLast);
+    }
+
+    #[test]
+    fn annotations_protect_even_from_being_asked_for() {
+        for (name, value) in [
+            ("sortie.dev/prune", "false"),
+            ("harness.io/skipPruning", "true"),
+            ("helm.sh/resource-policy", "keep"),
+            (
+                "argocd.argoproj.io/sync-options",
+                "Replace=true,Delete=false",
+            ),
+        ] {
+            for kind in ["Role", "PersistentVolumeClaim"] {
+                let fate = fate_with(kind, None, true, annotated(name, value));
+                assert_eq!(fate, Fate::Stays, "{name} on a {kind}");
+            }
+        }
+    }
+
+    #[test]
+    fn labels_find_what_records_have_forgotten() {
+        let tracked = |name: &str, uid: Option<&str>| Tracked {
+            id: id("Role", name),
+            uid: uid.map(str::to_owned),
+        };
+        let all = owned(
+            vec![tracked("a", Some("1")), tracked("b", None)],
+            vec![tracked("a", None), tracked("old", None)],
+        );
+        assert_eq!(
+            all,
+            [
+                tracked("a", Some("1")),
+                tracked("b", None),
+                tracked("old", None)
+            ]
+        );
+    }
+
+    #[test]
+    fn claims_of_a_stateful_set_are_known_by_their_names() {
+        let set = "
+apiVersion: apps/v1
+kind: StatefulSet
+metadata: {name: db, namespace: shop}
+spec:
+  volumeClaimTemplates: [{metadata: {name: data}}, {metadata: {name: log}}]
+";
+        let objects = sortie_manifest::parse("set.yaml", set.as_bytes(), &Limits::default());
+        let claims = Claims::of(&objects.unwrap());
+        for (name, ours) in [
+            ("data-db-0", true),
+            ("log-db-12", true),
+            ("data-db-", false),
+            ("data-db-x", false),
+            ("data-db2-0", false),
+            ("other-db-0", false),
+        ] {
+            assert_eq!(claims.iter().any(|claims| claims.has(name)), ours, "{name}");
+        }
+    }
+}
