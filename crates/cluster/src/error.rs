@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use sortie_manifest::Origin;
 
+use crate::access::CredentialError;
 use crate::lease;
 
 /// An operation on one object that failed: what was tried, on what, why, and what to do.
@@ -34,6 +35,12 @@ pub enum Cause {
     Unauthorized {
         /// The server's own words.
         message: String,
+    },
+    /// There is nothing to show the API server who we are.
+    #[error("there are no credentials for the API server")]
+    NoCredentials {
+        /// Why not.
+        source: CredentialError,
     },
     /// RBAC or admission control does not allow it (403).
     #[error("not allowed: {message}{}", crate::rbac::clause(.message))]
@@ -264,6 +271,7 @@ impl Error {
     pub fn code(&self) -> &'static str {
         match self.cause() {
             Cause::Unauthorized { .. } => "SRT-C002",
+            Cause::NoCredentials { source } => source.code(),
             Cause::Forbidden { .. } => "SRT-C003",
             Cause::UnknownKind { .. } => "SRT-C004",
             Cause::Invalid { .. } => "SRT-C005",
@@ -295,6 +303,7 @@ impl Error {
             Cause::Unauthorized { .. } => {
                 "Check the credentials of the kubeconfig, or the delegate's service account."
             }
+            Cause::NoCredentials { source } => source.advice(),
             Cause::Forbidden { .. } => {
                 "Give the account in the message the right it names, or deploy to a namespace where it has it."
             }
@@ -303,7 +312,7 @@ impl Error {
             }
             Cause::Invalid { .. } => "Correct the named fields in the manifest.",
             Cause::Immutable { .. } => {
-                "Give the object another name, or allow its replacement (it is deleted and made anew)."
+                "Undo the change, give the object another name, or let it be deleted and made anew: --replace, or its annotation sortie.dev/replace: \"true\"."
             }
             Cause::NotReplaced { .. } => {
                 "Read why the new object was refused; if the old one is not back, apply it from the release's record (sortie rollback)."
@@ -355,6 +364,7 @@ impl Error {
             | Cause::Unreachable { .. }
             | Cause::TimedOut { .. }
             | Cause::WebhookUnavailable { .. } => Retry::Later,
+            Cause::NoCredentials { source } if source.is_transient() => Retry::Later,
             Cause::Conflict { .. } => Retry::AfterReading,
             _ => Retry::Never,
         }

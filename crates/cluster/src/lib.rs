@@ -6,6 +6,7 @@
 //! release was. Every write goes through one function, which checks the lease as the last act
 //! before sending and has a name at which a test may kill the process ([`fault`]).
 
+pub mod access;
 pub mod apply;
 pub mod clock;
 mod connect;
@@ -26,7 +27,8 @@ pub mod secrets;
 mod status;
 pub mod watch;
 
-pub use connect::{Access, Cluster, ConnectError, Options};
+pub use access::{Access, ConnectError};
+pub use connect::{Cluster, Options};
 pub use error::{Cause, Error, Problem, Retry};
 pub use logs::LogRequest;
 pub use resource::Resource;

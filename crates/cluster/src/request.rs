@@ -19,6 +19,7 @@ use serde_json::Value;
 use sortie_manifest::Origin;
 use tokio::time::Instant;
 
+use crate::access::{CredentialError, Pass};
 use crate::clock::{self, Boottime};
 use crate::connect::Cluster;
 use crate::error::{Cause, Error};
@@ -64,6 +65,8 @@ enum Attempt {
     Refused {
         status: Box<Status>,
         retry_after: Option<Duration>,
+        /// What was shown of us.
+        pass: Pass,
     },
     Broken(Cause),
 }
@@ -164,18 +167,25 @@ impl Cluster {
             .without_max_times()
             .with_jitter()
             .build();
+        let mut renewed = false;
         loop {
             let attempt = match self.attempt(call).await {
                 Ok(answer) => return Ok(answer),
                 Err(attempt) => attempt,
             };
+            if !renewed && self.has_other_credentials(&attempt).await? {
+                renewed = true;
+                continue;
+            }
             let pause = pauses.next().unwrap_or(Duration::from_secs(5));
             let pause = match &attempt {
                 Attempt::Refused {
                     status,
                     retry_after,
+                    ..
                 } if status.is_transient() => retry_after.unwrap_or_default().max(pause),
                 Attempt::Broken(Cause::Unreachable { .. } | Cause::TimedOut { .. }) => pause,
+                Attempt::Broken(Cause::NoCredentials { source }) if source.is_transient() => pause,
                 _ => return Err(attempt),
             };
             if Instant::now() + pause >= give_up {
@@ -191,7 +201,22 @@ impl Cluster {
         }
     }
 
+    /// Whether it was refused for its credentials, and there are others by now.
+    async fn has_other_credentials(&self, attempt: &Attempt) -> Result<bool, Attempt> {
+        let Attempt::Refused { status, pass, .. } = attempt else {
+            return Ok(false);
+        };
+        if status.code != 401 {
+            return Ok(false);
+        }
+        let other = self.inner.credentials.instead_of(pass).await;
+        Ok(other.map_err(no_credentials)?.is_some())
+    }
+
     async fn attempt(&self, call: &Call<'_>) -> Result<Answer, Attempt> {
+        // To renew credentials takes time: before the lease is checked, never after it.
+        let pass = self.inner.credentials.current().await;
+        let pass = pass.map_err(no_credentials)?;
         let mut limit = self.inner.options.request_timeout;
         limit = call.time_limit.map_or(limit, |own| own.min(limit));
         let mut deadline = None;
@@ -202,7 +227,8 @@ impl Cluster {
             deadline = Some(clock::boottime().after(limit));
             fault::pass(point, Side::Before);
         }
-        let request = self.request(call, limit)?;
+        let mut request = self.request(call, limit)?;
+        pass.show(&mut request);
         let exchange = async {
             let unreachable = |source| Attempt::Broken(Cause::Unreachable { source });
             let response = self
@@ -230,6 +256,7 @@ impl Cluster {
             Err(Attempt::Refused {
                 status,
                 retry_after,
+                pass,
             })
         };
         let exchange = before(deadline, exchange);
@@ -276,6 +303,10 @@ async fn before<T>(deadline: Option<Boottime>, work: impl Future<Output = T>) ->
         }
     })
     .await
+}
+
+const fn no_credentials(source: CredentialError) -> Attempt {
+    Attempt::Broken(Cause::NoCredentials { source })
 }
 
 #[cfg(test)]

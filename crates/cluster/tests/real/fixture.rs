@@ -80,8 +80,13 @@ impl Fixture {
         connect(&self.kubeconfig, options).await
     }
 
-    /// A connection as a service account of the namespace, which has no rights.
-    pub async fn as_service_account(&self, name: &str) -> Cluster {
+    /// The administrator's kubeconfig.
+    pub fn kubeconfig(&self) -> &std::path::Path {
+        &self.kubeconfig
+    }
+
+    /// A new token of a service account of the namespace.
+    pub async fn token_of(&self, name: &str) -> String {
         let path = format!(
             "/api/v1/namespaces/{}/serviceaccounts/{name}/token",
             self.ns()
@@ -91,7 +96,12 @@ impl Fixture {
         let request = http::Request::post(path).header("content-type", "application/json");
         let request = request.body(serde_json::to_vec(&body).unwrap()).unwrap();
         let answer: Value = self.namespace.client().request(request).await.unwrap();
-        let token = answer["status"]["token"].clone();
+        answer["status"]["token"].as_str().unwrap().to_owned()
+    }
+
+    /// A connection as a service account of the namespace, which has no rights.
+    pub async fn as_service_account(&self, name: &str) -> Cluster {
+        let token = self.token_of(name).await;
         let file =
             self.kubeconfig_with(|config| config["users"][0]["user"] = json!({"token": token}));
         connect(file.path(), Options::default()).await

@@ -4,15 +4,19 @@
     unreachable_pub,
     clippy::unwrap_used,
     clippy::expect_used,
-    clippy::panic
+    clippy::panic,
+    clippy::print_stderr
 )]
 
 mod applying;
 mod deleting;
 mod fencing;
 mod fixture;
+mod identifying;
+mod issuing;
 mod leasing;
 mod owning;
+mod parties;
 mod reading;
 mod recording;
 mod refusing;
