@@ -5,7 +5,7 @@
 //! the [`Point`] at which a test may kill the process, and one classification of failures.
 
 use std::future::poll_fn;
-use std::pin::pin;
+use std::pin::{Pin, pin};
 use std::task::Poll;
 use std::time::Duration;
 
@@ -259,8 +259,8 @@ impl Cluster {
                 pass,
             })
         };
-        let exchange = before(deadline, exchange);
-        let result = tokio::time::timeout(limit, exchange).await;
+        let exchange = pin!(exchange);
+        let result = tokio::time::timeout(limit, before(deadline, exchange)).await;
         if let Some((point, _)) = call.write {
             fault::pass(point, Side::After);
         }
@@ -292,8 +292,10 @@ impl Cluster {
 /// Carries on with the work only while it is before the deadline; `None` when it is not any more. A timer alone would
 /// not do: whoever comes back from a suspension or a SIGSTOP first does what it was about to do, such as to send what
 /// was permitted in another time, and only then learns how late it is.
-async fn before<T>(deadline: Option<Boottime>, work: impl Future<Output = T>) -> Option<T> {
-    let mut work = pin!(work);
+async fn before<T>(
+    deadline: Option<Boottime>,
+    mut work: Pin<&mut impl Future<Output = T>>,
+) -> Option<T> {
     let is_late = || deadline.is_some_and(|deadline| clock::boottime() >= deadline);
     poll_fn(|context| {
         if is_late() {
@@ -317,9 +319,9 @@ mod tests {
     async fn nothing_is_begun_or_carried_on_after_its_deadline() {
         let now = clock::boottime();
         let later = now.after(Duration::from_secs(60));
-        assert_eq!(before(Some(now), async { 1 }).await, None);
-        assert_eq!(before(Some(later), async { 1 }).await, Some(1));
-        assert_eq!(before(None, async { 1 }).await, Some(1));
+        assert_eq!(before(Some(now), pin!(async { 1 })).await, None);
+        assert_eq!(before(Some(later), pin!(async { 1 })).await, Some(1));
+        assert_eq!(before(None, pin!(async { 1 })).await, Some(1));
         // What was stopped on its way comes back too late.
         let soon = clock::boottime().after(Duration::from_millis(50));
         let mut sent = false;
@@ -328,7 +330,7 @@ mod tests {
             tokio::task::yield_now().await;
             sent = true;
         };
-        assert_eq!(before(Some(soon), work).await, None);
+        assert_eq!(before(Some(soon), pin!(work)).await, None);
         assert!(!sent);
     }
 }
