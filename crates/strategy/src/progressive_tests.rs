@@ -1,0 +1,289 @@
+use super::*;
+use crate::replicas::Side;
+
+fn time(seconds: i64) -> Timestamp {
+    Timestamp::from_second(seconds).unwrap()
+}
+
+fn plan(to: u32) -> Plan {
+    Plan {
+        to,
+        settle: Duration::from_secs(30),
+        patience: Duration::from_secs(60),
+    }
+}
+
+fn side(pods: u32) -> Side {
+    Side {
+        wanted: pods,
+        pods,
+        available: pods,
+    }
+}
+
+/// Ten pods wanted, surge of one, all ready.
+fn seen(canary: u32, stable: u32, route: Option<(u32, bool)>) -> Observation {
+    let workload = Workload {
+        name: "web".to_owned(),
+        replicas: 10,
+        slack: Slack {
+            surge: 1,
+            unavailable: 0,
+        },
+        sides: Sides {
+            canary: side(canary),
+            stable: side(stable),
+        },
+        ready: Pair { canary, stable },
+        is_promoted: false,
+        is_removed: canary == 0,
+        broken: None,
+    };
+    Observation {
+        workloads: vec![workload],
+        route: route.map(|(canary, is_accepted)| Route {
+            canary,
+            is_accepted,
+        }),
+    }
+}
+
+fn asked(canary: u32, before: u32, at: i64, accepted: Option<i64>) -> State {
+    let asked = Asked {
+        canary,
+        before,
+        at: time(at),
+        accepted: accepted.map(time),
+    };
+    State {
+        phase: Phase::Shifting,
+        asked: Some(asked),
+    }
+}
+
+fn scale(canary: u32, stable: u32) -> Action {
+    let to = Pair { canary, stable };
+    Action::Scale { workload: 0, to }
+}
+
+#[test]
+fn each_state_and_what_follows() {
+    let weigh = |canary| Action::Weigh { canary };
+    let start = State::new;
+    let in_phase = |phase| State { phase, asked: None };
+    type Row = (
+        &'static str,
+        u32,
+        State,
+        Observation,
+        Phase,
+        Vec<Action>,
+        Option<i64>,
+    );
+    let rows: Vec<Row> = vec![
+        (
+            "pods alone: grow first",
+            20,
+            start(),
+            seen(0, 10, None),
+            Phase::Shifting,
+            vec![scale(1, 10)],
+            None,
+        ),
+        (
+            "then shrink",
+            20,
+            start(),
+            seen(1, 10, None),
+            Phase::Shifting,
+            vec![scale(1, 9)],
+            None,
+        ),
+        (
+            "there",
+            20,
+            start(),
+            seen(2, 8, None),
+            Phase::Done,
+            vec![],
+            None,
+        ),
+        (
+            "a canary before traffic",
+            20,
+            start(),
+            seen(0, 10, Some((0, true))),
+            Phase::Shifting,
+            vec![scale(1, 10)],
+            None,
+        ),
+        (
+            "traffic before anything shrinks",
+            20,
+            start(),
+            seen(1, 10, Some((0, true))),
+            Phase::Shifting,
+            vec![weigh(10)],
+            None,
+        ),
+        (
+            "not accepted: nothing shrinks",
+            20,
+            asked(10, 0, 90, None),
+            seen(1, 10, Some((10, false))),
+            Phase::Shifting,
+            vec![],
+            Some(150),
+        ),
+        (
+            "never accepted",
+            20,
+            asked(10, 0, 40, None),
+            seen(1, 10, Some((10, false))),
+            Phase::Failed("the router has not accepted 10 % for the canary".to_owned()),
+            vec![],
+            None,
+        ),
+        (
+            "accepted: it settles first",
+            20,
+            asked(10, 0, 90, None),
+            seen(1, 10, Some((10, true))),
+            Phase::Shifting,
+            vec![],
+            Some(130),
+        ),
+        (
+            "settled",
+            20,
+            asked(10, 0, 60, Some(65)),
+            seen(1, 10, Some((10, true))),
+            Phase::Shifting,
+            vec![scale(1, 9)],
+            None,
+        ),
+        (
+            "stored and not written",
+            20,
+            asked(10, 0, 90, None),
+            seen(1, 10, Some((0, true))),
+            Phase::Shifting,
+            vec![weigh(10)],
+            None,
+        ),
+        (
+            "written by somebody else: what is there has settled before it is left",
+            20,
+            asked(10, 0, 60, Some(65)),
+            seen(1, 10, Some((40, true))),
+            Phase::Shifting,
+            vec![weigh(20)],
+            None,
+        ),
+        (
+            "nobody serves the canary's share",
+            20,
+            asked(20, 10, 99, None),
+            seen(0, 10, Some((20, true))),
+            Phase::Shifting,
+            vec![weigh(0)],
+            None,
+        ),
+        (
+            "all of it",
+            100,
+            asked(100, 90, 60, Some(65)),
+            seen(10, 0, Some((100, true))),
+            Phase::Promoting,
+            vec![Action::Promote],
+            None,
+        ),
+        (
+            "back at nothing",
+            0,
+            asked(0, 10, 60, Some(65)),
+            seen(0, 10, Some((0, true))),
+            Phase::Done,
+            vec![],
+            None,
+        ),
+        (
+            "an ended one",
+            20,
+            in_phase(Phase::Done),
+            seen(2, 8, None),
+            Phase::Done,
+            vec![],
+            None,
+        ),
+    ];
+    for (what, to, state, seen, phase, actions, wake) in rows {
+        let decision = decide(&plan(to), state, &seen, time(100));
+        assert_eq!(
+            (decision.state.phase, decision.actions, decision.wake),
+            (phase, actions, wake.map(time)),
+            "{what}"
+        );
+    }
+}
+
+#[test]
+fn what_is_promoted_comes_back_and_the_canary_goes() {
+    let mut all = seen(10, 0, None);
+    let promoting = State {
+        phase: Phase::Promoting,
+        asked: None,
+    };
+    let decision = decide(&plan(100), promoting.clone(), &all, time(0));
+    assert_eq!(
+        (decision.state.phase.clone(), decision.actions),
+        (Phase::Promoting, vec![Action::Promote])
+    );
+    all.workloads[0].is_promoted = true;
+    let decision = decide(&plan(100), promoting, &all, time(0));
+    assert_eq!(
+        (decision.state.phase, decision.actions),
+        (Phase::Returning, vec![scale(10, 1)])
+    );
+    let mut back = seen(0, 10, None);
+    (back.workloads[0].is_promoted, back.workloads[0].is_removed) = (true, false);
+    let returning = State {
+        phase: Phase::Returning,
+        asked: None,
+    };
+    let decision = decide(&plan(100), returning, &back, time(0));
+    assert_eq!(
+        (decision.state.phase.clone(), decision.actions),
+        (Phase::Removing, vec![Action::Remove])
+    );
+    back.workloads[0].is_removed = true;
+    let decision = decide(&plan(100), decision.state, &back, time(0));
+    assert_eq!(decision.state.phase, Phase::Done);
+}
+
+#[test]
+fn a_broken_canary_stops_the_way_there_and_not_the_way_back() {
+    let mut all = seen(1, 9, None);
+    all.workloads[0].broken = Some("web-canary: the image cannot be pulled".to_owned());
+    let decision = decide(&plan(20), State::new(), &all, time(0));
+    let why = "web-canary: the image cannot be pulled".to_owned();
+    assert_eq!(
+        (decision.state.phase, decision.actions),
+        (Phase::Failed(why), vec![])
+    );
+    let decision = decide(&plan(0), State::new(), &all, time(0));
+    assert_eq!(
+        (decision.state.phase, decision.actions),
+        (Phase::Shifting, vec![scale(1, 10)])
+    );
+}
+
+#[test]
+fn a_state_is_read_back_as_it_was_stored() {
+    let state = State {
+        phase: Phase::Failed("no".to_owned()),
+        ..asked(1, 2, 3, Some(4))
+    };
+    let text = serde_json::to_string(&state).unwrap();
+    assert_eq!(serde_json::from_str::<State>(&text).unwrap(), state);
+}

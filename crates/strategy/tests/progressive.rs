@@ -1,0 +1,169 @@
+//! Progressive canaries in the simulated world.
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
+
+use std::time::Duration;
+
+use proptest::prelude::*;
+use sortie_strategy::invariant;
+use sortie_strategy::progressive::{Action, Phase, Plan, State, decide};
+use sortie_strategy::replicas::{Amount, Slack, pair};
+use sortie_strategy::simulator::{Luck, World};
+
+const LAG: Duration = Duration::from_secs(8);
+const ROUNDS: u32 = 20_000;
+
+fn plan(to: u32) -> Plan {
+    Plan {
+        to,
+        settle: Duration::from_secs(10),
+        patience: Duration::from_secs(600),
+    }
+}
+
+fn workloads() -> impl Strategy<Value = Vec<(u32, Slack)>> {
+    let amount = prop_oneof![
+        (0_u32..=10).prop_map(Amount::Count),
+        (0_u32..=60).prop_map(Amount::Percent)
+    ];
+    let replicas = prop_oneof![3 => 0_u32..=12, 1 => 13_u32..=200];
+    let workload = (replicas, amount.clone(), amount).prop_map(|(replicas, surge, unavailable)| {
+        let slack = Slack::of(surge, unavailable, replicas);
+        // What the planner makes of a single pod.
+        let single = Slack {
+            surge: slack.surge.max(1),
+            unavailable: 0,
+        };
+        (replicas, if replicas == 1 { single } else { slack })
+    });
+    prop::collection::vec(workload, 1..=3)
+}
+
+/// Run to the end, checking at each moment.
+fn run(world: &mut World, plan: &Plan, mut check: impl FnMut(&World)) -> Phase {
+    let mut state = State::new();
+    for _ in 0..ROUNDS {
+        let decision = decide(plan, state, &world.seen(), world.now);
+        state = decision.state;
+        for action in &decision.actions {
+            world.act(action);
+        }
+        if matches!(state.phase, Phase::Done | Phase::Failed(_)) {
+            return state.phase;
+        }
+        world.tick();
+        check(world);
+    }
+    panic!("no end: {state:?} {:?}", world.seen());
+}
+
+fn check_all(world: &World) {
+    let seen = world.seen();
+    invariant::bounded(&seen).unwrap();
+    if let Some(share) = world.serves() {
+        invariant::served(&seen, &[share]).unwrap();
+        invariant::carried(&seen, &[share]).unwrap();
+    }
+}
+
+proptest! {
+    #[test]
+    fn shares_are_reached_one_after_the_other(
+        workloads in workloads(),
+        shares in prop::collection::vec(0_u32..=99, 1..4),
+        routed in any::<bool>(),
+        seed in any::<u64>(),
+    ) {
+        let mut world = World::new(&workloads, routed.then_some(LAG), Luck::new(seed));
+        for share in shares {
+            let end = run(&mut world, &plan(share), check_all);
+            prop_assert_eq!(end, Phase::Done);
+            for one in world.seen().workloads {
+                let goal = pair(one.replicas, share, one.slack);
+                prop_assert_eq!(one.sides.wanted(), goal);
+                prop_assert_eq!(one.ready, goal);
+            }
+            prop_assert_eq!(world.serves(), routed.then_some(share));
+        }
+    }
+
+    #[test]
+    fn at_100_percent_stable_has_the_new_version_and_the_canary_is_gone(
+        workloads in workloads(),
+        first in 0_u32..=99,
+        routed in any::<bool>(),
+        seed in any::<u64>(),
+    ) {
+        let mut world = World::new(&workloads, routed.then_some(LAG), Luck::new(seed));
+        run(&mut world, &plan(first), check_all);
+        prop_assert_eq!(run(&mut world, &plan(100), check_all), Phase::Done);
+        for one in world.seen().workloads {
+            prop_assert!(one.is_promoted && one.is_removed);
+            prop_assert_eq!((one.ready.canary, one.ready.stable), (0, one.replicas));
+        }
+        prop_assert_eq!(world.serves(), routed.then_some(0));
+    }
+
+    /// Whoever carries it out dies before or after any action, pods stop being ready, the clock jumps and others write the
+    /// weights. What the planner asks for is right by what it sees, and when the storm is over the end is reached.
+    #[test]
+    fn crashes_and_misfortunes_only_delay(
+        workloads in workloads(),
+        to in 0_u32..=100,
+        routed in any::<bool>(),
+        storm in prop::collection::vec(0_u8..8, 1..80),
+        seed in any::<u64>(),
+    ) {
+        let mut world = World::new(&workloads, routed.then_some(LAG), Luck::new(seed));
+        let mut luck = Luck::new(!seed);
+        let patience = Duration::from_secs(1_000_000);
+        let plan = Plan { patience, ..plan(to) };
+        let mut state = State::new();
+        for misfortune in storm {
+            let seen = world.seen();
+            let decision = decide(&plan, state, &seen, world.now);
+            // 0: killed before anything was done; 1: after the first action.
+            let done = match misfortune {
+                0 => 0,
+                1 => 1,
+                _ => decision.actions.len(),
+            };
+            for action in decision.actions.iter().take(done) {
+                if let Action::Weigh { canary } = action {
+                    let one = &seen.workloads;
+                    let somebody = one.iter().all(|one| one.ready.canary + one.ready.stable > 0);
+                    if somebody && one.iter().all(|one| one.replicas > 0) {
+                        let mixed = one.iter().any(|one| one.ready.canary == 0) && one.iter().any(|one| one.ready.stable == 0);
+                        prop_assert!(mixed || invariant::served(&seen, &[*canary]).is_ok(), "{canary} {seen:?}");
+                    }
+                }
+                world.act(action);
+            }
+            // The state is stored before anything is done.
+            state = decision.state;
+            if state.phase == Phase::Done {
+                break;
+            }
+            let victim = usize::try_from(luck.below(3)).unwrap();
+            match misfortune {
+                2 => world.strike(victim, luck.below(2) == 0),
+                3 => world.jump(Duration::from_secs(u64::from(luck.below(300)))),
+                4 => world.meddle(luck.below(101)),
+                _ => world.tick(),
+            }
+        }
+        let mut rounds = 0;
+        while !matches!(state.phase, Phase::Done | Phase::Failed(_)) {
+            let decision = decide(&plan, state, &world.seen(), world.now);
+            state = decision.state;
+            for action in &decision.actions {
+                world.act(action);
+            }
+            world.tick();
+            rounds += 1;
+            prop_assert!(rounds < ROUNDS, "no end: {state:?} {:?}", world.seen());
+        }
+        prop_assert_eq!(&state.phase, &Phase::Done);
+        let share = if to == 100 { 0 } else { to };
+        prop_assert!(!routed || world.seen().route.unwrap().canary == share);
+    }
+}
