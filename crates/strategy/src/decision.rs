@@ -1,5 +1,7 @@
 //! What every planner answers.
 
+use std::time::Duration;
+
 use jiff::Timestamp;
 
 /// The answer of a planner: the state to keep, and what to do now.
@@ -34,4 +36,9 @@ impl<S, A> Decision<S, A> {
         self.actions.push(action);
         self
     }
+}
+
+/// The end of a time that began at `start`.
+pub(crate) fn after(start: Timestamp, time: Duration) -> Timestamp {
+    start.saturating_add(time).unwrap_or(Timestamp::MAX)
 }

@@ -9,6 +9,7 @@ pub mod invariant;
 pub mod progressive;
 pub mod replicas;
 pub mod simulator;
+pub mod swap;
 pub mod weights;
 
 pub use decision::Decision;

@@ -18,7 +18,7 @@ use std::time::Duration;
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 
-use crate::decision::Decision;
+use crate::decision::{Decision, after};
 use crate::replicas::{Pair, Sides, Slack, carried, next, pair};
 
 /// What is asked for. It does not change while the planner runs.
@@ -438,10 +438,6 @@ fn is_reached(seen: &Observation, to: u32) -> bool {
         let goal = pair(one.replicas, to, slack(one));
         one.sides.wanted() == goal
     }) && is_standing(seen)
-}
-
-fn after(time: Timestamp, duration: Duration) -> Timestamp {
-    time.saturating_add(duration).unwrap_or(Timestamp::MAX)
 }
 
 #[cfg(test)]
