@@ -18,6 +18,8 @@ pub enum Point {
     LeaseRenew,
     /// The Lease is given back.
     LeaseRelease,
+    /// The Lease of a release that is no more is deleted.
+    LeaseDelete,
     /// A part of a release record is written.
     PartCreate,
     /// The head of a release record is written for the first time.
@@ -53,11 +55,12 @@ pub enum Side {
 
 impl Point {
     /// Every point, for tests that walk through all of them.
-    pub const ALL: [Self; 15] = [
+    pub const ALL: [Self; 16] = [
         Self::LeaseCreate,
         Self::LeaseTake,
         Self::LeaseRenew,
         Self::LeaseRelease,
+        Self::LeaseDelete,
         Self::PartCreate,
         Self::HeadCreate,
         Self::HeadUpdate,
@@ -78,6 +81,7 @@ impl Point {
             Self::LeaseTake => "lease-take",
             Self::LeaseRenew => "lease-renew",
             Self::LeaseRelease => "lease-release",
+            Self::LeaseDelete => "lease-delete",
             Self::PartCreate => "part-create",
             Self::HeadCreate => "head-create",
             Self::HeadUpdate => "head-update",

@@ -148,6 +148,7 @@ pub async fn run(config: Config, parts: Parts, stop: CancellationToken) -> Resul
         renderer: renderer(&config),
         policy: config.policy,
         holder: format!("delegate {} ({})", config.name, config.pod_name),
+        namespace: config.namespace,
     };
     let options = link::Options {
         server: config.server,

@@ -135,6 +135,7 @@ fn rolling_deploy(
         values: sources(deploy.values)?,
         versioning,
         adopt: deploy.adopt,
+        replace: deploy.replace,
         prune: deploy.prune.then_some(Prune {
             limit: deploy.prune_limit,
         }),

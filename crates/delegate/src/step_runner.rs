@@ -30,6 +30,8 @@ pub struct StepRunner {
     pub policy: Policy,
     /// What others see while they wait for this holder of a release.
     pub holder: String,
+    /// The delegate's own namespace, where health rules for every release may be.
+    pub namespace: String,
 }
 
 /// Why a task ended before its step began.
@@ -93,6 +95,7 @@ impl TaskRunner for StepRunner {
             sink: io.sink,
             cancel: io.cancel,
             holder: self.holder.clone(),
+            rules_namespace: self.namespace.clone(),
             limits: Limits::default(),
         };
         let step = sortie_step::run_until(&task, &environment, &io.hand_over);

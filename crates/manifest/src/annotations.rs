@@ -44,6 +44,8 @@ pub const FAILURE_CONDITION: Annotation = Annotation::new(
     "harness.io/failureCondition",
 );
 
+/// `"true"`: the object may be deleted and made anew when a field changes that cannot change.
+pub const REPLACE: &str = "sortie.dev/replace";
 /// Places at which an object names ConfigMaps; see [`crate::references`].
 pub const CONFIG_MAP_PATHS: &str = "sortie.dev/configmap-paths";
 /// Places at which an object names Secrets; see [`crate::references`].

@@ -18,6 +18,7 @@ mod pattern;
 pub mod references;
 pub mod secrets;
 mod stream;
+pub mod tracking;
 pub mod versioning;
 pub mod workload;
 pub mod yaml;

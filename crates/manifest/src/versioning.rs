@@ -10,7 +10,7 @@ use serde_json::{Map, Value};
 
 use crate::annotations;
 use crate::hash;
-use crate::object::{Object, ObjectId};
+use crate::object::{Object, ObjectId, map_at};
 use crate::path::{self, Step};
 use crate::references::{self, ConfigKind};
 
@@ -126,6 +126,34 @@ pub fn version(objects: &mut [Object], namespace: &str, scheme: Scheme) -> Versi
         }));
     }
     versioned
+}
+
+/// Live names by kind, namespace and versioned name.
+pub type KeptNames = HashMap<(ConfigKind, String, String), String>;
+
+/// Gives an object in `namespace` its live name back, and its references those of what they name: the reverse of
+/// [`version`] for content that pods read under another name already. Whether anything changed.
+pub fn keep(object: &mut Object, namespace: &str, names: &KeptNames) -> bool {
+    let mut changed = false;
+    if let Some(kind) = ConfigKind::of(object) {
+        let versioned = (kind, namespace.to_owned(), object.name().to_owned());
+        if let Some(live) = names.get(&versioned)
+            && object.set_name(live).is_ok()
+        {
+            changed = true;
+            if object.annotation(ORIGINAL_NAME) == Some(live) {
+                let metadata = map_at(object.value_mut(), "metadata");
+                map_at(metadata, "annotations").shift_remove(ORIGINAL_NAME);
+            }
+        }
+    }
+    references::rename(object, &mut |kind, stated, name| {
+        let place = stated.unwrap_or(namespace).to_owned();
+        let live = names.get(&(kind, place, name.to_owned())).cloned();
+        changed |= live.is_some();
+        live
+    });
+    changed
 }
 
 /// Hash of what an application can read from a ConfigMap or Secret: `data`, `binaryData`,

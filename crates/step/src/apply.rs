@@ -9,10 +9,11 @@ use sortie_health::Status as Health;
 use sortie_manifest::order::Stage;
 use sortie_manifest::{Object, ObjectId, annotations, order, workload};
 
-use crate::failure::chain;
+use crate::failure::{Failure, chain};
 use crate::hooks;
 use crate::locked::Locked;
 use crate::remove::is_final;
+use crate::replacement::replace;
 use crate::report::{Change, Level, ObjectRow, Sink as _, Unit};
 use crate::run::Run;
 use crate::sequence::Sequence;
@@ -63,26 +64,28 @@ pub(crate) async fn whole_set(
 ) -> Result<Outcome, Ended> {
     let (planned, sequence) = planned;
     let set = facts::Set::of(planned.iter().map(|planned| &planned.target.object));
+    let set = set.with_rules(run.rules.get().cloned().unwrap_or_default());
     let mut outcome = Outcome::default();
     let mut waiting: Vec<Waiting> = Vec::new();
-    for step in sequence.arrange(planned, |planned| planned.target.id.clone()) {
+    for mut step in sequence.arrange(planned, |planned| planned.target.id.clone()) {
         run.bounds.check()?;
         run.bounds
             .pending()
             .set("the objects were still being written");
-        let results = run.env.cluster.apply_stage(&step.members, locked.guard());
-        let (mut written, mut changed) = (0, false);
-        for (planned, result) in step.members.iter().zip(results.await) {
+        let members = std::mem::take(&mut step.members);
+        let results = Box::pin(write(run, locked, stored, members, manner)).await?;
+        let (count, mut written, mut changed) = (results.len(), 0, false);
+        for (planned, result) in results {
             match result {
                 Ok(applied) => {
                     written += 1;
                     changed |= applied.change != apply::Change::Unchanged;
                     let uid = applied.uid().map(str::to_owned);
                     stored.head.track(applied.id.clone(), uid);
-                    tell(run, manner.unit, &applied);
+                    tell(run, manner.unit, &planned, &applied);
                     let needed = Needed::of(&planned.target.object, manner);
                     if needed != Needed::Never {
-                        let object = to_await(planned, &applied, &set);
+                        let object = to_await(&planned, &applied, &set);
                         waiting.push(Waiting { object, needed });
                     }
                 }
@@ -92,7 +95,7 @@ pub(crate) async fn whole_set(
                 }
             }
         }
-        let what = format!("{written} of {} objects written", step.members.len());
+        let what = format!("{written} of {count} objects written");
         let unit = manner.unit.name();
         stored.head.note(unit, &step.label, what, clock::now());
         if changed || !outcome.errors.is_empty() {
@@ -112,6 +115,32 @@ pub(crate) async fn whole_set(
         .filter(|waiting| waiting.needed != Needed::OnTheWay);
     outcome.awaited = rest.map(|waiting| waiting.object).collect();
     Ok(outcome)
+}
+
+/// Write a batch. What has to be replaced comes last, and stays as it is when the batch is to end with a refusal.
+async fn write(
+    run: &Run<'_>,
+    locked: &Locked,
+    stored: &mut Stored,
+    members: Vec<Planned>,
+    manner: Manner,
+) -> Result<Vec<(Planned, Result<Applied, Error>)>, Failure> {
+    let (doomed, members): (Vec<_>, Vec<_>) = members
+        .into_iter()
+        .partition(|planned| planned.replaces().is_some());
+    let results = run.env.cluster.apply_stage(&members, locked.guard()).await;
+    let mut written: Vec<_> = members.into_iter().zip(results).collect();
+    let mut errors = written
+        .iter()
+        .filter_map(|(_, result)| result.as_ref().err());
+    let stop = match manner.on_refusal {
+        OnRefusal::Stop => errors.next().is_some(),
+        OnRefusal::GoOn => errors.any(is_final),
+    };
+    if !stop {
+        written.extend(replace(run, locked, stored, manner.unit, doomed).await?);
+    }
+    Ok(written)
 }
 
 /// A written object that something may wait for.
@@ -172,7 +201,10 @@ async fn in_force(
     }
     let waited = run
         .bounds
-        .run(locked.lost(), steady::wait(run, locked.guard(), awaited))
+        .run(
+            locked.lost(),
+            Box::pin(steady::wait(run, locked.guard(), awaited)),
+        )
         .await;
     match waited {
         // What stands on it is refused by the API server, one by one.
@@ -193,9 +225,13 @@ pub(crate) const fn change(change: apply::Change) -> Change {
     }
 }
 
-fn tell(run: &Run<'_>, unit: Unit, applied: &Applied) {
+fn tell(run: &Run<'_>, unit: Unit, planned: &Planned, applied: &Applied) {
     let change = change(applied.change);
-    run.info(unit, format!("{} {}", applied.id, change.as_str()));
+    let word = match planned.replaces() {
+        Some(_) => "replaced",
+        None => change.as_str(),
+    };
+    run.info(unit, format!("{} {word}", applied.id));
     for conflict in &applied.conflicts {
         let text = format!(
             "{}: {} taken from {}",

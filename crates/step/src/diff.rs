@@ -1,7 +1,7 @@
 //! Saying how a deployment would change the cluster. Nothing is written and nobody is waited for.
 
 use serde_json::{Value, json};
-use sortie_cluster::apply::Planned;
+use sortie_cluster::apply::{MARK, Planned};
 use sortie_cluster::record::{History, Records, Tracked};
 use sortie_manifest::ObjectId;
 
@@ -110,8 +110,8 @@ async fn superfluous(
     let lives = run.env.cluster.survey(ids).await;
     let deleted = lives.into_iter().filter_map(|(id, live)| {
         let mut live = live.ok().flatten()?;
-        if let Some(metadata) = live.get_mut("metadata").and_then(Value::as_object_mut) {
-            metadata.remove("managedFields");
+        if let Some(annotations) = live.pointer_mut("/metadata/annotations") {
+            annotations.as_object_mut()?.shift_remove(MARK);
         }
         Some(Difference::plain(id, Fate::Deleted).between(Some(&live), None))
     });

@@ -28,6 +28,9 @@ pub struct Environment {
     pub cancel: CancellationToken,
     /// What others see while they wait for this holder of a release, such as the pod's name.
     pub holder: String,
+    /// Namespace of the ConfigMap with [health rules](crate::health_rules) that hold for every release; those of the
+    /// release's own namespace go before.
+    pub rules_namespace: String,
     /// How long and how much; the default suits every cluster.
     pub limits: Limits,
 }

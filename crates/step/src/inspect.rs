@@ -1,6 +1,8 @@
 //! How the objects of a release are right now, for people who ask: read once, and nothing waited for.
 
 use std::collections::BTreeMap;
+use std::collections::btree_map::Entry;
+use std::sync::Arc;
 
 use futures::{StreamExt as _, TryStreamExt as _, stream};
 use jiff::Timestamp;
@@ -10,9 +12,10 @@ use sortie_cluster::{Cause as Refusal, Cluster, Error, clock};
 use sortie_health::diagnosis::{
     Budgets, Cause, Change, Diagnosis, Diagnostician, Observation, covers,
 };
-use sortie_health::{Status, Verdict};
+use sortie_health::{ClusterRules, Facts, Status, Verdict};
 use sortie_manifest::{ObjectId, labels};
 
+use crate::steady::facts::is_tracked;
 use crate::steady::{last_words, surroundings};
 
 /// Objects that are read at a time.
@@ -43,28 +46,34 @@ pub struct Trouble {
 /// What is around the workloads of a namespace: pods, revisions, events.
 type Surroundings = [Vec<Value>; 3];
 
-/// Look at each of these objects of the release with this [hash](sortie_cluster::record::Release::hash), in their order.
+/// Look at each of these objects, in their order, by the [rules](crate::health_rules) of the cluster. Of a release with
+/// this [hash](sortie_cluster::record::Release::hash) only its own pods are read.
 ///
 /// # Errors
 /// An object cannot be read. Pods and events that may not be read leave their workloads unexplained.
 pub async fn inspect(
     cluster: &Cluster,
-    release: &str,
+    release: Option<&str>,
     objects: &[Tracked],
+    rules: &Arc<ClusterRules>,
 ) -> Result<Vec<Inspected>, Error> {
+    let facts = Facts {
+        rules: Arc::clone(rules),
+        ..Facts::default()
+    };
     let found: Vec<Option<Value>> = stream::iter(objects)
         .map(|tracked| async { Ok(cluster.find(&tracked.id).await?.map(|(_, object)| object)) })
         .buffered(AT_ONCE)
         .try_collect()
         .await?;
-    let ours = format!("{}={release}", labels::RELEASE);
-    let mut around: BTreeMap<&str, Surroundings> = BTreeMap::new();
+    let ours = release.map(|hash| format!("{}={hash}", labels::RELEASE));
+    let mut around: BTreeMap<(&str, bool), Surroundings> = BTreeMap::new();
     let mut inspected = Vec::new();
     for (tracked, object) in objects.iter().zip(&found) {
         let id = &tracked.id;
         let mut trouble = None;
         let verdict = match object {
-            Some(object) => sortie_health::assess(object),
+            Some(object) => sortie_health::assess_with(object, &facts),
             None => Verdict::missing(),
         };
         let ill = !matches!(verdict.status, Status::Healthy | Status::Suspended);
@@ -72,14 +81,15 @@ pub async fn inspect(
             && ill
             && covers(object)
         {
-            if !around.contains_key(namespace.as_str()) {
-                let read = read_around(cluster, namespace, &ours).await?;
-                around.insert(namespace, read);
-            }
-            if let Some(cause) = around
-                .get(namespace.as_str())
-                .and_then(|around| diagnose(object, around, clock::now()))
-            {
+            // Pods that were taken over keep the labels that they had.
+            let label = ours.as_deref();
+            let label =
+                label.filter(|_| release.is_some_and(|release| is_tracked(object, release)));
+            let around = match around.entry((namespace.as_str(), label.is_some())) {
+                Entry::Occupied(entry) => entry.into_mut(),
+                Entry::Vacant(entry) => entry.insert(read_around(cluster, namespace, label).await?),
+            };
+            if let Some(cause) = diagnose(object, around, clock::now()) {
                 trouble = Some(told(cluster, &cause).await);
             }
         }
@@ -96,10 +106,10 @@ pub async fn inspect(
 async fn read_around(
     cluster: &Cluster,
     namespace: &str,
-    ours: &str,
+    label: Option<&str>,
 ) -> Result<Surroundings, Error> {
     let mut read = Surroundings::default();
-    let selections = surroundings(cluster, namespace, ours).await?;
+    let selections = surroundings(cluster, namespace, label).await?;
     for (selection, list) in selections.iter().zip(&mut read) {
         match cluster.list(selection).await {
             Ok(objects) => *list = objects,

@@ -3,20 +3,27 @@
 //! [`run`] may be killed between any two instructions. Before the first change it writes a release record; whoever runs
 //! the same task again, here or elsewhere, goes on from that record and reaches the same end.
 
+mod adoption;
 mod apply;
 mod bounds;
 mod configuration;
+mod diff;
+pub mod difference;
 mod disguise;
 mod environment;
 mod external;
 mod failure;
+pub mod health_rules;
 mod hooks;
 pub mod inspect;
 mod locked;
 mod nothing;
 mod plan;
 pub mod policy;
+mod protection;
 mod remove;
+mod render;
+mod replacement;
 pub mod report;
 mod resolve;
 mod rolling;
@@ -26,14 +33,17 @@ mod sources;
 mod steady;
 pub mod task;
 mod try_out;
+mod uninstall;
 mod units;
 
 use std::sync::Arc;
 
+use tokio::sync::OnceCell;
 use tokio_util::sync::CancellationToken;
 
 pub use environment::{Environment, Limits};
 pub use failure::{Failure, FailureKind, Outcome};
+pub use render::{Form, render};
 pub use resolve::{Nothing, Resolution, Resolver, Unanswered};
 pub use sources::Renderer;
 
@@ -73,10 +83,13 @@ pub async fn run_until(
         sink: &masked,
         units: Units::new(&masked),
         bounds: Bounds::new(task.timeout, &env.cancel, hand_over),
+        rules: OnceCell::new(),
     };
     let result = match &task.action {
         Action::RollingDeploy(options) => Box::pin(rolling::deploy::run(&run, options)).await,
         Action::RollingRollback(options) => Box::pin(rolling::rollback::run(&run, options)).await,
+        Action::Uninstall(options) => Box::pin(uninstall::run(&run, *options)).await,
+        Action::Diff(options) => Box::pin(diff::run(&run, options)).await,
     };
     run.units.end(&result);
     match result {

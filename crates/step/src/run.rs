@@ -1,10 +1,15 @@
 //! A step under way: what it was asked, what it works with, and whom it tells.
 
+use std::sync::Arc;
+
+use sortie_health::ClusterRules;
 use sortie_manifest::{Object, labels};
+use tokio::sync::OnceCell;
 
 use crate::bounds::Bounds;
 use crate::environment::Environment;
 use crate::failure::{Failure, FailureKind};
+use crate::health_rules;
 use crate::policy::{Forbidden, Project};
 use crate::report::{Level, Masked, Sink as _, Unit};
 use crate::task::Task;
@@ -18,6 +23,8 @@ pub(crate) struct Run<'a> {
     pub(crate) sink: &'a Masked,
     pub(crate) units: Units<'a>,
     pub(crate) bounds: Bounds<'a>,
+    /// Rules for the health of all objects of a kind, once they are read.
+    pub(crate) rules: OnceCell<Arc<ClusterRules>>,
 }
 
 impl Run<'_> {
@@ -34,6 +41,12 @@ impl Run<'_> {
     /// The value of the release's label.
     pub(crate) fn release_id(&self) -> String {
         labels::release_id(&self.task.release.namespace, &self.task.release.name)
+    }
+
+    /// Rules for the health of all objects of a kind.
+    pub(crate) async fn rules(&self) -> Result<Arc<ClusterRules>, Failure> {
+        let read = || Box::pin(health_rules::of_run(self));
+        self.rules.get_or_try_init(read).await.cloned()
     }
 
     /// Whether the cluster's owner allows the release's namespace.

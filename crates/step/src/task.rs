@@ -65,6 +65,10 @@ pub enum Action {
     RollingDeploy(RollingDeploy),
     /// Bring the last good release back.
     RollingRollback(RollingRollback),
+    /// Remove a release and everything it owns.
+    Uninstall(Uninstall),
+    /// Say how a deployment with these options would change the cluster, and write nothing.
+    Diff(RollingDeploy),
 }
 
 /// Options of a rolling deployment.
@@ -78,6 +82,8 @@ pub struct RollingDeploy {
     pub versioning: Versioning,
     /// Take over objects that carry another release's label.
     pub adopt: bool,
+    /// Delete objects and make them anew when fields change that cannot change; storage only by its own annotation.
+    pub replace: bool,
     /// Delete what earlier releases had and this one lacks, once this one is healthy; `None`: it stays.
     pub prune: Option<Prune>,
     /// Jobs are waited for until they are complete.
@@ -95,6 +101,7 @@ impl Default for RollingDeploy {
             values: Vec::new(),
             versioning: Versioning::default(),
             adopt: false,
+            replace: false,
             prune: None,
             wait_for_jobs: true,
             context: Value::Null,
@@ -129,6 +136,15 @@ pub struct RollingRollback {
     pub target: Target,
     /// Also remove volumes, claims and namespaces that the failed release added.
     pub delete_storage: bool,
+}
+
+/// Options of the removal of a release.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Uninstall {
+    /// Also remove volumes, claims, definitions of kinds and namespaces, with everything in them.
+    pub delete_storage: bool,
+    /// Say what would go, and write nothing.
+    pub dry_run: bool,
 }
 
 /// Which release a rollback brings back.

@@ -7,8 +7,10 @@ use sortie_cluster::apply::{Planned, Scope, Target};
 use sortie_manifest::Object;
 
 use crate::failure::{Failure, refused};
+use crate::replacement::Asked;
 use crate::report::Unit;
 use crate::run::Run;
+use crate::task::RollingDeploy;
 
 /// Judge every object of the set.
 ///
@@ -17,12 +19,28 @@ use crate::run::Run;
 pub(crate) async fn try_out(
     run: &Run<'_>,
     objects: Vec<Object>,
+    options: &RollingDeploy,
+) -> Result<Vec<Planned>, Failure> {
+    let asked = if options.replace {
+        Asked::ByTask
+    } else {
+        Asked::Not
+    };
+    judge(run, objects, options.adopt, asked).await
+}
+
+/// As [`try_out`], whoever asks for replacements.
+pub(crate) async fn judge(
+    run: &Run<'_>,
+    objects: Vec<Object>,
     adopt: bool,
+    asked: Asked,
 ) -> Result<Vec<Planned>, Failure> {
     let cluster = &run.env.cluster;
     let namespace = &run.task.release.namespace;
     let targets = cluster.locate(objects, namespace).await;
-    let targets = targets.map_err(|errors| refused(run.sink, Unit::Initialize, &errors))?;
+    let mut targets = targets.map_err(|errors| refused(run.sink, Unit::Initialize, &errors))?;
+    allow(&mut targets, asked);
     let planned = cluster.plan(targets, &scope(run, adopt)).await;
     planned.map_err(|errors| refused(run.sink, Unit::Initialize, &errors))
 }
@@ -51,6 +69,7 @@ pub(crate) async fn try_out_each(
         }
         refusals.extend(errors);
     };
+    allow(&mut targets, Asked::ByRollback);
     loop {
         let errors = match cluster.plan(targets.clone(), &scope(run, false)).await {
             Ok(planned) => return Ok((planned, refusals)),
@@ -63,6 +82,12 @@ pub(crate) async fn try_out_each(
             return Err(refused(run.sink, Unit::Rollback, &errors));
         }
         refusals.extend(errors);
+    }
+}
+
+fn allow(targets: &mut [Target], asked: Asked) {
+    for target in targets {
+        target.immutable = asked.of(&target.object);
     }
 }
 

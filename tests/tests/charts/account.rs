@@ -53,6 +53,11 @@ impl Account {
         account
     }
 
+    /// The delegate's own namespace.
+    pub(crate) fn home(&self) -> &str {
+        &self.home
+    }
+
     /// The administrator's kubeconfig with a token of the account instead.
     async fn write_kubeconfig(&self) {
         let accounts: Api<ServiceAccount> =

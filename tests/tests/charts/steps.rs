@@ -52,6 +52,7 @@ impl Steps {
             sink: log.clone(),
             cancel: CancellationToken::new(),
             holder: "charts".to_owned(),
+            rules_namespace: account.home().to_owned(),
             // So that old records are collected soon, and no address of a load balancer is waited for long.
             limits: Limits {
                 history: 2,

@@ -10,7 +10,7 @@ use serde_json::{Map, Value, json};
 use super::MANAGER;
 
 /// Managers whose fields become ours when we take an object over, whatever the operation.
-const FORMER: [&str; 5] = [
+pub(super) const FORMER: [&str; 5] = [
     "kubectl-client-side-apply",
     "kubectl-last-applied",
     "kubectl",

@@ -5,7 +5,7 @@ use std::collections::HashMap;
 use serde_json::Value;
 use sortie_manifest::{Object, ObjectId, Origin};
 
-use super::Target;
+use super::{Immutable, Target};
 use crate::connect::Cluster;
 use crate::error::{Cause, Error};
 use crate::resource::Resource;
@@ -92,6 +92,7 @@ impl Cluster {
             object,
             id,
             resource,
+            immutable: Immutable::default(),
             defined_by,
         })
     }

@@ -12,6 +12,7 @@ mod autoscale;
 mod compare;
 mod desired;
 mod document;
+mod former;
 mod handover;
 mod immutable;
 mod live;
@@ -31,6 +32,7 @@ use crate::resource::Resource;
 
 pub use compare::managed_fields_of;
 pub use document::Document;
+pub use former::Former;
 pub use mark::MARK;
 
 use desired::Desired;
@@ -49,6 +51,8 @@ pub struct Target {
     pub id: ObjectId,
     /// Its API.
     pub resource: Resource,
+    /// What to do about a change that the API server never allows.
+    pub immutable: Immutable,
     /// The CustomResourceDefinition of the same set that defines its kind.
     pub(crate) defined_by: Option<ObjectId>,
 }
@@ -162,6 +166,11 @@ impl Change {
 }
 
 impl Planned {
+    /// Whose objects it may touch.
+    pub const fn scope(&self) -> &Scope {
+        &self.scope
+    }
+
     /// What applying would do; `None` when that is not known before an earlier stage is applied.
     pub const fn change(&self) -> Option<Change> {
         match &self.outcome {

@@ -5,7 +5,7 @@ use std::collections::HashSet;
 use futures::{StreamExt as _, stream};
 use http::Method;
 use serde_json::Value;
-use sortie_manifest::{ObjectId, labels};
+use sortie_manifest::{Object, ObjectId, labels, tracking, workload};
 
 use super::autoscale::{Autoscaled, REPLICAS};
 use super::compare::is_same;
@@ -31,16 +31,6 @@ impl Cluster {
         targets: Vec<Target>,
         scope: &Scope,
     ) -> Result<Vec<Planned>, Vec<Error>> {
-        self.plan_with(targets, scope, Immutable::Refuse).await
-    }
-
-    /// The same, with a choice about objects that cannot be changed as the manifest asks.
-    pub async fn plan_with(
-        &self,
-        targets: Vec<Target>,
-        scope: &Scope,
-        immutable: Immutable,
-    ) -> Result<Vec<Planned>, Vec<Error>> {
         let (live, autoscaled) =
             futures::join!(self.live(&targets, scope), self.autoscaled(&targets));
         let namespaces: HashSet<String> = targets
@@ -57,7 +47,6 @@ impl Cluster {
             autoscaled: &autoscaled,
             namespaces: &namespaces,
             scope,
-            immutable,
         };
         let mut results = self.plan_part(definitions, &context, &HashSet::new()).await;
         let unsettled: HashSet<ObjectId> = results
@@ -100,7 +89,7 @@ impl Cluster {
 
     async fn plan_one(
         &self,
-        target: Target,
+        mut target: Target,
         context: &Context<'_>,
         unsettled: &HashSet<ObjectId>,
     ) -> Result<Planned, Error> {
@@ -111,6 +100,20 @@ impl Cluster {
             None => {
                 let known = context.live.get(&target.id).cloned();
                 let result = self.judge(&target, known, context.scope, autoscaled).await;
+                let result = match self.as_tracked(&target, &result).await {
+                    Some((object, live)) => {
+                        let former = std::mem::replace(&mut target.object, object);
+                        let again = self.judge(&target, Some(live), context.scope, autoscaled);
+                        match (result, Box::pin(again).await) {
+                            (Err(error), Err(_)) => {
+                                target.object = former;
+                                Err(error)
+                            }
+                            (_, again) => again,
+                        }
+                    }
+                    None => result,
+                };
                 let result = match result {
                     Err(error) => self.explain(&target, error, context).await,
                     outcome => outcome,
@@ -206,6 +209,46 @@ impl Cluster {
         })
     }
 
+    /// The object with the labels by which its pods are tracked now, when it is not ours yet and the
+    /// judgement says that nothing else of its pods would change, or that a label cannot change; and
+    /// the live one. So objects are taken over without a restart of their pods.
+    async fn as_tracked(
+        &self,
+        target: &Target,
+        result: &Result<Outcome, Error>,
+    ) -> Option<(Object, Known)> {
+        workload::pod_template(&target.object)?;
+        let (live, result) = match result {
+            Ok(Outcome::Accepted {
+                change: Change::Configured,
+                live: Some(live),
+                result,
+                ..
+            }) => (live.clone(), Some(result)),
+            Err(error)
+                if matches!(
+                    error.cause(),
+                    Cause::Immutable { .. } | Cause::Invalid { .. }
+                ) =>
+            {
+                (self.known(target).await.ok()??.document, None)
+            }
+            _ => return None,
+        };
+        let read = |document: &Document| {
+            let origin = target.object.origin().clone();
+            Object::from_value(document.whole(), origin).ok()
+        };
+        let object = read(&live)?;
+        let tracked = tracking::as_live(&target.object, &object)?;
+        if let Some(result) = result
+            && !tracking::same_pods(&object, &read(result)?)
+        {
+            return None;
+        }
+        Some((tracked, Known::read(live).ok()?))
+    }
+
     /// Names the fields that cannot change, and plans a replacement if that is allowed.
     async fn explain(
         &self,
@@ -230,7 +273,7 @@ impl Cluster {
         let Cause::Immutable { problems } = error.cause() else {
             return Err(error);
         };
-        if context.immutable == Immutable::Refuse || !alone {
+        if target.immutable == Immutable::Refuse || !alone {
             return Err(error);
         }
         refuse_foreign(target, &known.document, context.scope)?;
@@ -285,7 +328,6 @@ struct Context<'a> {
     /// Namespaces that the set brings.
     namespaces: &'a HashSet<String>,
     scope: &'a Scope,
-    immutable: Immutable,
 }
 
 impl Context<'_> {

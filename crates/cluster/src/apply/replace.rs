@@ -4,13 +4,14 @@ use std::time::Duration;
 
 use http::Method;
 use serde_json::{Map, Value};
+use sortie_manifest::{Object, Origin};
 
 use super::plan::refuse_foreign;
 use super::scrub::scrub;
 use super::{Applied, Change, Desired, Document, Outcome, Planned, Target};
 use crate::connect::Cluster;
 use crate::delete::{Doomed, Gone};
-use crate::error::{Cause, Error};
+use crate::error::{Cause, Error, Problem};
 use crate::fault::Point;
 use crate::lease::Guard;
 
@@ -81,6 +82,50 @@ impl Cluster {
         }
     }
 
+    /// Makes an object again that was kept before it was to be replaced, when whoever began that was
+    /// killed on the way: the object is gone, or going, and nothing has its name. `false` when
+    /// something has, or when it is a Job that had ended.
+    pub async fn bring_back(
+        &self,
+        kept: &Value,
+        patience: Duration,
+        guard: &Guard,
+    ) -> Result<bool, Error> {
+        let origin = Origin {
+            file: "the release's record".into(),
+            document: 1,
+            line: 1,
+        };
+        let object = Object::from_value(kept.clone(), origin).map_err(|source| {
+            let cause = Cause::Unreadable {
+                source: source.into(),
+            };
+            Error::new("restore", "an object that was kept".to_owned(), cause)
+        })?;
+        let id = object.id();
+        let namespace = id.namespace.clone().unwrap_or_default();
+        let located = self.locate(vec![object], &namespace).await;
+        let Some(target) = located.map_err(|mut errors| errors.remove(0))?.pop() else {
+            return Ok(false);
+        };
+        if let Some((_, live)) = self.find(&id).await? {
+            let text = |pointer: &str| live.pointer(pointer).and_then(Value::as_str);
+            if text("/metadata/deletionTimestamp").is_none() {
+                return Ok(false);
+            }
+            let uid = text("/metadata/uid").map(str::to_owned);
+            let doomed = Doomed {
+                id,
+                uid,
+                release: None,
+            };
+            if self.delete(&doomed, patience, guard).await? == Gone::NotOurs {
+                return Ok(false);
+            }
+        }
+        self.restore(&target, kept, guard).await
+    }
+
     /// The dry run of the new object under a name that is free, while the old one is there.
     async fn sample(&self, target: &Target) -> Result<Document, Error> {
         let mut name: String = target.id.name.chars().take(NAME_LIMIT - 7).collect();
@@ -113,11 +158,11 @@ impl Cluster {
 }
 
 impl Planned {
-    /// The object that has to be replaced, and whose fields cannot change, when applying it was
+    /// The object that has to be replaced and the fields that cannot change, when applying it was
     /// refused for that and replacing is allowed.
-    pub const fn replaces(&self) -> Option<&Document> {
+    pub const fn replaces(&self) -> Option<(&Document, &Vec<Problem>)> {
         match &self.outcome {
-            Outcome::Replacement { live, .. } => Some(live),
+            Outcome::Replacement { live, problems } => Some((live, problems)),
             _ => None,
         }
     }

@@ -24,7 +24,7 @@ const PARTS_LIMIT: usize = 64 * 1024 * 1024;
 /// The records of one release.
 #[derive(Clone, Debug)]
 pub struct Records {
-    cluster: Cluster,
+    pub(super) cluster: Cluster,
     release: Release,
 }
 
@@ -175,16 +175,9 @@ impl Records {
         self.unpack_objects(head.number, &head.parts).await
     }
 
-    /// The live objects that were kept before they were replaced.
-    pub async fn kept(&self, head: &Head) -> Result<Vec<Value>, RecordError> {
-        let mut objects = Vec::new();
-        for part in &head.kept {
-            objects.extend(
-                self.unpack_objects(head.number, std::slice::from_ref(part))
-                    .await?,
-            );
-        }
-        Ok(objects)
+    /// The objects in parts that [`keep`](Self::keep) has written and the head with this number names.
+    pub async fn kept(&self, number: u64, parts: &[PartId]) -> Result<Vec<Value>, RecordError> {
+        self.unpack_objects(number, parts).await
     }
 
     /// Writes objects as parts; a head must name the result before it counts.
@@ -219,17 +212,7 @@ impl Records {
     /// Call it under the release's lease: a part is an orphan between its writing and its head's.
     pub async fn collect(&self, depth: usize, guard: &Guard) -> Result<Collected, RecordError> {
         let history = self.history().await?;
-        let target = format!("the parts of release {}", self.release);
-        let path = self.list_path(PART_TYPE);
-        let found = self
-            .cluster
-            .list_all("list", &target, &path, Some(METADATA_LIST))
-            .await;
-        let parts: Vec<PartId> = found
-            .map_err(cluster)?
-            .iter()
-            .filter_map(|secret| PartId::from_secret_name(&encoding::secret_name(secret)))
-            .collect();
+        let parts = self.parts().await?;
         let plan = history.collection(depth, &parts);
         // Heads first: killed in between, a part is an orphan and not a head without its parts.
         for number in &plan.numbers {
@@ -246,6 +229,21 @@ impl Records {
             numbers: plan.numbers,
             parts: plan.parts.len(),
         })
+    }
+
+    /// The parts of this release that are in the cluster.
+    pub(super) async fn parts(&self) -> Result<Vec<PartId>, RecordError> {
+        let target = format!("the parts of release {}", self.release);
+        let path = self.list_path(PART_TYPE);
+        let found = self
+            .cluster
+            .list_all("list", &target, &path, Some(METADATA_LIST))
+            .await;
+        let found = found.map_err(cluster)?;
+        let names = found.iter().map(encoding::secret_name);
+        Ok(names
+            .filter_map(|name| PartId::from_secret_name(&name))
+            .collect())
     }
 
     /// Puts our fence and the time on a head.
@@ -393,7 +391,7 @@ impl Records {
         self.cluster.fetch(&call).await
     }
 
-    async fn remove(
+    pub(super) async fn remove(
         &self,
         name: &str,
         version: Option<&str>,

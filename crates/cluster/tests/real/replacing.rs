@@ -19,9 +19,9 @@ fn frozen(name: &str, value: &str) -> String {
 
 async fn plan(fixture: &Fixture, yaml: &str, immutable: Immutable) -> Result<Planned, Error> {
     let set = objects(fixture.ns(), yaml);
-    let targets = fixture.cluster.locate(set, fixture.ns()).await.unwrap();
-    let scope = fixture.scope();
-    let planned = fixture.cluster.plan_with(targets, &scope, immutable).await;
+    let mut targets = fixture.cluster.locate(set, fixture.ns()).await.unwrap();
+    targets[0].immutable = immutable;
+    let planned = fixture.cluster.plan(targets, &fixture.scope()).await;
     planned
         .map(|mut planned| planned.remove(0))
         .map_err(|mut errors| errors.remove(0))
@@ -81,7 +81,7 @@ async fn a_replaced_object_is_another_and_only_what_was_kept_is_deleted() {
     let planned = plan(&fixture, &frozen("web", "new"), Immutable::Replace)
         .await
         .unwrap();
-    let kept = planned.replaces().unwrap().value();
+    let kept = planned.replaces().unwrap().0.value();
     assert_eq!(kept["data"]["key"], "old");
     // Without being asked for it, it is not deleted.
     let error = fixture.cluster.apply(&planned, &guard).await.unwrap_err();
@@ -135,7 +135,7 @@ async fn what_was_live_is_back_when_the_new_one_is_refused() {
         .unwrap();
     let policies = refuse_creation(&fixture).await;
 
-    let kept = planned.replaces().unwrap().value();
+    let kept = planned.replaces().unwrap().0.value();
     let error = fixture
         .cluster
         .replace(&planned, &kept, PATIENCE, &guard)
@@ -207,7 +207,7 @@ async fn a_job_is_replaced() {
     let planned = plan(&fixture, &job("a:2"), Immutable::Replace)
         .await
         .unwrap();
-    let kept: Value = planned.replaces().unwrap().value();
+    let kept: Value = planned.replaces().unwrap().0.value();
     let replaced = fixture
         .cluster
         .replace(&planned, &kept, PATIENCE, &Guard::unfenced())

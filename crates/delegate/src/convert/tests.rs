@@ -69,6 +69,7 @@ fn a_deployment_is_read_whole() {
         values: vec![inline("values.yaml", Content::Data(b"a: 1".to_vec()))],
         versioning: v1::Versioning::ReleaseNumber.into(),
         adopt: true,
+        replace: true,
         prune: true,
         prune_limit: Some(7),
         skip_job_wait: true,
@@ -108,6 +109,7 @@ fn a_deployment_is_read_whole() {
     };
     assert_eq!(deploy.versioning, Versioning::ReleaseNumber);
     assert_eq!((deploy.adopt, &deploy.context["x"]), (true, &1.into()));
+    assert!(deploy.replace);
     assert_eq!(deploy.prune, Some(Prune { limit: Some(7) }));
     assert!(!deploy.wait_for_jobs);
     let [Source::Git(git), Source::Inline(files)] = deploy.manifests.as_slice() else {
@@ -220,7 +222,7 @@ fn a_rollback_goes_below_the_number_that_failed() {
         };
         match task(wire, &Blobs::new()).unwrap().action {
             Action::RollingRollback(rollback) => rollback,
-            other @ Action::RollingDeploy(_) => panic!("{other:?}"),
+            other => panic!("{other:?}"),
         }
     };
     assert_eq!(rollback(Some(7)).target, Target::Below(7));

@@ -16,8 +16,8 @@ use crate::read;
 /// ```
 #[derive(Clone, PartialEq, Eq, Debug, Default)]
 pub struct ClusterRules {
-    /// Expression by key.
-    expressions: BTreeMap<String, String>,
+    /// By key: the ConfigMap, where it says its name, and the expression.
+    expressions: BTreeMap<String, (String, String)>,
 }
 
 impl ClusterRules {
@@ -32,11 +32,16 @@ impl ClusterRules {
     /// Adds the rules of another ConfigMap; a kind that has a rule already keeps it.
     pub fn add(&mut self, config_map: &Value) {
         let data = config_map.get("data").and_then(Value::as_object);
+        let metadata = |key| config_map.pointer(key).and_then(Value::as_str);
+        let source = match (metadata("/metadata/namespace"), metadata("/metadata/name")) {
+            (Some(namespace), Some(name)) => format!(" in ConfigMap {namespace}/{name}"),
+            _ => String::new(),
+        };
         for (key, expression) in data.into_iter().flatten() {
             if let Some(expression) = expression.as_str() {
                 self.expressions
                     .entry(key.clone())
-                    .or_insert_with(|| expression.to_owned());
+                    .or_insert_with(|| (source.clone(), expression.to_owned()));
             }
         }
     }
@@ -46,8 +51,14 @@ impl ClusterRules {
     pub fn errors(&self) -> Vec<RuleError> {
         self.expressions
             .iter()
-            .filter_map(|(key, expression)| read_rule(key, expression).err())
+            .filter_map(|(key, rule)| read_rule(key, rule).err())
             .collect()
+    }
+
+    /// Why the rule for objects of this kind cannot be read, if there is one and it cannot.
+    #[must_use]
+    pub fn error(&self, object: &Value) -> Option<RuleError> {
+        self.rule(object)?.err()
     }
 
     /// Is there no rule?
@@ -66,11 +77,11 @@ impl ClusterRules {
             "" => kind.to_owned(),
             group => format!("{kind}.{group}"),
         };
-        let expression = self.expressions.get(&key)?;
-        Some(read_rule(&key, expression))
+        let rule = self.expressions.get(&key)?;
+        Some(read_rule(&key, rule))
     }
 }
 
-fn read_rule(key: &str, expression: &str) -> Result<Rule, RuleError> {
-    Rule::expression(&format!("the rule for {key}"), expression)
+fn read_rule(key: &str, (source, expression): &(String, String)) -> Result<Rule, RuleError> {
+    Rule::expression(&format!("the rule for {key}{source}"), expression)
 }

@@ -71,9 +71,12 @@ enum How {
 
 impl RuleError {
     /// The stable code; `docs/errors/` has a page for it.
+    pub const CODE: &str = "SRT-H021";
+
+    /// [`RuleError::CODE`].
     #[must_use]
     pub const fn code(&self) -> &'static str {
-        "SRT-H021"
+        Self::CODE
     }
 
     fn new(place: &str, column: usize, message: &str) -> Self {

@@ -63,6 +63,8 @@ pub struct RollingDeploy {
     pub prune_limit: Option<TextField>,
     /// Take over objects that belong to another release.
     pub adopt: Option<FlagField>,
+    /// Delete objects and make them anew where a field changes that cannot change.
+    pub replace: Option<FlagField>,
     /// Do not wait for the end of Jobs.
     pub skip_job_wait: Option<FlagField>,
     /// Delegates that may run it.

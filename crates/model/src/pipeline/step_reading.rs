@@ -197,6 +197,7 @@ impl StepSpec {
                     pruning_enabled: spec.flag("pruningEnabled", cx),
                     prune_limit: count(&mut spec, "pruneLimit", cx),
                     adopt: spec.flag("adopt", cx),
+                    replace: spec.flag("replace", cx),
                     skip_job_wait: spec.flag("skipJobWait", cx),
                     delegate_selectors: spec.texts("delegateSelectors", cx),
                 }),

@@ -181,6 +181,7 @@ impl Preparation<'_> {
                         prune,
                         versioning: versioning.into(),
                         adopt: flag("adopt")?,
+                        replace: flag("replace")?,
                         prune_limit: roots.count("pruneLimit", step.spec.get("pruneLimit"))?,
                         skip_job_wait: flag("skipJobWait")?,
                     },

@@ -1,7 +1,7 @@
 //! A rolling deployment: bring a set of objects in and wait until it is healthy.
 
 use serde_json::{Value, json};
-use sortie_cluster::apply::{Change, Planned};
+use sortie_cluster::apply::Planned;
 use sortie_cluster::record::{History, Stored};
 use sortie_manifest::{Object, ObjectId};
 
@@ -9,10 +9,13 @@ use super::closing::{close, outputs};
 use super::earlier::{Earlier, earlier, noted};
 use super::opening::{Opened, Rendered, gone, open, recorded, sequence};
 use super::{hook_runs, namespace, prune};
+use crate::adoption::{self, TakenOver};
 use crate::apply::{self, Manner, OnRefusal};
 use crate::failure::{FailureKind, first_of};
+use crate::health_rules;
 use crate::locked::{self, Locked, record_failure};
 use crate::plan::prepare;
+use crate::replacement;
 use crate::report::Unit;
 use crate::resolve::Resolving;
 use crate::run::Run;
@@ -26,7 +29,7 @@ use crate::units::Ended;
 pub(crate) async fn run(run: &Run<'_>, options: &RollingDeploy) -> Result<Value, Ended> {
     let before = run
         .bounds
-        .run(std::future::pending(), before(run, options))
+        .run(std::future::pending(), Box::pin(before(run, options)))
         .await?;
     let (locked, rendered) = match before {
         Before::Done(number) => {
@@ -78,6 +81,8 @@ async fn before(run: &Run<'_>, options: &RollingDeploy) -> Result<Before, Ended>
         Earlier::None => render(run, options).await?,
     };
     run.check_objects(&rendered.objects)?;
+    let rules = run.rules().await?;
+    health_rules::check(run, &rendered.objects, &rules)?;
     if options.dry_run {
         return dry_run(run, options, &history, rendered.objects)
             .await
@@ -126,6 +131,9 @@ async fn under_lease(
     }
     if result.is_ok() {
         run.units.enter(Unit::WrapUp);
+    } else if !matches!(result, Err(Ended::HandedOver)) {
+        let own = |task: &str| task == run.task.id;
+        replacement::restore(run, locked, &mut stored, Unit::Apply, own).await;
     }
     hook_runs::clear(run, locked, &mut stored, result.is_ok()).await;
     close(run, locked, &mut stored, &result).await?;
@@ -135,6 +143,15 @@ async fn under_lease(
             if let Some(pruned) = pruned {
                 let names: Vec<String> = pruned.iter().map(ObjectId::to_string).collect();
                 outputs["prunedResourceIds"] = names.into();
+            }
+            let taken: Vec<TakenOver> = noted(&stored.head, adoption::NOTED);
+            if !taken.is_empty() {
+                outputs[adoption::NOTED] = taken.iter().map(TakenOver::output).collect();
+            }
+            let replaced = replacement::replaced(&stored.head, &run.task.id);
+            if !replaced.is_empty() {
+                let names: Vec<String> = replaced.iter().map(ObjectId::to_string).collect();
+                outputs["replacedResourceIds"] = names.into();
             }
             Ok(outputs)
         }
@@ -170,7 +187,8 @@ async fn bring_in(
     run.bounds.run(locked.lost(), Box::pin(wait)).await
 }
 
-async fn render(run: &Run<'_>, options: &RollingDeploy) -> Result<Rendered, Ended> {
+/// The set as its sources say it.
+pub(crate) async fn render(run: &Run<'_>, options: &RollingDeploy) -> Result<Rendered, Ended> {
     let env = run.env;
     run.bounds
         .pending()
@@ -219,16 +237,25 @@ async fn dry_run(
     let place = (history.next_number(), history.last_good(None).is_none());
     let prepared = prepare(objects, &run.task.release, options.versioning, place)?;
     sequence(run, &prepared.objects, Unit::Initialize)?;
-    let planned = try_out(run, prepared.objects, options.adopt).await?;
+    let planned = try_out(run, prepared.objects, options).await?;
+    let (planned, _) = adoption::keep_names(run, planned, options, place.1).await?;
+    let taken = adoption::taken_over(run, &planned).await;
     let mut rows = Vec::new();
     for object in &planned {
-        let change = object
-            .change()
-            .map_or("created once what it needs is there", Change::name);
+        let change = match object.change() {
+            Some(_) if object.replaces().is_some() => "replaced",
+            Some(change) => change.name(),
+            None => "created once what it needs is there",
+        };
         let id = &object.target.id;
         run.info(Unit::Initialize, format!("{id} would be {change}"));
-        rows.push(json!({"object": id, "change": change}));
+        let mut row = json!({"object": id, "change": change});
+        if let Some(from) = TakenOver::of(&taken, id) {
+            row["takenOverFrom"] = from.into();
+        }
+        rows.push(row);
     }
+    adoption::tell(run, Unit::Initialize, &taken);
     if let Some(prune) = options.prune {
         let doomed = prune::foresee(run, history, &planned, prune, Unit::Initialize).await?;
         let rows_of_doomed = doomed

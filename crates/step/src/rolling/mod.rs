@@ -11,5 +11,9 @@ mod prune;
 mod removals;
 pub(crate) mod rollback;
 
+pub(crate) use deploy::render;
+pub(crate) use opening::{close_interrupted, recorded, sequence};
+pub(crate) use prune::{by_label, forbidden, foresee, tracked};
+
 /// The unit under which a step's end is journalled.
 const RESULT: &str = "Result";

@@ -10,10 +10,12 @@ use sortie_manifest::{Object, ObjectId, Origin, hash};
 
 use super::earlier::{Earlier, earlier};
 use super::{RESULT, prune};
+use crate::adoption;
 use crate::external;
 use crate::failure::{Failure, FailureKind};
 use crate::locked::{Locked, record_failure};
 use crate::plan::{Prepared, prepare};
+use crate::replacement;
 use crate::report::{Level, Sink as _, Unit};
 use crate::run::Run;
 use crate::sequence::{Sequence, disordered};
@@ -33,11 +35,11 @@ pub(super) enum Opened {
 }
 
 /// What is to be deployed.
-pub(super) struct Rendered {
+pub(crate) struct Rendered {
     /// The objects, as rendered or as recorded.
-    pub(super) objects: Vec<Object>,
+    pub(crate) objects: Vec<Object>,
     /// Names of the secrets in them.
-    pub(super) secrets: Vec<String>,
+    pub(crate) secrets: Vec<String>,
 }
 
 /// Try the set out and open the record; resumed, find the record that is open.
@@ -69,7 +71,17 @@ async fn reopen(
     let mut stored = stored.ok_or_else(|| gone(number))?;
     let objects = objects_of(&stored, locked).await?;
     let sequence = sequence(run, &objects, Unit::Initialize)?;
-    let planned = try_out(run, objects, options.adopt).await?;
+    let planned = match try_out(run, objects, options).await {
+        Ok(planned) => planned,
+        Err(failure) => {
+            let own = |task: &str| task == run.task.id;
+            if replacement::is_unfinished(&stored.head, own) {
+                replacement::restore(run, locked, &mut stored, Unit::Initialize, own).await;
+                locked.update(&mut stored).await?;
+            }
+            return Err(failure.into());
+        }
+    };
     run.units.enter(Unit::Prepare);
     run.info(
         Unit::Prepare,
@@ -90,7 +102,7 @@ async fn begin(
     let first = locked.history.last_good(None).is_none();
     let Prepared {
         objects,
-        versioned,
+        mut versioned,
         left_out,
     } = prepare(
         rendered.objects,
@@ -101,8 +113,15 @@ async fn begin(
     for text in left_out {
         run.info(Unit::Initialize, text);
     }
-    let sequence = sequence(run, &objects, Unit::Initialize)?;
-    let planned = try_out(run, objects, options.adopt).await?;
+    let mut sequence = sequence(run, &objects, Unit::Initialize)?;
+    let planned = try_out(run, objects, options).await?;
+    let (planned, unused) = adoption::keep_names(run, planned, options, first).await?;
+    if !unused.is_empty() {
+        versioned.renames.retain(|of| !unused.contains(&of.to));
+        let objects: Vec<Object> = planned.iter().map(|of| of.target.object.clone()).collect();
+        let again = Sequence::of(&objects, &run.task.release.namespace);
+        sequence = again.map_err(|errors| disordered(&errors).1)?;
+    }
     run.info(
         Unit::Initialize,
         format!("the API server accepts all {} objects", planned.len()),
@@ -110,6 +129,8 @@ async fn begin(
 
     run.units.enter(Unit::Prepare);
     describe(run, &planned, &versioned, head.number);
+    let taken = adoption::taken_over(run, &planned).await;
+    adoption::tell(run, Unit::Prepare, &taken);
     for object in &planned {
         head.track(object.target.id.clone(), None);
     }
@@ -134,7 +155,10 @@ async fn begin(
         })
         .map(|object| &object.target.id)
         .collect();
-    let data = json!({"present": present, "secrets": rendered.secrets, prune::NOTED: doomed});
+    let mut data = json!({"present": present, "secrets": rendered.secrets, prune::NOTED: doomed});
+    if !taken.is_empty() {
+        data[adoption::NOTED] = json!(taken);
+    }
     head.note_with("Prepare", "", "opened", data, clock::now());
     externals(run, locked, &sequence).await?;
     // Stopped until now, nothing has happened.
@@ -144,7 +168,7 @@ async fn begin(
 }
 
 /// The order of a set.
-pub(super) fn sequence(run: &Run<'_>, objects: &[Object], unit: Unit) -> Result<Sequence, Failure> {
+pub(crate) fn sequence(run: &Run<'_>, objects: &[Object], unit: Unit) -> Result<Sequence, Failure> {
     let sequence = Sequence::of(objects, &run.task.release.namespace);
     let sequence = sequence.map_err(|errors| {
         let (lines, failure) = disordered(&errors);
@@ -170,15 +194,24 @@ async fn externals(run: &Run<'_>, locked: &Locked, sequence: &Sequence) -> Resul
     Ok(())
 }
 
-/// A release that an interrupted task left in progress has failed. Says whether there was one.
-pub(super) async fn close_interrupted(run: &Run<'_>, locked: &Locked) -> Result<bool, Failure> {
+/// A release that an interrupted task left in progress has failed, and what it had deleted to replace it is made again.
+/// Says whether there was one.
+pub(crate) async fn close_interrupted(run: &Run<'_>, locked: &Locked) -> Result<bool, Failure> {
     let mut any = false;
+    let others = |task: &str| task != run.task.id;
     for stored in locked.history.records() {
-        let head = &stored.head;
-        if head.status != Status::InProgress || head.asked_by.task == run.task.id {
+        let open = stored.head.status == Status::InProgress && others(&stored.head.asked_by.task);
+        let half_way = replacement::is_unfinished(&stored.head, others);
+        if !open && !half_way {
             continue;
         }
         let mut stored = stored.clone();
+        replacement::restore(run, locked, &mut stored, Unit::Initialize, others).await;
+        any = true;
+        if !open {
+            locked.update(&mut stored).await?;
+            continue;
+        }
         let head = &mut stored.head;
         head.status = Status::Failed;
         head.message = "interrupted, and not taken up again".to_owned();
@@ -186,7 +219,6 @@ pub(super) async fn close_interrupted(run: &Run<'_>, locked: &Locked) -> Result<
         let text = format!("release number {} was interrupted earlier", head.number);
         locked.update(&mut stored).await?;
         run.warn(Unit::Initialize, text);
-        any = true;
     }
     Ok(any)
 }
@@ -216,7 +248,7 @@ pub(super) async fn objects_of(stored: &Stored, locked: &Locked) -> Result<Vec<O
 }
 
 /// The objects of a record. Their place in messages is the record.
-pub(super) fn recorded(head: &Head, values: Vec<Value>) -> Result<Vec<Object>, Failure> {
+pub(crate) fn recorded(head: &Head, values: Vec<Value>) -> Result<Vec<Object>, Failure> {
     let file: std::sync::Arc<str> =
         format!("release {} number {}", head.release, head.number).into();
     let objects = values.into_iter().zip(1..).map(|(value, document)| {
@@ -272,8 +304,12 @@ fn intent(change: Option<Change>) -> &'static str {
 fn describe(run: &Run<'_>, planned: &[Planned], versioned: &Versioned, number: u64) {
     let unit = Unit::Prepare;
     run.info(unit, format!("release number {number}"));
+    for text in planned.iter().filter_map(replacement::foretold) {
+        run.warn(unit, text);
+    }
     let changes = planned
         .iter()
+        .filter(|object| object.replaces().is_none())
         .map(|object| (&object.target.id, object.change()));
     for line in foreseen(&changes.collect::<Vec<_>>()) {
         run.info(unit, line);

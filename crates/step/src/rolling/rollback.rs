@@ -14,12 +14,15 @@ use super::decision::{Decision, Known, Place, Plan, decide, good_numbers};
 use super::deploy::learn;
 use super::earlier::noted;
 use super::opening::{close_interrupted, gone, objects_of, record_objects};
-use super::removals::{Removals, Undone, is_storage, removals};
+use super::removals::{Removals, Undone, removals};
 use crate::apply::{self, Manner, OnRefusal};
 use crate::failure::{Failure, chain, first_of};
+use crate::health_rules;
 use crate::hooks;
 use crate::locked::{self, Locked, record_failure};
+use crate::protection::is_storage;
 use crate::remove::remove;
+use crate::replacement;
 use crate::report::Unit;
 use crate::run::Run;
 use crate::sequence::{Sequence, disordered};
@@ -80,6 +83,10 @@ async fn under_lease(
         doomed,
     } = begin.await?;
     let result = restore(run, locked, &mut stored, &plan, objects, doomed).await;
+    if !matches!(result, Ok(()) | Err(Ended::HandedOver)) {
+        let own = |task: &str| task == run.task.id;
+        replacement::restore(run, locked, &mut stored, Unit::Rollback, own).await;
+    }
     if result.is_ok() {
         run.units.enter(Unit::WrapUp);
         let text = format!("release number {} is back", plan.good);
@@ -89,7 +96,15 @@ async fn under_lease(
         Place::New | Place::Open(_) => close(run, locked, &mut stored, &result).await?,
         Place::Undone(_) => finish(run, locked, &mut stored, &plan, &result).await?,
     }
-    result.map(|()| outputs(run, plan.good))
+    let replaced = replacement::replaced(&stored.head, &run.task.id);
+    result.map(|()| {
+        let mut outputs = outputs(run, plan.good);
+        if !replaced.is_empty() {
+            let names: Vec<String> = replaced.iter().map(ObjectId::to_string).collect();
+            outputs["replacedResourceIds"] = names.into();
+        }
+        outputs
+    })
 }
 
 fn outputs(run: &Run<'_>, number: u64) -> Value {
@@ -122,6 +137,10 @@ async fn begin(
     // They were for the way there.
     objects.retain(|object| !hooks::is_run(object));
     run.check_objects(&objects)?;
+    match run.rules().await {
+        Ok(rules) => health_rules::warn(run, &objects, &rules),
+        Err(failure) => run.warn(Unit::Initialize, failure.message),
+    }
     let secrets: Vec<String> = noted(&good.head, "secrets");
     learn(run, &secrets).await;
     let doomed = doomed(run, options, locked, plan).await?;
@@ -198,6 +217,9 @@ async fn restore(
     let write = async {
         let (planned, refusals) = try_out_each(run, objects).await?;
         let planned = without_done_jobs(run, planned, good);
+        for text in planned.iter().filter_map(replacement::foretold) {
+            run.warn(Unit::Rollback, text);
+        }
         let manner = Manner {
             unit: Unit::Rollback,
             on_refusal: OnRefusal::GoOn,

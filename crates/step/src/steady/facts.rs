@@ -1,12 +1,15 @@
 //! What a set of objects says about one of them, for its health. Pure, but for the look at a claim's class.
 
 use std::collections::BTreeSet;
+use std::sync::Arc;
 
 use serde_json::Value;
 use sortie_cluster::Cluster;
-use sortie_health::{Facts, VolumeBinding, selects};
+use sortie_health::{ClusterRules, Facts, VolumeBinding, selects};
 use sortie_manifest::workload::{self, Workload};
-use sortie_manifest::{Object, ObjectId};
+use sortie_manifest::{Object, ObjectId, labels};
+
+use super::Awaited;
 
 /// What the workloads of a set mount and what labels their pods have.
 #[derive(Clone, Debug, Default)]
@@ -15,6 +18,8 @@ pub(crate) struct Set {
     mounted: BTreeSet<(String, String)>,
     /// (namespace, labels) of every pod template.
     pods: Vec<(String, Value)>,
+    /// Rules for all objects of a kind.
+    rules: Arc<ClusterRules>,
 }
 
 impl Set {
@@ -44,9 +49,18 @@ impl Set {
         set
     }
 
+    /// With rules for all objects of a kind.
+    pub(crate) fn with_rules(mut self, rules: Arc<ClusterRules>) -> Self {
+        self.rules = rules;
+        self
+    }
+
     /// What it says about the object `id`, which the API server shows as `answer`.
     pub(crate) fn about(&self, id: &ObjectId, answer: &Value) -> Facts {
-        let mut facts = Facts::default();
+        let mut facts = Facts {
+            rules: Arc::clone(&self.rules),
+            ..Facts::default()
+        };
         let namespace = id.namespace.as_deref().unwrap_or_default();
         match (id.group.as_str(), id.kind.as_str()) {
             ("", "PersistentVolumeClaim") => {
@@ -64,6 +78,27 @@ impl Set {
         }
         facts
     }
+}
+
+/// Namespaces with a workload among `awaited` whose pods do not carry the label of this release.
+pub(super) fn untracked<'a>(
+    awaited: impl Iterator<Item = &'a Awaited>,
+    release: &str,
+) -> BTreeSet<String> {
+    let untracked = awaited.filter(|awaited| !is_tracked(&awaited.answer, release));
+    untracked
+        .filter_map(|awaited| awaited.id.namespace.clone())
+        .collect()
+}
+
+/// Whether the pods of a live workload carry the label of this release; so it is where it has no pods.
+pub(crate) fn is_tracked(live: &Value, release: &str) -> bool {
+    let template = ["/spec/template", "/spec/jobTemplate/spec/template"];
+    let template = template.iter().find_map(|pointer| live.pointer(pointer));
+    template.is_none_or(|template| {
+        let label = template.pointer("/metadata/labels");
+        label.and_then(|labels| labels.get(labels::RELEASE)?.as_str()) == Some(release)
+    })
 }
 
 /// Whether pods of the workload exist while it is healthy.

@@ -111,6 +111,7 @@ impl Wait {
             .saturating_add(run.env.limits.load_balancer)
             .unwrap_or(Timestamp::MAX);
         let mut selections = Vec::new();
+        let untracked = facts::untracked(awaited.iter(), &run.release_id());
         let ours = format!("{}={}", labels::RELEASE, run.release_id());
         for mut object in awaited {
             if let Some(verdict) = target::is_done_at_once(&object) {
@@ -129,7 +130,9 @@ impl Wait {
                 .await
                 .map_err(|error| Failure::cluster(&error))?;
             if !namespace.is_empty() && !wait.surroundings.contains_key(&namespace) {
-                let around = wait.around(run, &mut selections, &namespace, &ours).await?;
+                // Pods that were taken over keep the labels that they had.
+                let label = (!untracked.contains(&namespace)).then_some(ours.as_str());
+                let around = wait.around(run, &mut selections, &namespace, label).await?;
                 wait.surroundings.insert(namespace, around);
             }
             wait.targets
@@ -144,10 +147,10 @@ impl Wait {
         run: &Run<'_>,
         selections: &mut Vec<Selection>,
         namespace: &str,
-        ours: &str,
+        label: Option<&str>,
     ) -> Result<Surroundings, Failure> {
         let cluster = &run.env.cluster;
-        let wanted = surroundings(cluster, namespace, ours).await;
+        let wanted = surroundings(cluster, namespace, label).await;
         let wanted = wanted.map_err(|error| Failure::cluster(&error))?;
         let mut indices = [None; 3];
         for (selection, index) in wanted.into_iter().zip(&mut indices) {
@@ -299,12 +302,19 @@ impl Wait {
 pub(crate) async fn surroundings(
     cluster: &Cluster,
     namespace: &str,
-    ours: &str,
+    label: Option<&str>,
 ) -> Result<[Selection; 3], Error> {
     let replica_sets = cluster.resolve("apps", "v1", "ReplicaSet").await?;
+    let ours = |resource| {
+        let all = Selection::of(resource, namespace);
+        match label {
+            Some(label) => all.labelled(label),
+            None => all,
+        }
+    };
     Ok([
-        Selection::of(Resource::pods(), namespace).labelled(ours),
-        Selection::of(replica_sets, namespace).labelled(ours),
+        ours(Resource::pods()),
+        ours(replica_sets),
         Selection::of(Resource::events(), namespace).where_fields("type!=Normal"),
     ])
 }

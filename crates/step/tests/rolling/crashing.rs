@@ -30,18 +30,18 @@ const SAMPLE: usize = 5;
 
 /// What the process that may be killed is to do.
 #[derive(Debug, Serialize, Deserialize)]
-struct Order {
-    kubeconfig: String,
-    task: String,
-    namespace: String,
+pub(crate) struct Order {
+    pub(crate) kubeconfig: String,
+    pub(crate) task: String,
+    pub(crate) namespace: String,
     /// Documents to deploy, pruning; without them, roll back.
-    deploy: Option<String>,
+    pub(crate) deploy: Option<String>,
     /// Records that are kept.
-    history: usize,
+    pub(crate) history: usize,
     /// Number to roll back to; without it, the last good one.
-    number: Option<u64>,
+    pub(crate) number: Option<u64>,
     /// Where the outcome is written.
-    outcome: String,
+    pub(crate) outcome: String,
 }
 
 #[expect(
@@ -141,7 +141,14 @@ impl Story {
                 Delete,
             ],
             // A rollback may be over before its lease is renewed.
-            Self::Undo => &[LeaseTake, LeaseRelease, HeadUpdate, Apply, Delete],
+            Self::Undo => &[
+                LeaseTake,
+                LeaseRelease,
+                PartCreate,
+                HeadUpdate,
+                Apply,
+                Delete,
+            ],
             Self::Choose => &[
                 LeaseTake,
                 LeaseRelease,
@@ -184,6 +191,16 @@ fn settings(number: &str) -> String {
     )
 }
 
+/// A ConfigMap that can only change by being replaced.
+fn frozen(number: &str) -> String {
+    let config = config("frozen", number);
+    let config = config.replace(
+        "annotations: {",
+        "annotations: {sortie.dev/replace: \"true\", ",
+    );
+    format!("{config}immutable: true\n")
+}
+
 fn version(number: u32, images: &Images) -> String {
     let image = if number == 1 { &images.v1 } else { &images.v2 };
     let number = number.to_string();
@@ -193,15 +210,27 @@ fn version(number: u32, images: &Images) -> String {
         "1" => documents(&[
             &config("a", "1"),
             &config("old", "1"),
+            &frozen("1"),
             &settings,
             &web(image, ""),
         ]),
-        _ => documents(&[&config("a", "2"), &extra, &settings, &web(image, "")]),
+        _ => documents(&[
+            &config("a", "2"),
+            &extra,
+            &frozen("2"),
+            &settings,
+            &web(image, ""),
+        ]),
     }
 }
 
 /// Lets another process do it, which dies at the place; says whether it did, and else what it told.
 async fn run_process(order: &Order, place: Option<Place>) -> Result<Value, ()> {
+    run_until(order, place.map(Place::text)).await
+}
+
+/// The same, with the place as `SORTIE_DIE_AT` has it.
+pub(crate) async fn run_until(order: &Order, place: Option<String>) -> Result<Value, ()> {
     let mut command = tokio::process::Command::new(std::env::current_exe().unwrap());
     command
         .args(["--exact", "crashing::one_step", "--nocapture"])
@@ -209,7 +238,7 @@ async fn run_process(order: &Order, place: Option<Place>) -> Result<Value, ()> {
         .stdout(Stdio::piped())
         .stderr(Stdio::piped());
     if let Some(place) = place {
-        command.env("SORTIE_DIE_AT", place.text());
+        command.env("SORTIE_DIE_AT", place);
     }
     let output = command.output().await.unwrap();
     if output.status.signal().is_some() {
@@ -233,6 +262,7 @@ async fn prepare(world: &World, story: Story, images: &Images) {
             let slow = documents(&[
                 &config("a", "2"),
                 &config("extra", "1"),
+                &frozen("2"),
                 &settings("2"),
                 &web(&images.v2, r#", {name: START_DELAY, value: "600"}"#),
             ]);
@@ -312,6 +342,7 @@ struct End {
     orphans: usize,
     holder: Option<Value>,
     value: Value,
+    frozen: Value,
     extra: bool,
     old: bool,
     settings: usize,
@@ -327,7 +358,7 @@ impl End {
         let parts = world.api.list(&parts).await.unwrap();
         let named: std::collections::BTreeSet<String> = heads
             .iter()
-            .flat_map(|head| &head.parts)
+            .flat_map(|head| head.parts.iter().chain(&head.kept))
             .map(|part| part.secret_name())
             .collect();
         let release = sortie_cluster::record::Release::new(namespace, RELEASE).unwrap();
@@ -346,6 +377,7 @@ impl End {
                 .count(),
             holder: lease.and_then(|lease| field(&lease, "/spec/holderIdentity")),
             value: get("v1/ConfigMap", "a").await.unwrap_or_default()["data"]["a"].clone(),
+            frozen: get("v1/ConfigMap", "frozen").await.unwrap_or_default()["data"]["a"].clone(),
             extra: get("v1/ConfigMap", "extra").await.is_some(),
             settings: versioned_settings(world, namespace).await,
             old: get("v1/ConfigMap", "old").await.is_some(),
@@ -373,6 +405,7 @@ impl End {
         assert!(self.holder.is_none(), "{context}");
         let new = matches!(place.story, Story::First | Story::Second);
         assert_eq!(self.value, if new { "2" } else { "1" }, "{context}");
+        assert_eq!(self.frozen, if new { "2" } else { "1" }, "{context}");
         assert_eq!(self.extra, new, "{context}");
         assert_eq!(self.old, !new, "{context}");
         // What only a record that is gone named is collected.

@@ -15,6 +15,7 @@ mod hooking;
 mod irreversible;
 mod pruning;
 mod refusing;
+mod replacing;
 mod restoring;
 mod sequencing;
 mod sets;

@@ -329,6 +329,7 @@ pub(crate) fn environment(
         sink,
         cancel: CancellationToken::new(),
         holder: "test".to_owned(),
+        rules_namespace: String::new(),
         limits,
     }
 }

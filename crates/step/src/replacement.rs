@@ -1,0 +1,382 @@
+//! Replacing objects whose changes the API server never allows: who may ask for it, and what is kept before, so that a
+//! task that is killed between the deletion and the new object has lost nothing.
+
+use std::time::Duration;
+
+use serde::de::DeserializeOwned;
+use serde::{Deserialize, Serialize};
+use serde_json::{Value, json};
+use sortie_cluster::apply::{Applied, Immutable, Planned};
+use sortie_cluster::record::{Head, PartId, Stored};
+use sortie_cluster::{Error, Problem, clock};
+use sortie_manifest::{Object, ObjectId, annotations, workload};
+
+use crate::failure::{Failure, chain};
+use crate::locked::{Locked, record_failure};
+use crate::protection::is_storage;
+use crate::report::Unit;
+use crate::run::Run;
+
+/// How long the end of an object that is replaced may take.
+const GONE_WITHIN: Duration = Duration::from_secs(120);
+/// How often an object that changes after it was kept is kept anew.
+const RACES: u32 = 5;
+
+/// Journalled before a replacement: what is kept, and where.
+const BEGUN: &str = "replacing";
+/// Journalled after it.
+const OVER: &str = "replaced";
+/// Journalled when the former object was made again instead.
+const RESTORED: &str = "restored";
+
+/// Who asks for replacements.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Asked {
+    /// Nobody but the objects themselves, by their annotation.
+    Not,
+    /// The task, for everything but storage, which its own annotation must name.
+    ByTask,
+    /// A rollback, for everything but storage, whatever the annotations say.
+    ByRollback,
+}
+
+impl Asked {
+    /// Whether an object may be replaced.
+    pub(crate) fn of(self, object: &Object) -> Immutable {
+        let annotated = object.annotation(annotations::REPLACE) == Some("true");
+        let storage = is_storage(&object.id());
+        let asked = match self {
+            Self::Not => annotated,
+            Self::ByTask => annotated || !storage,
+            Self::ByRollback => !storage,
+        };
+        if asked {
+            Immutable::Replace
+        } else {
+            Immutable::Refuse
+        }
+    }
+}
+
+/// An object whose replacement is journalled.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+struct Begun {
+    object: ObjectId,
+    /// The parts with the live object.
+    parts: Vec<PartId>,
+    /// The task that began it: it may finish it.
+    task: String,
+}
+
+/// Why an object is replaced and what that means, for people.
+pub(crate) fn foretold(planned: &Planned) -> Option<String> {
+    let (_, problems) = planned.replaces()?;
+    let fields: Vec<&str> = problems.iter().map(field).collect();
+    let mut text = format!(
+        "{}: will be deleted and made anew, because {} cannot change",
+        planned.target.id,
+        fields.join(", ")
+    );
+    if workload::is_workload(&planned.target.object) {
+        text.push_str("; its pods end before new ones start");
+    }
+    Some(text)
+}
+
+fn field(problem: &Problem) -> &str {
+    match problem.field.as_str() {
+        "" => "a field",
+        field => field,
+    }
+}
+
+/// Replace objects one by one, after all of them are written down in the release's record.
+///
+/// # Errors
+/// The record could not be written; what became of each object is in the list.
+pub(crate) async fn replace(
+    run: &Run<'_>,
+    locked: &Locked,
+    stored: &mut Stored,
+    unit: Unit,
+    doomed: Vec<Planned>,
+) -> Result<Vec<(Planned, Result<Applied, Error>)>, Failure> {
+    if doomed.is_empty() {
+        return Ok(Vec::new());
+    }
+    let kept = keep(run, locked, stored, unit, &doomed).await?;
+    let mut written = Vec::new();
+    let mut over = Vec::new();
+    for (planned, kept) in doomed.into_iter().zip(kept) {
+        let result = replace_one(run, locked, stored, unit, (&planned, kept)).await?;
+        if result.is_ok() {
+            over.push(planned.target.id.clone());
+        }
+        written.push((planned, result));
+    }
+    let text = format!("{} objects replaced", over.len());
+    let data = json!({ OVER: over });
+    let head = &mut stored.head;
+    head.note_with(unit.name(), "", text, data, clock::now());
+    Ok(written)
+}
+
+async fn replace_one(
+    run: &Run<'_>,
+    locked: &Locked,
+    stored: &mut Stored,
+    unit: Unit,
+    (planned, mut kept): (&Planned, Value),
+) -> Result<Result<Applied, Error>, Failure> {
+    let (cluster, guard) = (&run.env.cluster, locked.guard());
+    let mut planned = planned.clone();
+    let mut races = 0;
+    loop {
+        let pending = format!("the replacement of {}", planned.target.id);
+        run.bounds.pending().set(pending);
+        let replaced = cluster.replace(&planned, &kept, GONE_WITHIN, guard).await;
+        races += 1;
+        match replaced {
+            Err(error) if error.is_conflict() && races < RACES => {}
+            result => return Ok(result),
+        }
+        // Somebody has written it since: what is live is kept and not what was.
+        let target = vec![planned.target.clone()];
+        match cluster.plan(target, planned.scope()).await {
+            Ok(again) => match again.into_iter().next() {
+                Some(again) => planned = again,
+                None => continue,
+            },
+            Err(errors) => match errors.into_iter().next() {
+                Some(error) => return Ok(Err(error)),
+                None => continue,
+            },
+        }
+        if planned.replaces().is_none() {
+            return Ok(cluster.apply(&planned, guard).await);
+        }
+        let again = std::slice::from_ref(&planned);
+        if let Some(live) = keep(run, locked, stored, unit, again).await?.pop() {
+            kept = live;
+        }
+    }
+}
+
+/// Write live objects down and journal that they are about to be replaced.
+async fn keep(
+    run: &Run<'_>,
+    locked: &Locked,
+    stored: &mut Stored,
+    unit: Unit,
+    doomed: &[Planned],
+) -> Result<Vec<Value>, Failure> {
+    let (mut kept, mut begun) = (Vec::new(), Vec::new());
+    for planned in doomed {
+        let Some((live, _)) = planned.replaces() else {
+            continue;
+        };
+        let live = live.value();
+        let parts = locked.records.keep(&[&live], locked.guard()).await;
+        let parts = parts.map_err(|error| record_failure(&error))?;
+        let new = parts.iter().filter(|part| !stored.head.kept.contains(part));
+        let new: Vec<PartId> = new.cloned().collect();
+        stored.head.kept.extend(new);
+        begun.push(Begun {
+            object: planned.target.id.clone(),
+            parts,
+            task: run.task.id.clone(),
+        });
+        kept.push(live);
+    }
+    let text = format!("{} live objects kept before they are replaced", begun.len());
+    let data = json!({ BEGUN: begun });
+    let head = &mut stored.head;
+    head.note_with(unit.name(), "", text, data, clock::now());
+    locked.update(stored).await?;
+    Ok(kept)
+}
+
+/// Make objects again that were deleted to be replaced and of which there is no new one: nobody goes on with it. The
+/// record is changed, and not written.
+pub(crate) async fn restore(
+    run: &Run<'_>,
+    locked: &Locked,
+    stored: &mut Stored,
+    unit: Unit,
+    whose: impl Fn(&str) -> bool,
+) {
+    let open = unfinished(&stored.head).into_iter();
+    let (mut restored, mut over) = (Vec::new(), Vec::new());
+    for Begun { object, parts, .. } in open.filter(|begun| whose(&begun.task)) {
+        match bring_back(run, locked, stored.head.number, &parts).await {
+            Ok(true) => {
+                let text = format!("{object} was deleted to be replaced: it is back as it was");
+                run.warn(unit, text);
+                restored.push(object);
+            }
+            Ok(false) => over.push(object),
+            Err(error) => {
+                let text = format!("{object} was deleted to be replaced, and is not back: {error}");
+                run.warn(unit, text);
+            }
+        }
+    }
+    if restored.is_empty() && over.is_empty() {
+        return;
+    }
+    let text = format!("{} objects brought back", restored.len());
+    let data = json!({ RESTORED: restored, OVER: over });
+    let head = &mut stored.head;
+    head.note_with(unit.name(), "", text, data, clock::now());
+}
+
+async fn bring_back(
+    run: &Run<'_>,
+    locked: &Locked,
+    number: u64,
+    parts: &[PartId],
+) -> Result<bool, String> {
+    let kept = locked.records.kept(number, parts).await;
+    let kept = kept.map_err(|error| chain(&error))?;
+    let mut any = false;
+    for live in &kept {
+        let back = run
+            .env
+            .cluster
+            .bring_back(live, GONE_WITHIN, locked.guard());
+        any |= back.await.map_err(|error| chain(&error))?;
+    }
+    Ok(any)
+}
+
+/// Whether the record knows of a replacement by anybody that this says, and not of its end.
+pub(crate) fn is_unfinished(head: &Head, whose: impl Fn(&str) -> bool) -> bool {
+    unfinished(head).iter().any(|begun| whose(&begun.task))
+}
+
+/// What a task has replaced, whoever has noted its end.
+pub(crate) fn replaced(head: &Head, task: &str) -> Vec<ObjectId> {
+    let mut replaced: Vec<ObjectId> = Vec::new();
+    for entry in &head.journal {
+        for begun in list::<Begun>(&entry.data, BEGUN) {
+            if begun.task == task && !replaced.contains(&begun.object) {
+                replaced.push(begun.object);
+            }
+        }
+        let restored = list::<ObjectId>(&entry.data, RESTORED);
+        replaced.retain(|id| !restored.contains(id));
+    }
+    replaced
+}
+
+fn unfinished(head: &Head) -> Vec<Begun> {
+    let mut open: Vec<Begun> = Vec::new();
+    for entry in &head.journal {
+        for begun in list::<Begun>(&entry.data, BEGUN) {
+            // Kept anew: what is live counts, and not what was.
+            open.retain(|known| known.object != begun.object);
+            open.push(begun);
+        }
+        for key in [OVER, RESTORED] {
+            let over = list::<ObjectId>(&entry.data, key);
+            open.retain(|begun| !over.contains(&begun.object));
+        }
+    }
+    open
+}
+
+fn list<T: DeserializeOwned>(data: &Value, key: &str) -> Vec<T> {
+    let list = data.get(key).cloned();
+    list.and_then(|list| serde_json::from_value(list).ok())
+        .unwrap_or_default()
+}
+
+#[cfg(test)]
+mod tests {
+    use jiff::Timestamp;
+    use sortie_cluster::record::Release;
+    use sortie_manifest::Origin;
+
+    use super::*;
+
+    fn id(name: &str) -> ObjectId {
+        ObjectId {
+            group: "apps".into(),
+            kind: "Deployment".into(),
+            namespace: Some("shop".into()),
+            name: name.into(),
+        }
+    }
+
+    fn head(journal: &[(&str, &str)]) -> Head {
+        let release = Release::new("shop", "web").unwrap();
+        let mut head = Head::new(&release, 1, Timestamp::UNIX_EPOCH);
+        for (key, names) in journal {
+            let names = names.split(' ');
+            let data = match *key {
+                BEGUN => {
+                    let begun = names.map(|name| Begun {
+                        object: id(name),
+                        parts: Vec::new(),
+                        task: "me".into(),
+                    });
+                    json!({ BEGUN: begun.collect::<Vec<_>>() })
+                }
+                key => json!({ key: names.map(id).collect::<Vec<_>>() }),
+            };
+            head.note_with("Apply", "", "", data, Timestamp::UNIX_EPOCH);
+        }
+        head
+    }
+
+    #[test]
+    fn the_journal_tells_what_was_left_half_way_and_what_was_replaced() {
+        for (journal, open, done) in [
+            (&[][..], "", ""),
+            (&[(BEGUN, "a b")], "a b", "a b"),
+            (&[(BEGUN, "a b"), (OVER, "a")], "b", "a b"),
+            (&[(BEGUN, "a b"), (RESTORED, "a")], "b", "b"),
+            (&[(BEGUN, "a"), (OVER, "a"), (BEGUN, "a")], "a", "a"),
+            (&[(BEGUN, "a"), (BEGUN, "a"), (OVER, "a")], "", "a"),
+        ] {
+            let head = head(journal);
+            let names = |ids: Vec<ObjectId>| {
+                let names = ids.into_iter().map(|id| id.name);
+                names.collect::<Vec<_>>().join(" ")
+            };
+            let half = unfinished(&head).into_iter().map(|begun| begun.object);
+            assert_eq!(names(half.collect()), open, "{journal:?}");
+            assert_eq!(names(replaced(&head, "me")), done, "{journal:?}");
+            assert!(replaced(&head, "other").is_empty());
+            assert_eq!(is_unfinished(&head, |task| task == "me"), !open.is_empty());
+            assert!(!is_unfinished(&head, |task| task != "me"));
+        }
+    }
+
+    #[test]
+    fn storage_is_replaced_by_its_own_annotation_alone_and_by_no_rollback() {
+        use Asked::{ByRollback, ByTask, Not};
+        for (kind, annotation, asked) in [
+            ("Service", None, &[ByTask, ByRollback][..]),
+            ("Service", Some("true"), &[Not, ByTask, ByRollback]),
+            ("Service", Some("false"), &[ByTask, ByRollback]),
+            ("PersistentVolumeClaim", None, &[]),
+            ("PersistentVolumeClaim", Some("true"), &[Not, ByTask]),
+        ] {
+            let mut value = json!({"apiVersion": "v1", "kind": kind, "metadata": {"name": "a"}});
+            if let Some(annotation) = annotation {
+                value["metadata"]["annotations"] = json!({annotations::REPLACE: annotation});
+            }
+            let origin = Origin {
+                file: "test".into(),
+                document: 1,
+                line: 1,
+            };
+            let object = Object::from_value(value, origin).unwrap();
+            for by in [Not, ByTask, ByRollback] {
+                let may = by.of(&object) == Immutable::Replace;
+                assert_eq!(may, asked.contains(&by), "{kind} {annotation:?} {by:?}");
+            }
+        }
+    }
+}

@@ -1,0 +1,197 @@
+//! Objects whose changes the API server never allows: refused, or deleted and made anew when somebody asks for it.
+
+use sortie_step::task::{RollingDeploy, Target};
+
+use crate::crashing::{Order, run_until};
+use crate::world::{World, config, documents, plain, web};
+
+/// A ConfigMap that can never change.
+fn frozen(name: &str, value: &str) -> String {
+    format!("{}immutable: true\n", config(name, value))
+}
+
+fn replacing(yaml: &str) -> RollingDeploy {
+    RollingDeploy {
+        replace: true,
+        ..plain(yaml)
+    }
+}
+
+async fn value(world: &World, name: &str) -> Option<String> {
+    let map = world.get("v1/ConfigMap", name).await?;
+    map["data"]["a"].as_str().map(str::to_owned)
+}
+
+async fn uid(world: &World, kind: &str, name: &str) -> String {
+    let object = world.get(kind, name).await.unwrap();
+    object["metadata"]["uid"].as_str().unwrap().to_owned()
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_deployment_replaces_only_when_asked_and_a_rollback_unasked() {
+    let world = World::new("replacing").await;
+    let image = world.cluster.image("sample-v1").await.unwrap();
+    let other = web(&image, "").replace("app: web", "app: shop");
+    let first = documents(&[&frozen("f", "1"), &web(&image, "")]);
+    let second = documents(&[&frozen("f", "2"), &other]);
+    world.deploy(plain(&first)).await.outputs();
+    let was = uid(&world, "apps/v1/Deployment", "web").await;
+
+    // Both objects are named, with the fields and what to do.
+    let refused = world.deploy(plain(&second)).await;
+    let failure = refused.failure();
+    assert_eq!(failure.code, "SRT-C006", "{failure:?}");
+    assert!(failure.hint.contains("--replace"), "{failure:?}");
+    assert!(failure.hint.contains("sortie.dev/replace"), "{failure:?}");
+    for part in ["ConfigMap/", "Deployment/", "spec.selector", "data"] {
+        assert!(refused.said(part), "{part}: {:?}", refused.lines);
+    }
+    assert_eq!(world.statuses().await, ["Succeeded"]);
+    assert_eq!(value(&world, "f").await.unwrap(), "1");
+
+    // What is going to happen is said before, and in a dry run.
+    let tried = RollingDeploy {
+        dry_run: true,
+        ..replacing(&second)
+    };
+    let tried = world.deploy(tried).await;
+    let changes: Vec<_> = tried.outputs()["dryRun"]
+        .as_array()
+        .unwrap()
+        .iter()
+        .collect();
+    assert!(
+        changes.iter().all(|row| row["change"] == "replaced"),
+        "{changes:?}"
+    );
+    let told = world.deploy(replacing(&second)).await;
+    let replaced = told.outputs()["replacedResourceIds"].as_array().unwrap();
+    assert_eq!(replaced.len(), 2, "{replaced:?}");
+    assert!(told.said("web: will be deleted and made anew, because spec.selector cannot change; its pods end before new ones start"), "{:?}", told.lines);
+    assert!(told.said("web replaced"), "{:?}", told.lines);
+    assert_eq!(value(&world, "f").await.unwrap(), "2");
+    let is = uid(&world, "apps/v1/Deployment", "web").await;
+    assert_ne!(was, is);
+    // The former objects are in the record.
+    let head = world.heads().await.pop().unwrap();
+    assert_eq!(head.kept.len(), 2);
+
+    let back = world.rollback(Target::Number(1)).await;
+    let replaced = back.outputs()["replacedResourceIds"].as_array().unwrap();
+    assert_eq!(replaced.len(), 2, "{replaced:?}");
+    assert_eq!(value(&world, "f").await.unwrap(), "1");
+    let web = world.get("apps/v1/Deployment", "web").await.unwrap();
+    assert_eq!(web["spec"]["selector"]["matchLabels"]["app"], "web");
+    assert_eq!(web["status"]["availableReplicas"], 1);
+    world.finish().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_annotation_asks_for_one_object() {
+    let world = World::new("replacing_one").await;
+    let asked = |value: &str| {
+        frozen("asked", value).replace(
+            "annotations: {",
+            "annotations: {sortie.dev/replace: \"true\", ",
+        )
+    };
+    let set = |asked: &str, other: &str| documents(&[asked, &frozen("other", other)]);
+    world.deploy(plain(&set(&asked("1"), "1"))).await.outputs();
+    let refused = world.deploy(plain(&set(&asked("2"), "2"))).await;
+    let failure = refused.failure();
+    assert_eq!(failure.code, "SRT-C006");
+    assert!(failure.message.contains("/other"), "{failure:?}");
+    assert!(!failure.message.contains("more)"), "{failure:?}");
+    world.deploy(plain(&set(&asked("2"), "1"))).await.outputs();
+    assert_eq!(value(&world, "asked").await.unwrap(), "2");
+    assert_eq!(value(&world, "other").await.unwrap(), "1");
+    world.finish().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn storage_is_replaced_by_no_rollback_and_by_no_flag() {
+    let world = World::new("replacing_storage").await;
+    let claim = |mode: &str| {
+        format!(
+            "apiVersion: v1\nkind: PersistentVolumeClaim\nmetadata: {{name: data}}\nspec: {{accessModes: [{mode}], storageClassName: none, resources: {{requests: {{storage: 1Mi}}}}}}\n"
+        )
+    };
+    let wait_for_nothing =
+        "metadata: {name: data, annotations: {sortie.dev/direct-apply: \"true\"}}";
+    let claim = |mode: &str| claim(mode).replace("metadata: {name: data}", wait_for_nothing);
+    let (first, second) = (
+        documents(&[&config("a", "1"), &claim("ReadWriteOnce")]),
+        documents(&[&config("a", "2"), &claim("ReadWriteMany")]),
+    );
+    world.deploy(plain(&first)).await.outputs();
+    let was = uid(&world, "v1/PersistentVolumeClaim", "data").await;
+    let refused = world.deploy(replacing(&second)).await;
+    assert_eq!(refused.failure().code, "SRT-C006");
+
+    // Somebody makes another one by hand; the rollback leaves it as it is.
+    world.deploy(plain(&config("a", "2"))).await.outputs();
+    world.kubectl(&["delete", "pvc", "data"], "").await;
+    let other =
+        claim("ReadWriteMany").replace("annotations: {", "labels: {by: hand}, annotations: {");
+    world.given(&other).await;
+    let back = world.rollback(Target::Number(1)).await;
+    back.outputs();
+    assert!(back.said("left as it is"), "{:?}", back.lines);
+    assert_eq!(value(&world, "a").await.unwrap(), "1");
+    let is = world.get("v1/PersistentVolumeClaim", "data").await.unwrap();
+    assert_eq!(is["metadata"]["labels"]["by"], "hand");
+    assert_ne!(is["metadata"]["uid"], was.as_str());
+    world.finish().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_a_killed_replacement_has_deleted_is_brought_back_by_whoever_comes_next() {
+    let mut world = World::new("replacing_killed").await;
+    world.limits.lease = std::time::Duration::from_secs(3);
+    world
+        .deploy(plain(&documents(&[&config("a", "1"), &frozen("f", "1")])))
+        .await
+        .outputs();
+    let folder = tempfile::tempdir().unwrap();
+    let asked = frozen("f", "2").replace(
+        "annotations: {",
+        "annotations: {sortie.dev/replace: \"true\", ",
+    );
+    let order = Order {
+        kubeconfig: world.cluster.kubeconfig().display().to_string(),
+        task: uuid::Uuid::new_v4().to_string(),
+        namespace: world.namespace.name().to_owned(),
+        deploy: Some(documents(&[&config("a", "2"), &asked])),
+        history: 5,
+        number: None,
+        outcome: folder.path().join("outcome").display().to_string(),
+    };
+    run_until(&order, Some("delete:after".to_owned()))
+        .await
+        .unwrap_err();
+    assert_eq!(
+        value(&world, "f").await,
+        None,
+        "it died between deletion and creation"
+    );
+
+    // The next one does not even name it.
+    let told = world.deploy(plain(&config("a", "3"))).await;
+    told.outputs();
+    assert!(
+        told.said("f was deleted to be replaced: it is back as it was"),
+        "{:?}",
+        told.lines
+    );
+    assert_eq!(value(&world, "f").await.unwrap(), "1");
+    assert_eq!(value(&world, "a").await.unwrap(), "3");
+    assert_eq!(
+        world.statuses().await,
+        ["Superseded", "Failed", "Succeeded"]
+    );
+    // Once is enough: what somebody deletes later stays away.
+    world.kubectl(&["delete", "configmap", "f"], "").await;
+    world.deploy(plain(&config("a", "4"))).await.outputs();
+    assert_eq!(value(&world, "f").await, None);
+    world.finish().await;
+}
