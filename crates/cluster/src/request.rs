@@ -13,7 +13,7 @@ use backon::BackoffBuilder as _;
 use bytes::Bytes;
 use http::header::{ACCEPT, CONTENT_TYPE, RETRY_AFTER};
 use http::{Method, Request};
-use http_body_util::{BodyExt as _, Limited};
+use http_body_util::{BodyExt as _, LengthLimitError, Limited};
 use kube::client::Body;
 use serde_json::Value;
 use sortie_manifest::Origin;
@@ -29,6 +29,9 @@ use crate::status::Status;
 
 /// Largest answer that is read.
 const ANSWER_LIMIT: usize = 128 * 1024 * 1024;
+
+/// Over how long those are spread who were told to come back at one time.
+const SPREAD: Duration = Duration::from_secs(1);
 
 /// One request, with what is needed to explain its failure.
 #[derive(Clone, Debug)]
@@ -183,12 +186,16 @@ impl Cluster {
                     status,
                     retry_after,
                     ..
-                } if status.is_transient() => retry_after.unwrap_or_default().max(pause),
+                } if status.is_transient() => match retry_after {
+                    // Everybody was told the same time: not all come back at once.
+                    Some(after) => after.saturating_add(pause.min(SPREAD)),
+                    None => pause,
+                },
                 Attempt::Broken(Cause::Unreachable { .. } | Cause::TimedOut { .. }) => pause,
                 Attempt::Broken(Cause::NoCredentials { source }) if source.is_transient() => pause,
                 _ => return Err(attempt),
             };
-            if Instant::now() + pause >= give_up {
+            if pause >= give_up.saturating_duration_since(Instant::now()) {
                 return Err(attempt);
             }
             tracing::debug!(
@@ -241,7 +248,12 @@ impl Cluster {
             let body = Limited::new(body, ANSWER_LIMIT)
                 .collect()
                 .await
-                .map_err(unreachable)?;
+                .map_err(|source| {
+                    if source.is::<LengthLimitError>() {
+                        return Attempt::Broken(Cause::Unreadable { source });
+                    }
+                    unreachable(source)
+                })?;
             let body = body.to_bytes();
             if head.status.is_success() {
                 return Ok(Answer {

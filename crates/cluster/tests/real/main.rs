@@ -8,8 +8,11 @@
     clippy::print_stderr
 )]
 
+mod admitting;
+mod answering;
 mod applying;
 mod deleting;
+mod enduring;
 mod fencing;
 mod fixture;
 mod identifying;
@@ -21,6 +24,7 @@ mod reading;
 mod recording;
 mod refusing;
 mod replacing;
+mod skewing;
 mod surviving;
 mod unchanged;
 mod watching;

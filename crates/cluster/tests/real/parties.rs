@@ -1,6 +1,8 @@
 //! Others that a connection may deal with: an identity provider, a proxy, a server that says what a
 //! test wants it to say.
 
+use std::net::{IpAddr, Ipv4Addr, SocketAddr};
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex};
 
 use axum::Router;
@@ -19,15 +21,15 @@ use tokio::net::{TcpListener, TcpStream};
 use tokio::task::JoinSet;
 use tokio_rustls::TlsAcceptor;
 
-/// A certificate for 127.0.0.1 and the authority that made it, PEM.
-fn tls() -> (rustls::ServerConfig, String) {
+/// A certificate for an address and the authority that made it, PEM.
+fn tls(address: IpAddr) -> (rustls::ServerConfig, String) {
     let key = KeyPair::generate().unwrap();
     let mut params = CertificateParams::default();
     params.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
     let authority = params.self_signed(&key).unwrap();
     let issuer = Issuer::new(params, key);
     let key = KeyPair::generate().unwrap();
-    let leaf = CertificateParams::new(vec!["127.0.0.1".to_owned()]).unwrap();
+    let leaf = CertificateParams::new(vec![address.to_string()]).unwrap();
     let leaf = leaf.signed_by(&key, &issuer).unwrap();
     let key = PrivateKeyDer::try_from(key.serialize_der()).unwrap();
     let provider = Arc::new(rustls::crypto::aws_lc_rs::default_provider());
@@ -70,7 +72,7 @@ impl IdentityProvider {
         use aws_lc_rs::signature::{ECDSA_P256_SHA256_FIXED_SIGNING, EcdsaKeyPair};
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let address = format!("https://{}", listener.local_addr().unwrap());
-        let (config, authority) = tls();
+        let (config, authority) = tls(Ipv4Addr::LOCALHOST.into());
         let desk = Arc::new(Desk {
             address: address.clone(),
             key: EcdsaKeyPair::generate(&ECDSA_P256_SHA256_FIXED_SIGNING).unwrap(),
@@ -175,6 +177,66 @@ async fn token(
     let answer =
         json!({"id_token": token, "refresh_token": ledger.refresh, "token_type": "Bearer"});
     (http::StatusCode::OK, axum::Json(answer))
+}
+
+/// An admission webhook that is not there yet.
+pub struct Webhook {
+    pub address: SocketAddr,
+    /// Its authority, PEM.
+    pub authority: String,
+    config: rustls::ServerConfig,
+}
+
+/// One that answers.
+pub struct Answering {
+    allows: Arc<AtomicBool>,
+    _serving: JoinSet<()>,
+}
+
+impl Webhook {
+    /// An address of this machine where nobody listens.
+    pub async fn at(address: Ipv4Addr) -> Self {
+        let listener = TcpListener::bind((address, 0)).await.unwrap();
+        let (config, authority) = tls(address.into());
+        Self {
+            address: listener.local_addr().unwrap(),
+            authority,
+            config,
+        }
+    }
+
+    /// Begins to answer, and allows everything.
+    pub async fn start(self) -> Answering {
+        let listener = TcpListener::bind(self.address).await.unwrap();
+        let allows = Arc::new(AtomicBool::new(true));
+        let router = Router::new()
+            .route("/", post(review))
+            .with_state(Arc::clone(&allows));
+        let mut serving = JoinSet::new();
+        serving.spawn(serve(listener, self.config, router));
+        Answering {
+            allows,
+            _serving: serving,
+        }
+    }
+}
+
+impl Answering {
+    pub fn deny(&self) {
+        self.allows.store(false, Ordering::SeqCst);
+    }
+}
+
+async fn review(
+    State(allows): State<Arc<AtomicBool>>,
+    axum::Json(review): axum::Json<Value>,
+) -> axum::Json<Value> {
+    let allowed = allows.load(Ordering::SeqCst);
+    axum::Json(json!({
+        "apiVersion": "admission.k8s.io/v1", "kind": "AdmissionReview",
+        "response": {"uid": review["request"]["uid"], "allowed": allowed,
+                     "status": {"code": 403, "message": "not on a Friday"}},
+    }))
 }
 
 /// A proxy that opens tunnels for `Basic` user `ann`, password `hunter22`.

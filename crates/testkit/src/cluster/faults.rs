@@ -47,7 +47,7 @@ impl Cluster {
             id.signal(Signal::KILL);
             let limit = std::time::Duration::from_secs(20);
             anyhow::ensure!(
-                process::wait_until(limit, || !id.is_alive()),
+                process::wait_until(limit, || !id.is_alive() && is_alone(id.pid)),
                 "kube-apiserver goes on"
             );
             Ok(())
@@ -85,4 +85,9 @@ impl Cluster {
         });
         running.with_context(|| format!("{} of {} does not run", part.name(), self.name()))
     }
+}
+
+/// Whether no other thread of a process is left: as long as there is one, its ports are taken.
+fn is_alone(pid: i32) -> bool {
+    std::fs::read_dir(format!("/proc/{pid}/task")).map_or(true, |tasks| tasks.count() <= 1)
 }
