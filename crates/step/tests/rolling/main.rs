@@ -8,11 +8,13 @@
     reason = "tests fail by panicking; what a step says is shown with a failed test"
 )]
 
+mod adopting;
 mod collecting;
 mod crashing;
 mod deploying;
 mod hooking;
 mod irreversible;
+mod judging;
 mod pruning;
 mod refusing;
 mod replacing;

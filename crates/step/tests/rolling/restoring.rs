@@ -168,20 +168,10 @@ spec:
     let v3 = world.cluster.image("sample-v3").await.unwrap();
     let broken = documents(&[&config("a", "2"), &config("z", "2"), &web(&v3, "")]);
     world.deploy(plain(&broken)).await.failure();
-    // Somebody makes one of the objects impossible to restore.
-    world
-        .kubectl(
-            &[
-                "patch",
-                "configmap",
-                "a",
-                "--type=merge",
-                "-p",
-                "{\"immutable\": true}",
-            ],
-            "",
-        )
-        .await;
+    // Another release has taken one of the objects.
+    let taken = ["label", "--overwrite", "configmap", "a"];
+    let taken = [&taken[..], &["sortie.dev/release=another"]].concat();
+    world.kubectl(&taken, "").await;
 
     let back = world.rollback(Target::Below(2)).await;
     let failure = back.failure();

@@ -201,12 +201,18 @@ impl World {
 
     /// Runs kubectl as the administrator in the namespace and returns what it printed.
     pub(crate) async fn kubectl(&self, args: &[&str], input: &str) -> String {
+        let mut all = vec!["--namespace", self.namespace.name()];
+        all.extend(args);
+        self.kubectl_anywhere(&all, input).await
+    }
+
+    /// The same in whatever namespace the input names.
+    pub(crate) async fn kubectl_anywhere(&self, args: &[&str], input: &str) -> String {
         use tokio::io::AsyncWriteExt as _;
         let tool = sortie_testkit::environment::tool("kubectl").unwrap();
         let mut child = tokio::process::Command::new(tool)
             .arg("--kubeconfig")
             .arg(self.cluster.kubeconfig())
-            .args(["--namespace", self.namespace.name()])
             .args(args)
             .stdin(std::process::Stdio::piped())
             .stdout(std::process::Stdio::piped())

@@ -1,0 +1,131 @@
+//! Health by rules of the user's own: on an object, and for all objects of a kind.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use sortie_cluster::record::Release;
+use sortie_health::Status;
+use sortie_step::health_rules::{self, CONFIG_MAP};
+use sortie_step::inspect::inspect;
+use sortie_step::task::{Action, Target};
+use sortie_step::{Outcome, run};
+
+use crate::world::{Log, RELEASE, World, config, documents, plain};
+
+/// The ConfigMap with a rule for ConfigMaps, and one for a kind that no set has.
+fn rules(rule: &str) -> String {
+    format!(
+        "apiVersion: v1\nkind: ConfigMap\nmetadata: {{name: {CONFIG_MAP}}}\ndata:\n  ConfigMap: {rule:?}\n  Other.example.com: \"(\"\n"
+    )
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_rule_that_cannot_be_read_refuses_the_set_before_the_first_write() {
+    let world = World::new("rule_broken").await;
+    let broken = |name: &str, rule: &str| {
+        config(name, "1").replace("annotations: {", &format!("annotations: {{{rule}, "))
+    };
+    let set = documents(&[
+        &config("fine", "1"),
+        &broken("ours", "sortie.dev/health: 'data.a == '"),
+        &broken(
+            "older",
+            "harness.io/steadyStateCondition: '<+json.select(\"a\", response)> =='",
+        ),
+    ]);
+    let told = world.deploy(plain(&set)).await;
+    let failure = told.failure();
+    assert_eq!(failure.code, "SRT-H021", "{failure:?}");
+    for part in [
+        "set.yaml:",
+        "/ours",
+        "sortie.dev/health",
+        "at character",
+        "(and 1 more)",
+    ] {
+        assert!(failure.message.contains(part), "{part}: {failure:?}");
+    }
+    assert!(told.said("/older"), "{:?}", told.lines);
+    let touched = [("v1/ConfigMap", "fine"), ("v1/ConfigMap", "ours")];
+    world.assert_untouched(&touched).await;
+    world.finish().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_rule_for_a_kind_judges_a_deployment_and_whoever_asks_later() {
+    let world = World::new("rule_of_kind").await;
+    world.given(&rules("data.a == \"2\"")).await;
+    let mut task = world.task(Action::RollingDeploy(plain(&config("a", "1"))));
+    task.timeout = Duration::from_secs(5);
+    let told = world.run(&task).await;
+    let failure = told.failure();
+    assert_eq!(failure.code, "SRT-T010", "{failure:?}");
+    assert!(
+        failure.message.contains("not yet true: data.a == \"2\""),
+        "{failure:?}"
+    );
+    // A rule for a kind that is not in the set hinders nobody, and is told.
+    assert!(told.said("Other.example.com"), "{:?}", told.lines);
+
+    let head = world.heads().await.pop().unwrap();
+    let found = health_rules::read(&world.api, &[world.namespace.name()])
+        .await
+        .unwrap();
+    let release = Release::new(world.namespace.name(), RELEASE).unwrap();
+    let hash = release.hash();
+    let inspected = inspect(
+        &world.api,
+        Some(&hash),
+        &head.inventory,
+        &found.rules,
+    );
+    let inspected = inspected.await.unwrap();
+    assert_eq!(
+        inspected[0].verdict.status,
+        Status::Progressing,
+        "{inspected:?}"
+    );
+
+    world.deploy(plain(&config("a", "2"))).await.outputs();
+
+    // A broken one refuses a deployment of its kind, and no rollback.
+    world.given(&rules("data.a ==")).await;
+    let told = world.deploy(plain(&config("a", "3"))).await;
+    let failure = told.failure();
+    assert_eq!(failure.code, "SRT-H021", "{failure:?}");
+    let place = format!(
+        "the rule for ConfigMap in ConfigMap {}/{CONFIG_MAP}",
+        world.namespace.name()
+    );
+    assert!(failure.message.contains(&place), "{failure:?}");
+    let value = world.get("v1/ConfigMap", "a").await.unwrap();
+    assert_eq!(value["data"]["a"], "2");
+    world.finish().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_shared_rule_holds_where_the_release_s_namespace_has_none() {
+    let world = World::new("rule_shared").await;
+    let shared = world.cluster.namespace("rule_shared_home").await.unwrap();
+    let kubectl = ["apply", "-f", "-"];
+    let in_shared = rules("data.a == \"2\"").replace(
+        "metadata: {",
+        &format!("metadata: {{namespace: {}, ", shared.name()),
+    );
+    world.kubectl_anywhere(&kubectl, &in_shared).await;
+    let mut env = world.env(Arc::new(Log::default()));
+    shared.name().clone_into(&mut env.rules_namespace);
+    let mut task = world.task(Action::RollingDeploy(plain(&config("a", "1"))));
+    task.timeout = Duration::from_secs(5);
+    let outcome = run(&task, &env).await;
+    assert!(matches!(outcome, Outcome::Failed(_)), "{outcome:?}");
+
+    world.given(&rules("data.a == \"1\"")).await;
+    let task = world.task(Action::RollingDeploy(plain(&config("a", "1"))));
+    let outcome = run(&task, &env).await;
+    assert!(matches!(outcome, Outcome::Succeeded { .. }), "{outcome:?}");
+    let told = world.rollback(Target::LastGood).await;
+    assert_eq!(told.outputs()["rolledBack"], false);
+    shared.finish().await.unwrap();
+    world.finish().await;
+}
