@@ -11,6 +11,7 @@ use sortie_manifest::{Object, ObjectId, annotations, order, workload};
 
 use crate::failure::{Failure, chain};
 use crate::hooks;
+use crate::instances::Instances;
 use crate::locked::Locked;
 use crate::remove::is_final;
 use crate::replacement::replace;
@@ -47,6 +48,10 @@ pub(crate) struct Outcome {
     pub(crate) awaited: Vec<Awaited>,
     /// What was refused.
     pub(crate) errors: Vec<Error>,
+    /// What was not there before.
+    pub(crate) created: Vec<ObjectId>,
+    /// What can be reached.
+    pub(crate) instances: Instances,
 }
 
 /// Write the set in its sequence. A batch begins when the one before is done and what stands on it may begin: namespaces
@@ -66,6 +71,7 @@ pub(crate) async fn whole_set(
     let set = facts::Set::of(planned.iter().map(|planned| &planned.target.object));
     let set = set.with_rules(run.rules.get().cloned().unwrap_or_default());
     let mut outcome = Outcome::default();
+    let release = run.release_id();
     let mut waiting: Vec<Waiting> = Vec::new();
     for mut step in sequence.arrange(planned, |planned| planned.target.id.clone()) {
         run.bounds.check()?;
@@ -82,6 +88,12 @@ pub(crate) async fn whole_set(
                     changed |= applied.change != apply::Change::Unchanged;
                     let uid = applied.uid().map(str::to_owned);
                     stored.head.track(applied.id.clone(), uid);
+                    if applied.change == apply::Change::Created && planned.replaces().is_none() {
+                        outcome.created.push(applied.id.clone());
+                    }
+                    outcome
+                        .instances
+                        .note(&applied.id, &applied.object, &release);
                     tell(run, manner.unit, &planned, &applied);
                     let needed = Needed::of(&planned.target.object, manner);
                     if needed != Needed::Never {

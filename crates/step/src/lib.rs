@@ -16,6 +16,7 @@ mod failure;
 pub mod health_rules;
 mod hooks;
 pub mod inspect;
+mod instances;
 mod locked;
 mod nothing;
 mod plan;

@@ -13,6 +13,7 @@ use crate::adoption::{self, TakenOver};
 use crate::apply::{self, Manner, OnRefusal};
 use crate::failure::{FailureKind, first_of};
 use crate::health_rules;
+use crate::instances::Instances;
 use crate::locked::{self, Locked, record_failure};
 use crate::plan::prepare;
 use crate::replacement;
@@ -115,7 +116,11 @@ async fn under_lease(
         }
     };
     let number = stored.head.number;
-    let mut result = bring_in(run, options, locked, &mut stored, (planned, &sequence)).await;
+    let brought = bring_in(run, options, locked, &mut stored, (planned, &sequence)).await;
+    let (mut result, instances) = match brought {
+        Ok(instances) => (Ok(()), instances),
+        Err(ended) => (Err(ended), Instances::default()),
+    };
     let mut pruned = None;
     if result.is_ok() && options.prune.is_some() {
         let work = Box::pin(prune::prune(run, locked, &mut stored));
@@ -144,6 +149,7 @@ async fn under_lease(
                 let names: Vec<String> = pruned.iter().map(ObjectId::to_string).collect();
                 outputs["prunedResourceIds"] = names.into();
             }
+            instances.tell(run, &mut outputs).await;
             let taken: Vec<TakenOver> = noted(&stored.head, adoption::NOTED);
             if !taken.is_empty() {
                 outputs[adoption::NOTED] = taken.iter().map(TakenOver::output).collect();
@@ -167,7 +173,7 @@ async fn bring_in(
     locked: &Locked,
     stored: &mut Stored,
     planned: (Vec<Planned>, &Sequence),
-) -> Result<(), Ended> {
+) -> Result<Instances, Ended> {
     run.units.enter(Unit::Apply);
     let manner = Manner {
         unit: Unit::Apply,
@@ -184,7 +190,8 @@ async fn bring_in(
         run.info(Unit::WaitForSteadyState, "nothing to wait for");
     }
     let wait = steady::wait(run, locked.guard(), set.awaited);
-    run.bounds.run(locked.lost(), Box::pin(wait)).await
+    run.bounds.run(locked.lost(), Box::pin(wait)).await?;
+    Ok(set.instances)
 }
 
 /// The set as its sources say it.

@@ -19,6 +19,7 @@ use crate::apply::{self, Manner, OnRefusal};
 use crate::failure::{Failure, chain, first_of};
 use crate::health_rules;
 use crate::hooks;
+use crate::instances::Instances;
 use crate::locked::{self, Locked, record_failure};
 use crate::protection::is_storage;
 use crate::remove::remove;
@@ -82,7 +83,11 @@ async fn under_lease(
         objects,
         doomed,
     } = begin.await?;
-    let result = restore(run, locked, &mut stored, &plan, objects, doomed).await;
+    let restored = restore(run, locked, &mut stored, &plan, objects, doomed).await;
+    let (result, restored) = match restored {
+        Ok(restored) => (Ok(()), restored),
+        Err(ended) => (Err(ended), Restored::default()),
+    };
     if !matches!(result, Ok(()) | Err(Ended::HandedOver)) {
         let own = |task: &str| task == run.task.id;
         replacement::restore(run, locked, &mut stored, Unit::Rollback, own).await;
@@ -97,14 +102,19 @@ async fn under_lease(
         Place::Undone(_) => finish(run, locked, &mut stored, &plan, &result).await?,
     }
     let replaced = replacement::replaced(&stored.head, &run.task.id);
-    result.map(|()| {
-        let mut outputs = outputs(run, plan.good);
-        if !replaced.is_empty() {
-            let names: Vec<String> = replaced.iter().map(ObjectId::to_string).collect();
-            outputs["replacedResourceIds"] = names.into();
+    result?;
+    let mut outputs = outputs(run, plan.good);
+    restored.instances.tell(run, &mut outputs).await;
+    for (key, ids) in [
+        ("recreatedResourceIds", restored.created),
+        ("replacedResourceIds", replaced),
+    ] {
+        if !ids.is_empty() {
+            let names: Vec<String> = ids.iter().map(ObjectId::to_string).collect();
+            outputs[key] = names.into();
         }
-        outputs
-    })
+    }
+    Ok(outputs)
 }
 
 fn outputs(run: &Run<'_>, number: u64) -> Value {
@@ -193,6 +203,14 @@ fn numbered(locked: &Locked, number: u64) -> Result<&Stored, Failure> {
     locked.history.number(number).ok_or_else(|| gone(number))
 }
 
+/// What a rollback brought back.
+#[derive(Debug, Default)]
+struct Restored {
+    /// Objects that were gone.
+    created: Vec<ObjectId>,
+    instances: Instances,
+}
+
 /// Write the good release again, remove what was added, and wait. What is refused is reported at the end and stops
 /// nothing.
 async fn restore(
@@ -202,7 +220,7 @@ async fn restore(
     plan: &Plan,
     objects: Vec<Object>,
     doomed: Vec<Doomed>,
-) -> Result<(), Ended> {
+) -> Result<Restored, Ended> {
     run.units.enter(Unit::Rollback);
     let (good, count) = (plan.good, objects.len());
     run.info(
@@ -262,7 +280,10 @@ async fn restore(
     let wait = steady::wait(run, locked.guard(), set.awaited);
     run.bounds.run(locked.lost(), Box::pin(wait)).await?;
     if errors.is_empty() {
-        Ok(())
+        Ok(Restored {
+            created: set.created,
+            instances: set.instances,
+        })
     } else {
         Err(first_of(&errors).into())
     }
@@ -284,11 +305,12 @@ fn is_left(target: &str) -> bool {
     })
 }
 
-/// A Job that is not there any more had completed under the good release, and is not run again.
+/// A Job that is not there any more, or is another one now, had completed under the good release, and is not run again.
 fn without_done_jobs(run: &Run<'_>, planned: Vec<Planned>, good: u64) -> Vec<Planned> {
     let (done, planned): (Vec<_>, Vec<_>) = planned.into_iter().partition(|planned| {
         let id = &planned.target.id;
-        id.group == "batch" && id.kind == "Job" && planned.change() == Some(Change::Created)
+        let anew = planned.change() == Some(Change::Created) || planned.replaces().is_some();
+        id.group == "batch" && id.kind == "Job" && anew
     });
     for planned in done {
         let text = format!(

@@ -87,7 +87,7 @@ async fn what_kubectl_has_applied_is_taken_over_without_a_restart() {
             (row.change, row.id.name.as_str()),
             (Change::Configured, name)
         );
-        assert_eq!(from(&told, &format!("{object}")), "kubectl");
+        assert_eq!(from(&told, object), "kubectl");
     }
     assert!(
         told.said("web: taken over from kubectl; its pods stay as they are"),

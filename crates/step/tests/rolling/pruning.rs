@@ -120,9 +120,17 @@ async fn what_the_set_lacks_goes_when_the_release_is_healthy_and_a_rollback_rest
     assert_eq!(names, ["kept"], "the inventory is exact after pruning");
 
     // A later step failed: everything comes back.
-    world.rollback(Target::Below(3)).await.outputs();
+    let back = world.rollback(Target::Below(3)).await;
     assert!(has(&world, "gone").await);
     assert!(world.get("apps/v1/Deployment", "old").await.is_some());
+    let recreated = back.outputs()["recreatedResourceIds"].to_string();
+    assert!(
+        recreated.contains("/gone") && recreated.contains("/old"),
+        "{recreated}"
+    );
+    let address = ["get", "pods", "-o", "jsonpath={.items[*].status.podIP}"];
+    let address = world.kubectl(&address, "").await;
+    assert_eq!(back.outputs()["podIps"], serde_json::json!([address]));
     world.finish().await;
 }
 

@@ -2,7 +2,7 @@
 
 use sortie_step::Outcome;
 use sortie_step::report::Change;
-use sortie_step::task::{Action, RollingRollback, Target};
+use sortie_step::task::{Action, RollingDeploy, RollingRollback, Target};
 
 use crate::world::{World, config, documents, plain, web};
 
@@ -192,6 +192,42 @@ spec:
     let journal = &world.heads().await[1].journal;
     let last = journal.last().unwrap();
     assert_eq!(last.what, "rollback to number 1 failed");
+    world.finish().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_job_that_has_ended_is_not_run_again_by_a_rollback_though_another_took_its_name() {
+    let world = World::new("job_replaced").await;
+    let job = |image: &str| {
+        format!(
+            "apiVersion: batch/v1\nkind: Job\nmetadata: {{name: once}}\nspec: {{template: {{spec: {{restartPolicy: Never, containers: [{{name: once, image: {image}, imagePullPolicy: IfNotPresent, args: [--help]}}]}}}}}}\n"
+        )
+    };
+    let (v1, v2) = (
+        world.cluster.image("sample-v1").await.unwrap(),
+        world.cluster.image("sample-v2").await.unwrap(),
+    );
+    let first = documents(&[&config("a", "1"), &job(&v1)]);
+    world.deploy(plain(&first)).await.outputs();
+    let second = RollingDeploy {
+        replace: true,
+        ..plain(&documents(&[&config("a", "2"), &job(&v2)]))
+    };
+    world.deploy(second).await.outputs();
+    let uid = async || world.get("batch/v1/Job", "once").await.unwrap()["metadata"]["uid"].clone();
+    let ran = uid().await;
+    let back = world.rollback(Target::Number(1)).await;
+    back.outputs();
+    assert!(
+        back.said("once was completed under release number 1"),
+        "{:?}",
+        back.lines
+    );
+    assert_eq!(uid().await, ran);
+    assert_eq!(
+        world.get("v1/ConfigMap", "a").await.unwrap()["data"]["a"],
+        "1"
+    );
     world.finish().await;
 }
 
