@@ -48,6 +48,10 @@ pub async fn run(cli: Cli, environment: Environment) -> Result {
     };
     match cli.verb {
         Verb::Validate(args) => validate::run(&args, around.output, around.no_color()),
+        Verb::Render(args) => local::render::run(&args, &around).await,
+        Verb::Diff(args) => local::diff::run(&args, &around).await,
+        Verb::Uninstall(args) => local::uninstall::run(&args, &around).await,
+        Verb::Health(args) => local::health::run(&args, &around).await,
         Verb::Deploy(args) => local::deploy::run(&args, &around).await,
         Verb::Rollback(args) => local::rollback::run(&args, &around).await,
         Verb::Status(args) => local::status::run(&args, &around).await,

@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use clap::{Args, ValueEnum};
 
+use super::ServerArgs;
 use crate::duration;
 
 #[derive(Debug, Args)]
@@ -32,6 +33,8 @@ pub struct ClusterArgs {
     /// Namespace; default: that of the context
     #[arg(short, long, value_name = "NAME")]
     pub namespace: Option<String>,
+    #[command(flatten)]
+    pub server: Box<ServerArgs>,
 }
 
 #[derive(Debug, Args)]
@@ -43,16 +46,112 @@ pub struct ReleaseArgs {
     pub release: String,
 }
 
+/// What to deploy.
 #[derive(Debug, Args)]
-pub struct Deploy {
+pub struct SetArgs {
     /// Manifest files, or folders with everything below them; `-` for stdin
     #[arg(required = true, value_name = "PATH")]
     pub paths: Vec<PathBuf>,
     #[command(flatten)]
-    pub release: ReleaseArgs,
+    pub with: WithArgs,
+}
+
+/// What goes into templates.
+#[derive(Debug, Args)]
+pub struct WithArgs {
     /// Values file for Go templates; later ones win
     #[arg(long, value_name = "FILE")]
     pub values: Vec<PathBuf>,
+    /// YAML or JSON file with what <+...> expressions in values files may name
+    #[arg(long, value_name = "FILE")]
+    pub context: Option<PathBuf>,
+}
+
+#[derive(Debug, Args)]
+pub struct Render {
+    #[command(flatten)]
+    pub set: SetArgs,
+    /// Render as a deployment of this release applies it: with its labels and versioned names
+    #[arg(long, value_name = "NAME")]
+    pub release: Option<String>,
+    /// Namespace that templates see
+    #[arg(short, long, default_value = "default", value_name = "NAME")]
+    pub namespace: String,
+    /// Print the values of Secrets
+    #[arg(long)]
+    pub show_secrets: bool,
+}
+
+#[derive(Debug, Args)]
+pub struct Diff {
+    /// Manifest files, or folders with everything below them; `-` for stdin
+    #[arg(
+        required_unless_present = "from",
+        conflicts_with = "from",
+        value_name = "PATH"
+    )]
+    pub paths: Vec<PathBuf>,
+    #[command(flatten)]
+    pub release: ReleaseArgs,
+    #[command(flatten)]
+    pub with: WithArgs,
+    /// Take over objects that belong to another release
+    #[arg(long)]
+    pub adopt: bool,
+    /// Show what a deployment with --prune would delete as deleted
+    #[arg(long)]
+    pub prune: bool,
+    /// Compare two releases instead: this number
+    #[arg(long, value_name = "NUMBER")]
+    pub from: Option<u64>,
+    /// Compare with this number; default: the newest
+    #[arg(long, value_name = "NUMBER", requires = "from")]
+    pub to: Option<u64>,
+    /// How long it may take
+    #[arg(long, default_value = "5m", value_name = "DURATION", value_parser = duration::parse)]
+    pub timeout: Duration,
+}
+
+#[derive(Debug, Args)]
+pub struct Uninstall {
+    #[command(flatten)]
+    pub release: ReleaseArgs,
+    /// Do not ask
+    #[arg(short, long)]
+    pub yes: bool,
+    /// Show what would go, and write nothing
+    #[arg(long)]
+    pub dry_run: bool,
+    /// Also delete volumes, claims, definitions of kinds and namespaces, with everything in them
+    #[arg(long)]
+    pub delete_storage: bool,
+    /// How long it may take
+    #[arg(long, default_value = "10m", value_name = "DURATION", value_parser = duration::parse)]
+    pub timeout: Duration,
+}
+
+#[derive(Debug, Args)]
+#[command(group = clap::ArgGroup::new("what").required(true).args(["files", "release"]))]
+pub struct Health {
+    /// File with one or many objects, or a folder with everything below it; `-` for stdin
+    #[arg(short = 'f', long = "file", value_name = "FILE")]
+    pub files: Vec<PathBuf>,
+    /// Read the objects that the files name from the cluster, with their pods and events
+    #[arg(long)]
+    pub live: bool,
+    /// Read the objects of this release from the cluster
+    #[arg(long, value_name = "NAME")]
+    pub release: Option<String>,
+    #[command(flatten)]
+    pub cluster: ClusterArgs,
+}
+
+#[derive(Debug, Args)]
+pub struct Deploy {
+    #[command(flatten)]
+    pub set: SetArgs,
+    #[command(flatten)]
+    pub release: ReleaseArgs,
     /// How to bring the new version in
     #[arg(long, value_enum, default_value_t)]
     pub strategy: Strategy,
@@ -62,6 +161,9 @@ pub struct Deploy {
     /// Take over objects that belong to another release
     #[arg(long)]
     pub adopt: bool,
+    /// Delete objects and make them anew where a field changes that cannot change; not volumes and claims
+    #[arg(long)]
+    pub replace: bool,
     /// Delete what earlier releases had and this one lacks, once this one is healthy
     #[arg(long)]
     pub prune: bool,

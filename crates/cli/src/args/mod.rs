@@ -7,14 +7,19 @@
 mod delegate;
 mod local;
 mod remote;
+mod server;
 
 use clap::{Args, Parser, Subcommand, ValueEnum};
 
 pub use delegate::{Delegate, DelegateInstall, DelegateRevoke, DelegateToken, DelegateTokenCreate};
-pub use local::{ClusterArgs, Deploy, Dev, ReleaseArgs, Rollback, Strategy, Validate};
+pub use local::{
+    ClusterArgs, Deploy, Dev, Diff, Health, ReleaseArgs, Render, Rollback, SetArgs, Strategy,
+    Uninstall, Validate, WithArgs,
+};
 pub use remote::{
     Abort, Apply, Delete, ExecutionArgs, Get, Level, Login, Logs, Run, ScopeArgs, Watch,
 };
+pub use server::ServerArgs;
 
 /// Deploys applications to Kubernetes, by a control plane or straight from here.
 #[derive(Debug, Parser)]
@@ -71,6 +76,11 @@ pub enum Verb {
         after_help = "Examples:\n  sortie validate pipelines/\n  sortie validate service.yaml --strict -o json"
     )]
     Validate(Validate),
+    /// Print what would be applied
+    #[command(
+        after_help = "Examples:\n  sortie render k8s/ --values prod.yaml\n  sortie render k8s/ --values prod.yaml --context context.yaml\n  sortie render k8s/ -n shop --release web -o json\n\nNo cluster is asked. With --release the objects carry its labels and versioned names, as a first deployment applies them; without it they are as their files say."
+    )]
+    Render(Render),
     /// Deploy manifests straight from here and follow them to steady state
     #[command(
         after_help = "Examples:\n  sortie deploy k8s/ -n shop --release web\n  sortie deploy k8s/ -n shop --release web --values prod.yaml --dry-run"
@@ -81,6 +91,21 @@ pub enum Verb {
         after_help = "Examples:\n  sortie rollback -n shop --release web\n  sortie rollback -n shop --release web --to 3"
     )]
     Rollback(Rollback),
+    /// Show what a deployment would change, or what changed between two releases
+    #[command(
+        after_help = "Examples:\n  sortie diff k8s/ -n shop --release web --values prod.yaml\n  sortie diff k8s/ -n shop --release web --prune -o json\n  sortie diff -n shop --release web --from 3 --to 5\n\nExit codes: 0 no difference, 1 there are differences, 2 and above it could not be found out.\nValues of Secrets are not shown, only whether they change."
+    )]
+    Diff(Diff),
+    /// Delete everything that a release owns, and the release
+    #[command(
+        after_help = "Examples:\n  sortie uninstall -n shop --release web --dry-run\n  sortie uninstall -n shop --release web --yes\n\nKept and listed: storage (claims, volumes, namespaces, definitions of kinds), unless --delete-storage says so; objects with the annotation sortie.dev/prune: \"false\" or helm.sh/resource-policy: keep; objects that another release has taken over."
+    )]
+    Uninstall(Uninstall),
+    /// Tell whether objects are healthy, and why not
+    #[command(
+        after_help = "Examples:\n  kubectl get deploy,pod -o yaml | sortie health -f -\n  sortie health -f web.yaml -o json\n  sortie health -f k8s/ --live -n shop\n  sortie health -n shop --release web\n\nExit codes: 0 all are Healthy or Suspended, 1 one is not, 2 and above it could not be found out."
+    )]
+    Health(Health),
     /// Show a release: its newest number, who works on it, its objects, and why one is not healthy
     #[command(after_help = "Example:\n  sortie status -n shop --release web")]
     Status(ReleaseArgs),

@@ -191,6 +191,9 @@ pub struct Resource {
     pub message: String,
     /// `created`, `configured`, `unchanged`, `deleted` or empty.
     pub change: String,
+    /// When it was first told of; known of what runs here.
+    #[serde(skip)]
+    pub since: Option<Timestamp>,
 }
 
 /// A line of an execution's log.

@@ -1,14 +1,22 @@
 //! Verbs that work straight on a cluster, with the same steps, records and leases as a delegate.
 
+mod access;
 pub(crate) mod deploy;
+pub(crate) mod diff;
 mod follow;
+pub(crate) mod health;
 pub(crate) mod history;
+mod objects;
+pub(crate) mod render;
 pub(crate) mod rollback;
 mod said;
+mod set;
 pub(crate) mod status;
+pub(crate) mod uninstall;
+mod view;
 
 use sortie_cluster::record::{RecordError, Records, Release};
-use sortie_cluster::{Access, Cause, Cluster, ConnectError, Options};
+use sortie_cluster::{Cause, Cluster, ConnectError, Options, Retry};
 
 use crate::args::{ClusterArgs, ReleaseArgs};
 use crate::exit::{Exit, Explain, Result};
@@ -16,25 +24,30 @@ use crate::exit::{Exit, Explain, Result};
 /// Connects; the namespace is the given one, else that of the context. A cluster that is away is told at once: later
 /// requests are patient.
 pub(crate) async fn connect(args: &ClusterArgs) -> Result<(Cluster, String)> {
-    let ClusterArgs {
-        kubeconfig,
-        kube_context,
-        namespace,
-    } = args;
-    let access = Access::Kubeconfig {
-        path: kubeconfig.clone(),
-        context: kube_context.clone(),
+    let options = Options {
+        impersonate: access::impersonation(&args.server),
+        ..Options::default()
     };
-    let cluster = Cluster::connect(&access, Options::default()).await?;
+    let cluster = Cluster::connect(&access::access(args)?, options).await?;
     if let Err(error) = cluster.reachable().await
-        && error.exit() == Exit::Unreachable
+        && is_hopeless(&error)
     {
         return Err(error.into());
     }
-    let namespace = namespace
+    let namespace = args
+        .namespace
         .clone()
         .unwrap_or_else(|| cluster.default_namespace().to_owned());
     Ok((cluster, namespace))
+}
+
+/// Whether every other request would end in the same way. That somebody may not ask how the API server is means nothing.
+fn is_hopeless(error: &sortie_cluster::Error) -> bool {
+    let nobody = matches!(
+        error.cause(),
+        Cause::Unauthorized { .. } | Cause::NoCredentials { .. }
+    );
+    nobody || error.exit() == Exit::Unreachable
 }
 
 /// The records of the release that the arguments name.
@@ -62,9 +75,11 @@ impl Explain for ConnectError {
 impl Explain for sortie_cluster::Error {
     fn exit(&self) -> Exit {
         match self.cause() {
-            Cause::Unauthorized { .. } | Cause::Forbidden { .. } | Cause::Denied { .. } => {
-                Exit::NotAllowed
-            }
+            Cause::NoCredentials { .. } if self.retry() == Retry::Later => Exit::Unreachable,
+            Cause::Unauthorized { .. }
+            | Cause::NoCredentials { .. }
+            | Cause::Forbidden { .. }
+            | Cause::Denied { .. } => Exit::NotAllowed,
             Cause::Unreachable { .. } | Cause::TimedOut { .. } | Cause::Busy { .. } => {
                 Exit::Unreachable
             }
@@ -83,6 +98,16 @@ impl Explain for sortie_cluster::Error {
 
     fn hint(&self) -> Option<String> {
         Some(self.advice().to_owned())
+    }
+}
+
+impl Explain for sortie_manifest::ParseError {
+    fn exit(&self) -> Exit {
+        Exit::Usage
+    }
+
+    fn code(&self) -> &'static str {
+        self.code()
     }
 }
 

@@ -5,6 +5,7 @@ use sortie_step::task::{Action, RollingRollback, Target};
 
 use super::connect;
 use super::follow::{self, Job};
+use super::view::Look;
 use crate::args::{Output, Rollback};
 use crate::exit::{Exit, Result};
 use crate::{Surroundings, print};
@@ -20,6 +21,7 @@ pub(crate) async fn run(args: &Rollback, around: &Surroundings) -> Result {
     let (cluster, namespace) = connect(&release.cluster).await?;
     let job = Job {
         verb: "rollback",
+        look: Look::Whole,
         cluster,
         namespace: namespace.clone(),
         release: release.release.clone(),

@@ -69,7 +69,7 @@ pub(super) const fn level_word(level: Level) -> &'static str {
 }
 
 /// Takes what was said into the picture of the step.
-pub(super) fn note(node: &mut wire::Node, said: &Said) {
+pub(super) fn note(node: &mut wire::Node, said: &Said, now: Timestamp) {
     match said {
         Said::Unit(unit, status, at) => {
             let place = node
@@ -107,13 +107,18 @@ pub(super) fn note(node: &mut wire::Node, said: &Said) {
                 health: health.as_str().to_owned(),
                 message: message.clone(),
                 change: change.as_str().to_owned(),
+                since: Some(now),
             };
             let same = |known: &&mut wire::Resource| {
                 (&known.kind, &known.namespace, &known.name)
                     == (&new.kind, &new.namespace, &new.name)
             };
             match node.resources.iter_mut().find(same) {
-                Some(known) => *known = new,
+                // How long it takes counts from the first word about it.
+                Some(known) => {
+                    let since = known.since.or(new.since);
+                    *known = wire::Resource { since, ..new };
+                }
                 None => node.resources.push(new),
             }
         }
@@ -150,6 +155,7 @@ mod tests {
             note(
                 &mut node,
                 &Said::Object(Unit::WaitForSteadyState, row(name, health)),
+                Timestamp::UNIX_EPOCH,
             );
         }
         let shown: Vec<_> = node
@@ -169,7 +175,8 @@ mod tests {
             (UnitStatus::Running, 2),
             (UnitStatus::Failed, 5),
         ] {
-            note(&mut node, &Said::Unit(Unit::Apply, status, at(second)));
+            let said = Said::Unit(Unit::Apply, status, at(second));
+            note(&mut node, &said, at(second));
         }
         assert_eq!(node.units.len(), 1);
         assert_eq!(node.units[0].status, "FAILED");

@@ -5,9 +5,10 @@ use serde::Serialize;
 use sortie_cluster::lease::Holder;
 use sortie_cluster::record::{Head, History, Records, Status};
 use sortie_cluster::{Cause, Cluster};
-use sortie_step::inspect::{Inspected, Trouble, inspect};
+use sortie_step::inspect::Inspected;
 
 use super::history::{described, nothing};
+use super::objects::{self, Told, are_well, of_release, running};
 use super::records;
 use crate::args::{Output, ReleaseArgs};
 use crate::exit::{Exit, Failure, Result};
@@ -26,13 +27,6 @@ struct Row<'a> {
     /// Why its pods do not get there, as a failed deployment would say it.
     #[serde(skip_serializing_if = "Option::is_none")]
     trouble: Option<Told<'a>>,
-}
-
-#[derive(Debug, Serialize)]
-struct Told<'a> {
-    code: &'static str,
-    explanation: &'a str,
-    hint: &'static str,
 }
 
 /// Who works on the release at the moment, as `-o json` has it.
@@ -58,9 +52,8 @@ pub(crate) async fn run(args: &ReleaseArgs, around: &Surroundings) -> Result {
         return Err(unknown(history, &records, holding.as_ref()));
     };
     let newest = &newest.head;
-    let restored = restored(newest).and_then(|number| history.number(number));
-    let runs = restored.map_or(newest, |stored| &stored.head);
-    let inspected = inspect(&cluster, &records.release().hash(), &runs.inventory).await?;
+    let runs = running(&history).unwrap_or(newest);
+    let inspected = of_release(&cluster, records.release(), runs).await?;
     let rows: Vec<Row<'_>> = inspected.iter().map(Row::from).collect();
     let unreadable = history.unreadable();
     match around.output {
@@ -74,20 +67,17 @@ pub(crate) async fn run(args: &ReleaseArgs, around: &Surroundings) -> Result {
             })).collect::<Vec<_>>(),
         })),
         Output::Text => {
-            show(newest, runs, holding.as_ref(), &rows);
+            show(newest, runs, holding.as_ref(), &inspected);
             for record in unreadable {
                 print::note(&harmless(&format!("warning: {}", described(record))));
             }
         }
     }
-    let well = rows
-        .iter()
-        .all(|row| matches!(row.health, "Healthy" | "Suspended"));
     let ended_well = matches!(runs.status, Status::Succeeded | Status::Superseded);
     let newer_is_lost = unreadable
         .iter()
         .any(|record| record.number > Some(newest.number));
-    Ok(if well && ended_well && !newer_is_lost {
+    Ok(if are_well(&inspected) && ended_well && !newer_is_lost {
         Exit::Done
     } else {
         Exit::Failed
@@ -160,36 +150,12 @@ impl<'a> From<&'a Inspected> for Row<'a> {
             name: &id.name,
             health: verdict.status.as_str(),
             message: &verdict.message,
-            trouble: trouble.as_ref().map(|trouble| {
-                let Trouble {
-                    code,
-                    explanation,
-                    hint,
-                } = trouble;
-                Told {
-                    code,
-                    explanation,
-                    hint,
-                }
-            }),
+            trouble: trouble.as_ref().map(Told::from),
         }
     }
 }
 
-/// The number that a rollback brought back after this one, as its journal says.
-fn restored(head: &Head) -> Option<u64> {
-    let last = head
-        .journal
-        .iter()
-        .rev()
-        .find(|entry| entry.unit == "Rollback")?;
-    last.what
-        .strip_prefix("rolled back to number ")?
-        .parse()
-        .ok()
-}
-
-fn show(newest: &Head, runs: &Head, holding: Option<&Holding>, rows: &[Row<'_>]) {
+fn show(newest: &Head, runs: &Head, holding: Option<&Holding>, inspected: &[Inspected]) {
     let Head {
         release,
         namespace,
@@ -215,29 +181,7 @@ fn show(newest: &Head, runs: &Head, holding: Option<&Holding>, rows: &[Row<'_>])
     if let Some(holding) = holding {
         print::line(&harmless(&holding.to_string()));
     }
-    let cell = |row: &Row<'_>| {
-        let namespace = row.namespace.unwrap_or_default();
-        [row.kind, namespace, row.name, row.health, row.message]
-            .map(str::to_owned)
-            .to_vec()
-    };
-    let cells: Vec<Vec<String>> = rows.iter().map(cell).collect();
-    print::rows(&["KIND", "NAMESPACE", "NAME", "HEALTH", "MESSAGE"], &cells);
-    for row in rows {
-        let Some(trouble) = &row.trouble else {
-            continue;
-        };
-        let Told {
-            code,
-            explanation,
-            hint,
-        } = trouble;
-        print::line(&harmless(&format!(
-            "{}/{}: {code}: {explanation}",
-            row.kind, row.name
-        )));
-        print::line(&format!("  what to do: {hint}"));
-    }
+    objects::show(inspected);
 }
 
 #[cfg(test)]

@@ -1,8 +1,10 @@
-//! A terminal on which a tree is drawn again and again in the same place.
+//! A terminal on which a picture is drawn again and again in the same place.
+//!
+//! Between two drawings the cursor stands below the picture, visible, at the beginning of a line: whenever and however the
+//! program ends, the terminal is as it should be.
 
-use std::io::IsTerminal as _;
-
-use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
+use std::io::{IsTerminal as _, Write as _};
+use std::sync::{Mutex, Once, PoisonError};
 
 use super::Line;
 use crate::style::Style;
@@ -11,27 +13,35 @@ use crate::style::Style;
 const ROWS: usize = 24;
 const COLUMNS: usize = 80;
 
+/// Rows of the picture that is on the terminal; the hook for panics takes it away before it speaks.
+static SHOWN: Mutex<usize> = Mutex::new(0);
+
 /// The part of the terminal below what was printed. What it shows is gone when it ends.
 #[derive(Debug)]
 pub struct Screen {
-    bar: ProgressBar,
     style: Style,
+    /// The lines that are shown.
+    lines: Vec<String>,
 }
 
 impl Screen {
     /// The terminal behind stderr; `None` when it is none.
     #[must_use]
     pub fn open(no_color: bool) -> Option<Self> {
+        static HOOK: Once = Once::new();
         if !std::io::stderr().is_terminal() {
             return None;
         }
-        let bar = ProgressBar::with_draw_target(None, ProgressDrawTarget::stderr());
-        if let Ok(plain) = ProgressStyle::with_template("{msg}") {
-            bar.set_style(plain);
-        }
+        HOOK.call_once(|| {
+            let before = std::panic::take_hook();
+            std::panic::set_hook(Box::new(move |panic| {
+                write(&taken_away());
+                before(panic);
+            }));
+        });
         Some(Self {
-            bar,
             style: Style::new(true, no_color),
+            lines: Vec::new(),
         })
     }
 
@@ -42,38 +52,83 @@ impl Screen {
     }
 
     /// Shows these lines in place of those before, as many as there is room for.
-    pub fn draw(&self, lines: &[Line]) {
+    pub fn draw(&mut self, lines: &[Line]) {
         let (columns, rows) = size();
-        let width = columns.saturating_sub(1);
-        let room = rows.saturating_sub(2).max(1);
-        let mut shown: Vec<String> = lines
-            .iter()
-            .take(room)
-            .map(|line| line.fit(width, self.style))
-            .collect();
-        if lines.len() > room {
-            shown.pop();
-            shown.push(format!("… {} more lines", lines.len() + 1 - room));
-        }
-        self.bar.set_message(shown.join("\n"));
+        self.lines = fitted(lines, columns, rows, self.style);
+        self.paint("");
     }
 
-    /// Prints above the tree.
-    pub fn print(&self, text: &str) {
-        self.bar.suspend(|| crate::print::note(text));
+    /// Prints above the picture.
+    pub fn print(&mut self, text: &str) {
+        self.paint(&format!("{text}\n"));
     }
 
-    /// Takes the tree away.
+    /// Takes the picture away.
     pub fn close(self) {
-        self.bar.finish_and_clear();
+        drop(self);
+    }
+
+    fn paint(&self, above: &str) {
+        write(&painted(&taken_away(), above, &self.lines));
+        *SHOWN.lock().unwrap_or_else(PoisonError::into_inner) = self.lines.len();
     }
 }
 
 impl Drop for Screen {
     fn drop(&mut self) {
-        // After a failure the message stands below what was printed, not below half a tree.
-        self.bar.finish_and_clear();
+        // After a failure the message stands below what was printed, not below half a picture.
+        write(&taken_away());
     }
+}
+
+/// The lines that there is room for, each cut where the terminal ends.
+fn fitted(lines: &[Line], columns: usize, rows: usize, style: Style) -> Vec<String> {
+    let width = columns.saturating_sub(1);
+    let room = rows.saturating_sub(2).max(1);
+    let mut shown: Vec<String> = lines
+        .iter()
+        .take(room)
+        .map(|line| line.fit(width, style))
+        .collect();
+    if lines.len() > room {
+        shown.pop();
+        let more = Line::of(&format!("… {} more lines", lines.len() + 1 - room));
+        shown.push(more.fit(width, style));
+    }
+    shown
+}
+
+/// What takes the picture away, with the cursor where it began. Asked again, nothing is left to take away.
+fn taken_away() -> String {
+    let mut shown = SHOWN.lock().unwrap_or_else(PoisonError::into_inner);
+    match std::mem::take(&mut *shown) {
+        0 => String::new(),
+        rows => format!("\r\x1b[{rows}A\x1b[J"),
+    }
+}
+
+/// One drawing: terminals that know how show it at once, the others without a jumping cursor.
+fn painted(taken_away: &str, above: &str, lines: &[String]) -> String {
+    let mut text = String::from("\x1b[?2026h\x1b[?25l");
+    text.push_str(taken_away);
+    text.push_str(above);
+    for line in lines {
+        text.push_str(line);
+        text.push('\n');
+    }
+    text.push_str("\x1b[?25h\x1b[?2026l");
+    text
+}
+
+fn write(text: &str) {
+    if text.is_empty() {
+        return;
+    }
+    let mut terminal = std::io::stderr().lock();
+    // A terminal that went away shows nothing.
+    let _gone = terminal
+        .write_all(text.as_bytes())
+        .and_then(|()| terminal.flush());
 }
 
 fn size() -> (usize, usize) {
@@ -82,5 +137,31 @@ fn size() -> (usize, usize) {
             (usize::from(size.ws_col), usize::from(size.ws_row))
         }
         _ => (COLUMNS, ROWS),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_picture_is_never_larger_than_the_terminal() {
+        let lines: Vec<Line> = (0..10)
+            .map(|number| Line::of(&number.to_string()))
+            .collect();
+        let shown = fitted(&lines, 80, 6, Style::none());
+        assert_eq!(shown, ["0", "1", "2", "… 7 more lines"]);
+        let narrow = fitted(&[Line::of("a long line")], 6, 6, Style::none());
+        assert_eq!(narrow, ["a lo…"]);
+        assert_eq!(fitted(&lines, 5, 1, Style::none()).len(), 1);
+    }
+
+    #[test]
+    fn the_cursor_is_shown_again_with_every_drawing() {
+        let drawn = painted("AWAY", "warning\n", &["a".to_owned()]);
+        assert!(
+            drawn.ends_with("AWAYwarning\na\n\x1b[?25h\x1b[?2026l"),
+            "{drawn:?}"
+        );
     }
 }

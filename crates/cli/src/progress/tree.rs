@@ -14,11 +14,25 @@ use unicode_width::UnicodeWidthStr as _;
 /// Resources that a running step shows one by one.
 const MOST_RESOURCES: usize = 12;
 
+/// Columns that the names of resources take at most before what follows is moved to the right.
+const WIDEST_NAME: usize = 44;
+
+/// Columns of a duration.
+const AGE: usize = 9;
+
+/// What can have been done to a resource, in the order in which it is counted.
+const CHANGES: [&str; 4] = ["created", "configured", "deleted", "unchanged"];
+
 /// One line of the tree: pieces with their tones.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Line(Vec<(Tone, String)>);
 
 impl Line {
+    /// A line of plain text.
+    pub(super) fn of(text: &str) -> Self {
+        Self(Vec::new()).push(Tone::Plain, text)
+    }
+
     fn indented(depth: usize) -> Self {
         Self(vec![(Tone::Plain, "  ".repeat(depth))])
     }
@@ -26,6 +40,12 @@ impl Line {
     fn push(mut self, tone: Tone, text: &str) -> Self {
         self.0.push((tone, harmless(text)));
         self
+    }
+
+    /// A piece that is as wide as its column, and a gap.
+    fn cell(self, tone: Tone, text: &str, width: usize) -> Self {
+        let gap = width.saturating_sub(text.width()) + 2;
+        self.push(tone, text).push(Tone::Plain, &" ".repeat(gap))
     }
 
     /// The line, cut to `width` columns.
@@ -134,7 +154,7 @@ fn details(node: &Node, now: Timestamp, lines: &mut Vec<Line>) {
             lines.push(unit_line(unit, state, depth, now));
         }
     }
-    resources(&node.resources, depth + 1, lines);
+    resources(&node.resources, depth + 1, now, lines);
 }
 
 fn unit_line(unit: &Unit, state: State, depth: usize, now: Timestamp) -> Line {
@@ -150,36 +170,67 @@ fn unit_line(unit: &Unit, state: State, depth: usize, now: Timestamp) -> Line {
     }
 }
 
-/// What is not healthy one by one, the rest as a number.
-fn resources(resources: &[Resource], depth: usize, lines: &mut Vec<Line>) {
-    let (healthy, others): (Vec<_>, Vec<_>) = resources
-        .iter()
-        .partition(|resource| resource.health == "Healthy");
-    for resource in others.iter().take(MOST_RESOURCES) {
-        let Resource {
-            kind,
-            namespace: _,
-            name,
-            health,
-            message,
-            change: _,
-        } = resource;
-        let line = Line::indented(depth)
-            .push(Tone::Plain, &format!("{kind}/{name} "))
-            .push(tone_of_health(health), health);
-        lines.push(if message.is_empty() {
-            line
-        } else {
-            line.push(Tone::Faint, &format!("  {message}"))
-        });
+/// What is not done one by one, what is in trouble first; the rest as a number.
+fn resources(resources: &[Resource], depth: usize, now: Timestamp, lines: &mut Vec<Line>) {
+    let (done, mut open): (Vec<_>, Vec<_>) =
+        resources.iter().partition(|resource| is_done(resource));
+    open.sort_by_key(|resource| tone_of_health(&resource.health) != Tone::Bad);
+    let shown = &open[..open.len().min(MOST_RESOURCES)];
+    let name = |resource: &Resource| format!("{}/{}", resource.kind, resource.name);
+    let widest = |cells: &mut dyn Iterator<Item = usize>| cells.max().unwrap_or_default();
+    let columns = [
+        widest(&mut shown.iter().map(|one| one.change.width())),
+        widest(&mut shown.iter().map(|one| name(one).width())).min(WIDEST_NAME),
+        widest(&mut shown.iter().map(|one| one.health.width())),
+    ];
+    for resource in shown {
+        let mut line = Line::indented(depth);
+        if columns[0] > 0 {
+            line = line.cell(Tone::Faint, &resource.change, columns[0]);
+        }
+        line = line.cell(Tone::Plain, &name(resource), columns[1]);
+        line = line.cell(
+            tone_of_health(&resource.health),
+            &resource.health,
+            columns[2],
+        );
+        if let Some(since) = resource.since {
+            let age = duration::show(now.duration_since(since));
+            line = line.cell(Tone::Faint, &age, AGE);
+        }
+        lines.push(line.push(Tone::Faint, &resource.message));
     }
-    let more = others.len().saturating_sub(MOST_RESOURCES);
+    let more = open.len() - shown.len();
     if more > 0 {
         lines.push(Line::indented(depth).push(Tone::Faint, &format!("and {more} more")));
     }
-    if !healthy.is_empty() {
-        let text = format!("{} of {} healthy", healthy.len(), resources.len());
-        lines.push(Line::indented(depth).push(Tone::Good, &text));
+    if !done.is_empty() {
+        let text = format!("{} of {} done", done.len(), resources.len());
+        let line = Line::indented(depth).push(Tone::Good, &text);
+        lines.push(line.push(Tone::Faint, &by_change(&done)));
+    }
+}
+
+/// Whether nothing more is waited for.
+fn is_done(resource: &Resource) -> bool {
+    match resource.health.as_str() {
+        "Healthy" | "Suspended" => true,
+        "Missing" => resource.change == "deleted",
+        _ => false,
+    }
+}
+
+/// `: 2 created, 1 unchanged`.
+fn by_change(resources: &[&Resource]) -> String {
+    let counted = CHANGES.iter().filter_map(|change| {
+        let count = resources.iter().filter(|one| one.change == *change).count();
+        (count > 0).then(|| format!("{count} {change}"))
+    });
+    let counted: Vec<String> = counted.collect();
+    if counted.is_empty() {
+        String::new()
+    } else {
+        format!(": {}", counted.join(", "))
     }
 }
 

@@ -122,7 +122,7 @@ fn status_of(end: &Event) -> String {
 }
 
 /// A tree that is drawn again and again.
-async fn as_tree(client: &Client, id: &str, screen: Screen, around: &Surroundings) -> Result {
+async fn as_tree(client: &Client, id: &str, mut screen: Screen, around: &Surroundings) -> Result {
     let mut events = std::pin::pin!(states(client, id).into_stream());
     let mut redraw = tokio::time::interval(REDRAW);
     let mut last: Option<Execution> = None;

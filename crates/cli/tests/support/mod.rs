@@ -1,6 +1,8 @@
 //! The program as people run it: a process with its own settings folder.
 #![allow(dead_code, unreachable_pub, reason = "each test file uses its part")]
 
+pub mod terminal;
+
 use std::path::{Path, PathBuf};
 use std::process::Stdio;
 use std::time::Duration;

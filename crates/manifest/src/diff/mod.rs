@@ -63,7 +63,7 @@ pub fn comparable(value: &Value) -> Value {
         if secrets::is_secret(map) && secrets::encode(map) {
             tidy_data(map);
         }
-        map.remove("status");
+        map.shift_remove("status");
         if let Some(Value::Object(metadata)) = map.get_mut("metadata") {
             for key in [
                 "managedFields",
@@ -73,7 +73,7 @@ pub fn comparable(value: &Value) -> Value {
                 "creationTimestamp",
                 "selfLink",
             ] {
-                metadata.remove(key);
+                metadata.shift_remove(key);
             }
         }
     }

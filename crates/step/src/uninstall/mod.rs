@@ -68,8 +68,8 @@ async fn before(run: &Run<'_>, options: Uninstall) -> Result<Before, Ended> {
     let known = recorded || has_lease(run, &records).await?;
     if options.dry_run || !known {
         let plan = survey(run, &records, &history, options).await?;
-        if !known && plan.going().next().is_none() && plan.kept.is_empty() {
-            return Ok(Before::Done(nothing(run)));
+        if !known && plan.going().next().is_none() {
+            return Ok(Before::Done(nothing(run, &plan)));
         }
         if options.dry_run {
             return Ok(Before::Done(foreseen(run, &plan)));
@@ -89,14 +89,20 @@ async fn has_lease(run: &Run<'_>, records: &Records) -> Result<bool, Failure> {
     Ok(lease.is_some())
 }
 
-fn nothing(run: &Run<'_>) -> Value {
+/// Neither records nor a Lease nor anything to delete.
+fn nothing(run: &Run<'_>, plan: &Plan) -> Value {
     let release = &run.task.release;
     let reason = format!(
         "there is no release {} in namespace {}",
         release.name, release.namespace
     );
     run.info(Unit::Initialize, &reason);
-    json!({"releaseName": release.name, "uninstalled": false, "reason": reason})
+    json!({
+        "releaseName": release.name,
+        "uninstalled": false,
+        "reason": reason,
+        "kept": kept(plan),
+    })
 }
 
 /// What would happen, for people and programs.
@@ -141,7 +147,7 @@ async fn under_lease(
     let Deleted { names, errors } = run.bounds.run(locked.lost(), removal).await?;
     if !errors.is_empty() {
         let text = format!(
-            "uninstall failed: {} objects could not be deleted",
+            "uninstall failed: objects that could not be deleted: {}",
             errors.len()
         );
         journal(run, locked, &text).await?;
@@ -154,7 +160,7 @@ async fn under_lease(
     let records = locked.records.remove_all(&locked.history, locked.guard());
     let removed = async { records.await.map_err(|error| record_failure(&error).into()) };
     let count = run.bounds.run_writes(locked.lost(), removed).await?;
-    run.info(Unit::WrapUp, format!("{count} records deleted"));
+    run.info(Unit::WrapUp, format!("records deleted: {count}"));
     if let Some(home) = plan.home.take() {
         go(run, locked, home).await?;
     }

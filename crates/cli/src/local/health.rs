@@ -1,0 +1,143 @@
+//! `sortie health`: the verdict on each object, from files or from the cluster.
+
+use serde::Serialize;
+use sortie_cluster::record::Tracked;
+use sortie_health::Verdict;
+use sortie_manifest::{Limits, Object, ObjectId};
+use sortie_step::health_rules;
+use sortie_step::inspect::{Inspected, inspect};
+
+use super::objects::{self, Told, are_well};
+use super::set::MOST;
+use super::{connect, history, records};
+use crate::args::{Health, Output, ReleaseArgs};
+use crate::exit::{Exit, Failure, Result};
+use crate::files::{self, Folders};
+use crate::{Surroundings, print};
+
+/// One object, as `-o json` has it on a line of its own.
+#[derive(Debug, Serialize)]
+struct Row<'a> {
+    kind: &'a str,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    namespace: Option<&'a str>,
+    name: &'a str,
+    status: &'static str,
+    message: &'a str,
+    /// Why its pods do not get there, as a failed deployment would say it.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    trouble: Option<Told<'a>>,
+}
+
+/// Judge. The exit says whether all are healthy, or stopped on purpose.
+pub(crate) async fn run(args: &Health, around: &Surroundings) -> Result {
+    let Health {
+        files,
+        live,
+        release,
+        cluster,
+    } = args;
+    let judged = match release {
+        Some(name) => {
+            let release = ReleaseArgs {
+                cluster: cluster.clone(),
+                release: name.clone(),
+            };
+            of_release(&release).await?
+        }
+        None => {
+            let objects = named(files)?;
+            if *live {
+                of_cluster(objects, args).await?
+            } else {
+                objects.into_iter().map(judged).collect()
+            }
+        }
+    };
+    match around.output {
+        Output::Json => judged.iter().for_each(|one| print::json(&Row::from(one))),
+        Output::Text => objects::show(&judged),
+    }
+    Ok(if are_well(&judged) {
+        Exit::Done
+    } else {
+        Exit::Failed
+    })
+}
+
+/// The objects in the files, in their order.
+fn named(paths: &[std::path::PathBuf]) -> Result<Vec<Object>> {
+    let mut objects = Vec::new();
+    for file in files::read(paths, Folders::Recursive, MOST)? {
+        let parsed = sortie_manifest::parse(&file.name, &file.data, &Limits::default())?;
+        objects.extend(parsed);
+    }
+    if objects.is_empty() {
+        return Err(Failure::usage("there is no object in what was named"));
+    }
+    Ok(objects)
+}
+
+/// An object by what the file says of it.
+fn judged(object: Object) -> Inspected {
+    let id = object.id();
+    Inspected {
+        verdict: sortie_health::assess(&object.into_value()),
+        id,
+        trouble: None,
+    }
+}
+
+/// The objects that the files name, as they are in the cluster.
+async fn of_cluster(objects: Vec<Object>, args: &Health) -> Result<Vec<Inspected>> {
+    let (cluster, namespace) = connect(&args.cluster).await?;
+    let targets = cluster.locate(objects, &namespace).await;
+    let targets = targets.map_err(|errors| match errors.into_iter().next() {
+        Some(error) => Failure::from(error),
+        None => Failure::new(Exit::Failed, "the cluster does not know these objects"),
+    })?;
+    let tracked: Vec<Tracked> = targets
+        .into_iter()
+        .map(|target| Tracked {
+            id: target.id,
+            uid: None,
+        })
+        .collect();
+    let namespaces = [namespace.as_str(), health_rules::SHARED_NAMESPACE];
+    let rules = health_rules::read(&cluster, &namespaces).await?.rules;
+    Ok(inspect(&cluster, None, &tracked, &rules).await?)
+}
+
+/// The objects of a release, as they are in the cluster.
+async fn of_release(args: &ReleaseArgs) -> Result<Vec<Inspected>> {
+    let (cluster, records) = records(args).await?;
+    let history = records.history().await?;
+    match objects::running(&history) {
+        Some(runs) => objects::of_release(&cluster, records.release(), runs).await,
+        None => Err(history::nothing(records.release())),
+    }
+}
+
+impl<'a> From<&'a Inspected> for Row<'a> {
+    fn from(inspected: &'a Inspected) -> Self {
+        let Inspected {
+            id:
+                ObjectId {
+                    kind,
+                    namespace,
+                    name,
+                    ..
+                },
+            verdict: Verdict { status, message },
+            trouble,
+        } = inspected;
+        Self {
+            kind,
+            namespace: namespace.as_deref(),
+            name,
+            status: status.as_str(),
+            message,
+            trouble: trouble.as_ref().map(Told::from),
+        }
+    }
+}

@@ -1,0 +1,112 @@
+//! The files that a set of objects is made of.
+
+use std::collections::HashSet;
+use std::path::{Path, PathBuf};
+
+use serde_json::{Value, json};
+use sortie_manifest::{Limits, yaml};
+use sortie_render::SourceFile;
+use sortie_step::task::{RollingDeploy, Source};
+
+use crate::args::WithArgs;
+use crate::exit::{Failure, Result};
+use crate::files::{self, Folders};
+
+/// Bytes of all manifests, and of all values; what is read of them is bounded again by whoever parses it.
+pub(super) const MOST: u64 = 64 << 20;
+
+/// Options with manifests, values and context; everything else as by default.
+pub(super) fn read(paths: &[PathBuf], with: &WithArgs) -> Result<RollingDeploy> {
+    let WithArgs { values, context } = with;
+    let manifests = manifests(paths, values)?;
+    let values = files::read(values, Folders::Flat, MOST)?;
+    let values = values
+        .into_iter()
+        .map(|file| Source::Inline(vec![source(file)]));
+    Ok(RollingDeploy {
+        manifests: vec![Source::Inline(manifests)],
+        values: values.collect(),
+        context: context.as_deref().map_or(Ok(json!({})), self::context)?,
+        ..RollingDeploy::default()
+    })
+}
+
+/// What expressions may name: a map.
+fn context(path: &Path) -> Result<Value> {
+    let files = files::read(&[path.to_owned()], Folders::Flat, MOST)?;
+    let Some(file) = files.into_iter().next() else {
+        return Ok(json!({}));
+    };
+    let documents = yaml::documents(&file.name, &file.data, &Limits::default())?;
+    let mut values = documents
+        .into_iter()
+        .map(|document| document.value)
+        .filter(|value| !value.is_null());
+    match (values.next(), values.next()) {
+        (None, _) => Ok(json!({})),
+        (Some(value @ Value::Object(_)), None) => Ok(value),
+        _ => Err(Failure::usage(format!(
+            "{} is not one map of names to values",
+            file.name
+        ))),
+    }
+}
+
+/// The manifest files; a folder's values files that were named as such are none.
+fn manifests(paths: &[PathBuf], values: &[PathBuf]) -> Result<Vec<SourceFile>> {
+    let canonical = |path: &PathBuf| std::fs::canonicalize(path).ok();
+    let values: HashSet<PathBuf> = values.iter().filter_map(canonical).collect();
+    let mut all = Vec::new();
+    for path in paths {
+        let listed = if path.as_os_str() == "-" {
+            vec![path.clone()]
+        } else {
+            files::list(path, Folders::Recursive)?
+        };
+        all.extend(
+            listed
+                .into_iter()
+                .filter(|path| canonical(path).is_none_or(|path| !values.contains(&path))),
+        );
+    }
+    if all.is_empty() {
+        return Err(Failure::usage(
+            "there is no manifest among the files that were named",
+        ));
+    }
+    let read = files::read(&all, Folders::Flat, MOST)?;
+    Ok(read.into_iter().map(manifest).collect())
+}
+
+/// What comes from stdin has no name that says that it is a manifest.
+fn manifest(file: files::File) -> SourceFile {
+    if file.name == "-" {
+        return SourceFile::new("stdin.yaml", file.data);
+    }
+    source(file)
+}
+
+fn source(file: files::File) -> SourceFile {
+    SourceFile::new(file.name, file.data)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::exit::Exit;
+
+    #[test]
+    fn values_files_below_a_folder_are_no_manifests() {
+        let folder = tempfile::tempdir().unwrap();
+        std::fs::create_dir(folder.path().join("manifests")).unwrap();
+        for name in ["values.yaml", "manifests/web.yaml", "README.md"] {
+            std::fs::write(folder.path().join(name), "a: 1").unwrap();
+        }
+        let values = [folder.path().join("manifests/../values.yaml")];
+        let found = manifests(&[folder.path().to_owned()], &values).unwrap();
+        let names: Vec<_> = found.iter().map(SourceFile::name).collect();
+        assert_eq!(names, ["web.yaml"]);
+        let alone = manifests(&[folder.path().join("values.yaml")], &values).unwrap_err();
+        assert_eq!(alone.exit, Exit::Usage);
+    }
+}

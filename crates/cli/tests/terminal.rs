@@ -1,0 +1,189 @@
+//! Deploying on a terminal, as a person sees it.
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
+
+mod support;
+
+use sortie_testkit::{Cluster, TestNamespace};
+use support::Person;
+use support::terminal::Terminal;
+
+const WIDE: (u16, u16) = (110, 30);
+
+struct World {
+    cluster: Cluster,
+    namespace: TestNamespace,
+    me: Person,
+}
+
+impl World {
+    async fn new(test: &str) -> Self {
+        let cluster = Cluster::shared().await.unwrap();
+        let namespace = cluster.namespace(test).await.unwrap();
+        let me = Person::new().with("KUBECONFIG", cluster.kubeconfig().to_str().unwrap());
+        Self {
+            cluster,
+            namespace,
+            me,
+        }
+    }
+
+    /// A set of a Deployment that gets ready at this path, and as many ConfigMaps.
+    async fn set(&self, ready: &str, configs: usize) {
+        let image = self.cluster.image("sample-v1").await.unwrap();
+        let mut set = format!(
+            r#"
+apiVersion: apps/v1
+kind: Deployment
+metadata: {{name: web}}
+spec:
+  selector: {{matchLabels: {{app: web}}}}
+  template:
+    metadata: {{labels: {{app: web}}}}
+    spec:
+      terminationGracePeriodSeconds: 0
+      containers:
+        - name: web
+          image: {image}
+          imagePullPolicy: IfNotPresent
+          readinessProbe: {{httpGet: {{path: {ready}, port: 8080}}, periodSeconds: 1}}
+"#
+        );
+        for number in 0..configs {
+            set.push_str(&format!(
+                "---\napiVersion: v1\nkind: ConfigMap\nmetadata: {{name: config-{number}}}\ndata: {{a: b}}\n"
+            ));
+        }
+        self.me.file("set.yaml", &set);
+    }
+
+    fn on_terminal(&self, verb: &[&str], size: (u16, u16)) -> Terminal {
+        let release = ["-n", self.namespace.name(), "--release", "shop"];
+        Terminal::start(&self.me, &[verb, &release].concat(), size)
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_picture_moves_on_and_leaves_the_terminal_tidy() {
+    let world = World::new("terminal_deploy").await;
+    world.set("/ready", 3).await;
+    let mut terminal = world.on_terminal(&["deploy", "set.yaml"], WIDE);
+    // What is waited for has a row with its health, age and reason; what is done is a number.
+    let seen = terminal
+        .until(|seen| seen.contains("Deployment/web") && seen.contains("of 4 done"))
+        .await;
+    let row = seen.lines().find(|line| line.contains("Deployment/web"));
+    let row = row.unwrap();
+    assert!(
+        row.contains("created") && row.contains("Progressing"),
+        "{row}"
+    );
+    assert!(row.contains(" s  "), "its age: {row}");
+    let left = terminal.left().await;
+    assert_eq!(left.code, 0, "{}", left.screen);
+    assert!(left.cursor);
+    assert!(
+        left.screen.contains("4 of 4 done: 4 created"),
+        "{}",
+        left.screen
+    );
+    assert!(
+        left.screen.contains("number 1 runs in namespace"),
+        "{}",
+        left.screen
+    );
+    // Nothing of the pictures on the way is left.
+    assert_eq!(
+        left.screen.matches("Fetch Files").count(),
+        1,
+        "{}",
+        left.screen
+    );
+    assert!(!left.screen.contains("Progressing"), "{}", left.screen);
+    world.namespace.finish().await.unwrap();
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_picture_fits_the_window_also_when_that_changes() {
+    let world = World::new("terminal_resize").await;
+    world.set("/nothing", 1).await;
+    let mut terminal = world.on_terminal(&["deploy", "set.yaml"], WIDE);
+    terminal
+        .until(|seen| seen.contains("0 of 1 updated replica"))
+        .await;
+    terminal.resize(40, 8);
+    let narrow = |seen: &str| {
+        let mut lines = seen.lines();
+        lines.any(|line| line.contains("Deployment/web") && line.ends_with('…'))
+    };
+    let seen = terminal.until(narrow).await;
+    assert!(
+        seen.lines().all(|line| line.chars().count() <= 40),
+        "{seen}"
+    );
+    terminal.resize(110, 30);
+    terminal
+        .until(|seen| seen.contains("0 of 1 updated replica"))
+        .await;
+
+    terminal.types("\x03");
+    let left = terminal.left().await;
+    assert_eq!(left.code, 130, "{}", left.screen);
+    assert!(left.cursor);
+    assert!(
+        left.screen.contains("stopping at the next safe place"),
+        "{}",
+        left.screen
+    );
+    assert!(
+        left.screen.contains("stopped at a safe place"),
+        "{}",
+        left.screen
+    );
+    assert!(
+        left.screen.contains("sortie rollback -n"),
+        "{}",
+        left.screen
+    );
+    world.namespace.finish().await.unwrap();
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn uninstalling_is_asked_for_and_shown() {
+    let world = World::new("terminal_uninstall").await;
+    world.set("/ready", 1).await;
+    let release = ["-n", world.namespace.name(), "--release", "shop"];
+    let deploy = [&["deploy", "set.yaml"], release.as_slice()].concat();
+    world.me.sortie(&deploy).await.ok();
+
+    let mut terminal = world.on_terminal(&["uninstall"], WIDE);
+    let seen = terminal.until(|seen| seen.contains("[y/N]")).await;
+    assert!(
+        seen.contains("Deployment") && seen.contains("deleted"),
+        "{seen}"
+    );
+    terminal.types("n\r");
+    let left = terminal.left().await;
+    assert_eq!(left.code, 130, "{}", left.screen);
+    assert!(
+        left.screen.contains("nothing was deleted"),
+        "{}",
+        left.screen
+    );
+    let status = [&["status"], release.as_slice()].concat();
+    world.me.sortie(&status).await.ok();
+
+    let mut terminal = world.on_terminal(&["uninstall"], WIDE);
+    terminal.until(|seen| seen.contains("[y/N]")).await;
+    terminal.types("yes\r");
+    let left = terminal.left().await;
+    assert_eq!(left.code, 0, "{}", left.screen);
+    assert!(left.cursor);
+    assert!(
+        left.screen.contains("2 of 2 done: 2 deleted"),
+        "{}",
+        left.screen
+    );
+    assert!(left.screen.contains("2 objects deleted"), "{}", left.screen);
+    assert_eq!(world.me.sortie(&status).await.code, 4);
+    world.namespace.finish().await.unwrap();
+}
