@@ -112,6 +112,7 @@ pub(crate) async fn run(args: &Dev, around: &Surroundings) -> Result {
         kubeconfig: kubeconfig.clone(),
         kube_context: kube_context.clone(),
         namespace: None,
+        server: Box::default(),
     };
     let (cluster, _) = connect(&access).await?;
     // A folder that was not asked for goes with the process.

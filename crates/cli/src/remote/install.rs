@@ -107,6 +107,11 @@ fn check(args: &DelegateInstall) -> Result<()> {
             "the delegate's name must be a Helm release name: up to 53 lower-case letters, digits and `-`",
         ));
     }
+    if args.cluster.server.address.is_some() || args.cluster.server.impersonate.is_some() {
+        return Err(Failure::usage(
+            "helm installs the delegate, and reads a kubeconfig: name one in place of --server or --as",
+        ));
+    }
     let host = args.agent.strip_prefix("https://").unwrap_or_default();
     if host.is_empty() || host.contains(['/', '@', ',', '{', ' ']) {
         return Err(Failure::usage(

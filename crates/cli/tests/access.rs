@@ -1,0 +1,170 @@
+//! Clusters that are named by address and credentials, on the real cluster that tests share.
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
+
+mod support;
+
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD;
+use sortie_testkit::Cluster;
+use support::{Ended, Person};
+
+const CONFIG: &str = "apiVersion: v1\nkind: ConfigMap\nmetadata: {name: web}\n";
+
+fn kubectl(kubeconfig: &std::path::Path, arguments: &[&str]) -> String {
+    let program = sortie_testkit::environment::tool("kubectl").unwrap();
+    let mut command = std::process::Command::new(program);
+    let output = command
+        .arg("--kubeconfig")
+        .arg(kubeconfig)
+        .args(arguments)
+        .output();
+    let output = output.unwrap();
+    assert!(output.status.success(), "{output:?}");
+    String::from_utf8(output.stdout).unwrap()
+}
+
+struct World {
+    namespace: sortie_testkit::TestNamespace,
+    server: String,
+    me: Person,
+}
+
+impl World {
+    /// Without any kubeconfig; `ca.pem` and `token` (of an account that may do everything in the namespace) are there.
+    async fn new(test: &str) -> Self {
+        let cluster = Cluster::shared().await.unwrap();
+        let namespace = cluster.namespace(test).await.unwrap();
+        let kubeconfig = cluster.kubeconfig();
+        let of_cluster = |field: &str| {
+            let path = format!("jsonpath={{.clusters[0].cluster.{field}}}");
+            kubectl(kubeconfig, &["config", "view", "--raw", "-o", &path])
+        };
+        let me = Person::new();
+        let authority = STANDARD.decode(of_cluster("certificate-authority-data"));
+        me.file("ca.pem", &String::from_utf8(authority.unwrap()).unwrap());
+        me.file("one.yaml", CONFIG);
+        let ns = namespace.name();
+        kubectl(kubeconfig, &["-n", ns, "create", "serviceaccount", "ann"]);
+        let subject = format!("--serviceaccount={ns}:ann");
+        let binding = [
+            "create",
+            "rolebinding",
+            "ann",
+            "--clusterrole=cluster-admin",
+            &subject,
+        ];
+        kubectl(kubeconfig, &[&["-n", ns], &binding[..]].concat());
+        let token = kubectl(kubeconfig, &["-n", ns, "create", "token", "ann"]);
+        me.file("token", &token);
+        Self {
+            server: of_cluster("server"),
+            namespace,
+            me,
+        }
+    }
+
+    async fn deploy(&self, how: &[&str]) -> Ended {
+        let ns = self.namespace.name();
+        let what = [
+            "deploy",
+            "one.yaml",
+            "-n",
+            ns,
+            "--release",
+            "shop",
+            "--server",
+            &self.server,
+        ];
+        self.me.sortie(&[&what, how].concat()).await
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_cluster_is_named_by_its_address_and_a_token() {
+    let world = World::new("cli_access").await;
+    let trust = ["--certificate-authority", "ca.pem"];
+    let token = ["--token-file", "token"];
+    world.deploy(&[trust, token].concat()).await.ok();
+    world
+        .deploy(&["--insecure-skip-tls-verify", "--token-file", "token"])
+        .await
+        .ok();
+
+    // Nobody vouches for its certificate.
+    let ended = world.deploy(&token).await;
+    assert_eq!(ended.code, 3, "{ended:?}");
+    assert!(
+        ended.stderr.contains("SRT-C019") && ended.stderr.contains("certificate"),
+        "{ended:?}"
+    );
+
+    world.me.file("token", "of-yesterday");
+    let ended = world.deploy(&[trust, token].concat()).await;
+    assert_eq!(ended.code, 5, "{ended:?}");
+    assert!(ended.stderr.contains("SRT-C002"), "{ended:?}");
+    assert!(!ended.stderr.contains("of-yesterday"), "{ended:?}");
+
+    let ended = world
+        .deploy(&[&trust[..], &["--token-file", "nowhere"]].concat())
+        .await;
+    assert_eq!(ended.code, 5, "{ended:?}");
+    assert!(
+        ended.stderr.contains("SRT-C025") && ended.stderr.contains("nowhere"),
+        "{ended:?}"
+    );
+    world.namespace.finish().await.unwrap();
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn whoever_may_act_as_another_does() {
+    let world = World::new("cli_as").await;
+    let me = ["--certificate-authority", "ca.pem", "--token-file", "token"];
+    let ended = world.deploy(&[&me[..], &["--as", "bob"]].concat()).await;
+    assert_eq!(ended.code, 5, "{ended:?}");
+    assert!(ended.stderr.contains("cannot impersonate"), "{ended:?}");
+    world.namespace.finish().await.unwrap();
+}
+
+#[tokio::test]
+async fn arguments_that_do_not_go_together_are_refused() {
+    let me = Person::new();
+    me.file("one.yaml", CONFIG);
+    for arguments in [
+        &["--token-file", "token"][..],
+        &["--server", "https://a", "--kubeconfig", "b"],
+        &["--server", "https://a", "--client-certificate", "b"],
+        &["--server", "https://a", "--username", "b"],
+        &[
+            "--server",
+            "https://a",
+            "--token-file",
+            "b",
+            "--username",
+            "c",
+            "--password-file",
+            "d",
+        ],
+        &[
+            "--server",
+            "https://a",
+            "--insecure-skip-tls-verify",
+            "--certificate-authority",
+            "b",
+        ],
+        &[
+            "--server",
+            "https://a",
+            "--oidc-issuer-url",
+            "https://b",
+            "--oidc-client-id",
+            "c",
+        ],
+        &["--server", "not an address"],
+        &["--server", "https://user:hunter22@a"],
+        &["--as-group", "b"],
+    ] {
+        let what = ["deploy", "one.yaml", "--release", "shop"];
+        let ended = me.sortie(&[&what, arguments].concat()).await;
+        assert_eq!(ended.code, 2, "{arguments:?} {ended:?}");
+    }
+}
