@@ -82,15 +82,38 @@ pub struct IdlePlace {
 /// (service-account and bootstrap tokens). References are rewritten only where they name an object
 /// of this set, at the places of [`references`]. Doing it twice changes nothing.
 pub fn version(objects: &mut [Object], namespace: &str, scheme: Scheme) -> Versioned {
+    suffix_names(objects, namespace, |object| {
+        let skipped = annotations::is_set(object, annotations::SKIP_VERSIONING);
+        (!skipped).then(|| suffix(object, scheme))
+    })
+}
+
+/// Appends `side` to the names that [`version`] has left alone, and rewrites what names them: copies of workloads that run
+/// beside the originals read their own configuration. Secrets that a controller finds by name keep it. Doing it twice
+/// changes nothing.
+pub fn separate(objects: &mut [Object], namespace: &str, side: &str) -> Versioned {
+    suffix_names(objects, namespace, |object| {
+        let versioned = object.annotation(ORIGINAL_NAME).is_some();
+        (!versioned).then(|| side.to_owned())
+    })
+}
+
+/// Gives the ConfigMaps and Secrets for which there is a suffix a name with it.
+fn suffix_names(
+    objects: &mut [Object],
+    namespace: &str,
+    suffix_of: impl Fn(&Object) -> Option<String>,
+) -> Versioned {
     let mut versioned = Versioned::default();
     let mut names = HashMap::new();
     for object in objects.iter_mut() {
-        let Some(kind) = ConfigKind::of(object).filter(|_| is_versioned(object)) else {
+        let kind = ConfigKind::of(object).filter(|_| !is_token(object));
+        let Some((kind, suffix)) = kind.zip(suffix_of(object)) else {
             continue;
         };
         let original = original_name(object);
         let current = object.name().to_owned();
-        let to = suffixed(&original, &suffix(object, scheme));
+        let to = suffixed(&original, &suffix);
         if object.set_name(&to).is_err() {
             continue;
         }
@@ -211,17 +234,13 @@ pub fn original_name(object: &Object) -> String {
         .to_owned()
 }
 
-fn is_versioned(object: &Object) -> bool {
-    let kind = object
-        .value()
-        .get("type")
-        .and_then(Value::as_str)
-        .unwrap_or_default();
-    let is_token = [
-        "kubernetes.io/service-account-token",
-        "bootstrap.kubernetes.io/token",
-    ];
-    !annotations::is_set(object, annotations::SKIP_VERSIONING) && !is_token.contains(&kind)
+/// A Secret that a controller finds by its name or fills in.
+fn is_token(object: &Object) -> bool {
+    let kind = object.value().get("type").and_then(Value::as_str);
+    matches!(
+        kind,
+        Some("kubernetes.io/service-account-token" | "bootstrap.kubernetes.io/token")
+    )
 }
 
 fn suffix(object: &Object, scheme: Scheme) -> String {

@@ -4,7 +4,7 @@
 use proptest::prelude::*;
 use serde_json::{Value, json};
 use sortie_manifest::references::{ConfigKind, references};
-use sortie_manifest::versioning::{Scheme, content_hash, original_name, version};
+use sortie_manifest::versioning::{Scheme, content_hash, original_name, separate, version};
 use sortie_manifest::{Limits, Object, parse};
 
 fn objects(text: &str) -> Vec<Object> {
@@ -248,6 +248,33 @@ fn some_objects_keep_their_name() {
         (ConfigKind::ConfigMap, "f")
     );
     assert_eq!(original_name(&set[5]), "f");
+}
+
+#[test]
+fn a_copy_reads_what_versioning_has_left_alone_under_its_own_name() {
+    let pod = json!({"apiVersion": "v1", "kind": "Pod", "metadata": {"name": "p"}, "spec": {"containers": [{
+        "name": "x", "image": "x",
+        "envFrom": [{"configMapRef": {"name": "kept"}}, {"configMapRef": {"name": "free"}}, {"configMapRef": {"name": "other"}}],
+    }]}});
+    let mut set = objects(
+        "apiVersion: v1\nkind: ConfigMap\nmetadata: {name: kept, annotations: {sortie.dev/skip-versioning: 'true'}}\n---\n\
+         apiVersion: v1\nkind: ConfigMap\nmetadata: {name: free}\n---\n\
+         apiVersion: v1\nkind: Secret\nmetadata: {name: token}\ntype: kubernetes.io/service-account-token\n",
+    );
+    set.push(object(&pod));
+    version(&mut set, "shop", Scheme::ReleaseNumber(7));
+    separate(&mut set, "shop", "canary");
+    let once = set.clone();
+    separate(&mut set, "shop", "canary");
+    assert_eq!(set, once);
+    let names: Vec<_> = set.iter().map(Object::name).collect();
+    assert_eq!(names, ["kept-canary", "free-7", "token", "p"]);
+    let read: Vec<_> = references(&set[3])
+        .into_iter()
+        .map(|one| one.name)
+        .collect();
+    assert_eq!(read, ["free-7", "kept-canary", "other"]);
+    assert_eq!(original_name(&set[0]), "kept");
 }
 
 #[test]
