@@ -41,3 +41,53 @@ pub fn boottime() -> Boottime {
 pub fn now() -> jiff::Timestamp {
     jiff::Timestamp::now()
 }
+
+/// Times that pass as `CLOCK_BOOTTIME` does, for deadlines that people read: whoever sets the wall clock meanwhile moves
+/// none of them.
+#[derive(Clone, Copy, Debug)]
+pub struct Course {
+    began: jiff::Timestamp,
+    at: Boottime,
+}
+
+impl Course {
+    /// Begins at what the wall clock shows now.
+    pub fn begin() -> Self {
+        Self {
+            began: now(),
+            at: boottime(),
+        }
+    }
+
+    /// Now.
+    pub fn now(&self) -> jiff::Timestamp {
+        self.then(boottime())
+    }
+
+    fn then(&self, moment: Boottime) -> jiff::Timestamp {
+        let passed = moment.since(self.at);
+        self.began
+            .checked_add(passed)
+            .unwrap_or(jiff::Timestamp::MAX)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_course_knows_only_how_much_time_has_passed() {
+        let course = Course {
+            began: jiff::Timestamp::UNIX_EPOCH,
+            at: Boottime::new(Duration::from_secs(500)),
+        };
+        for (boottime, second) in [(500, 0), (507, 7), (400, 0)] {
+            let moment = Boottime::new(Duration::from_secs(boottime));
+            assert_eq!(course.then(moment).as_second(), second);
+        }
+        let end = Boottime::new(Duration::MAX);
+        assert_eq!(course.then(end), jiff::Timestamp::MAX);
+        assert!(course.now() >= course.began);
+    }
+}

@@ -11,10 +11,11 @@ use std::time::Duration;
 use futures::FutureExt as _;
 use jiff::Timestamp;
 use serde_json::Value;
+use sortie_cluster::clock::Course;
 use sortie_cluster::delete::Doomed;
 use sortie_cluster::lease::Guard;
 use sortie_cluster::watch::{Selection, View, Watched};
-use sortie_cluster::{Cause as Refusal, Cluster, Error, Resource, clock};
+use sortie_cluster::{Cause as Refusal, Cluster, Error, Resource};
 use sortie_health::Facts;
 use sortie_health::diagnosis::{Cause, Class, Observation};
 use sortie_health::steady::Steady;
@@ -56,7 +57,7 @@ pub(crate) struct Awaited {
 pub(crate) async fn wait(run: &Run<'_>, guard: &Guard, awaited: Vec<Awaited>) -> Result<(), Ended> {
     let mut wait = Wait::begin(run, awaited).await?;
     loop {
-        let now = clock::now();
+        let now = wait.course.now();
         let look = wait.look(run, now);
         run.bounds.pending().replace(wait.pending());
         match look {
@@ -82,6 +83,8 @@ enum Look {
 }
 
 struct Wait {
+    /// By which all deadlines are measured.
+    course: Course,
     /// With the index of the watch that shows each.
     targets: Vec<(Target, usize)>,
     watches: Vec<Watched>,
@@ -102,12 +105,15 @@ impl Wait {
     async fn begin(run: &Run<'_>, awaited: Vec<Awaited>) -> Result<Self, Failure> {
         let cluster = &run.env.cluster;
         let mut wait = Self {
+            course: Course::begin(),
             targets: Vec::new(),
             watches: Vec::new(),
             surroundings: BTreeMap::new(),
             freed: BTreeSet::new(),
         };
-        let address_until = clock::now()
+        let address_until = wait
+            .course
+            .now()
             .saturating_add(run.env.limits.load_balancer)
             .unwrap_or(Timestamp::MAX);
         let mut selections = Vec::new();
