@@ -15,7 +15,9 @@ use serde_json::Value;
 use sortie_cluster::fault::Point;
 use sortie_cluster::record::PART_TYPE;
 use sortie_cluster::watch::Selection;
-use sortie_step::task::{Action, Prune, Release, RollingDeploy, RollingRollback, Target, Task};
+use sortie_step::task::{
+    Action, Prune, Release, RollingDeploy, RollingRollback, Target, Task, Uninstall,
+};
 use sortie_step::{Limits, Outcome};
 use sortie_testkit::Cluster;
 use tokio_util::sync::CancellationToken;
@@ -36,6 +38,8 @@ pub(crate) struct Order {
     pub(crate) namespace: String,
     /// Documents to deploy, pruning; without them, roll back.
     pub(crate) deploy: Option<String>,
+    /// Remove the release instead.
+    pub(crate) uninstall: bool,
     /// Records that are kept.
     pub(crate) history: usize,
     /// Number to roll back to; without it, the last good one.
@@ -48,12 +52,12 @@ pub(crate) struct Order {
     clippy::disallowed_methods,
     reason = "the order of the parent process, and the switch of the long run"
 )]
-fn variable(name: &str) -> Option<String> {
+pub(crate) fn variable(name: &str) -> Option<String> {
     std::env::var(name).ok()
 }
 
 /// A short lease, so that a killed holder is not waited for long.
-fn limits(history: usize) -> Limits {
+pub(crate) fn limits(history: usize) -> Limits {
     Limits {
         lease: Duration::from_secs(3),
         history,
@@ -67,6 +71,7 @@ async fn one_step() {
     let Some(order) = variable(ORDER) else { return };
     let order: Order = serde_json::from_str(&order).unwrap();
     let action = match order.deploy {
+        None if order.uninstall => Action::Uninstall(Uninstall::default()),
         Some(yaml) => Action::RollingDeploy(RollingDeploy {
             prune: Some(Prune::default()),
             ..plain(&yaml)
@@ -314,6 +319,7 @@ async fn survive(place: Place, images: &Images) -> bool {
         task: uuid::Uuid::new_v4().to_string(),
         namespace: namespace.clone(),
         deploy,
+        uninstall: false,
         history: 1,
         number: (story == Story::Choose).then_some(1),
         outcome: folder.path().join("outcome").display().to_string(),
@@ -499,6 +505,7 @@ async fn what_a_killed_task_left_behind_is_no_obstacle_for_others() {
         task: uuid::Uuid::new_v4().to_string(),
         namespace: world.namespace.name().to_owned(),
         deploy: Some(config("a", "1")),
+        uninstall: false,
         history: 5,
         number: None,
         outcome: folder.path().join("outcome").display().to_string(),
@@ -527,9 +534,9 @@ async fn every_point_happens_in_a_story_or_in_none() {
     // A point that nobody reaches is one that nobody tests. These are not about releases, or of later steps.
     let unused = [Point::Patch, Point::IdentityCreate, Point::IdentityUpdate];
     for point in Point::ALL {
-        let told = Story::ALL
-            .iter()
-            .any(|story| story.points().contains(&point));
+        let mut stories = Story::ALL.iter();
+        let told = crate::uninstalling::POINTS.contains(&point)
+            || stories.any(|story| story.points().contains(&point));
         assert_ne!(told, unused.contains(&point), "{point:?}");
     }
 }

@@ -22,5 +22,6 @@ mod restoring;
 mod sequencing;
 mod sets;
 mod sharing;
+mod uninstalling;
 mod waiting;
 mod world;

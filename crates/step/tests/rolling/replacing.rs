@@ -162,6 +162,7 @@ async fn what_a_killed_replacement_has_deleted_is_brought_back_by_whoever_comes_
         task: uuid::Uuid::new_v4().to_string(),
         namespace: world.namespace.name().to_owned(),
         deploy: Some(documents(&[&config("a", "2"), &asked])),
+        uninstall: false,
         history: 5,
         number: None,
         outcome: folder.path().join("outcome").display().to_string(),
