@@ -1,6 +1,6 @@
 //! Hashes of values that do not depend on the order of keys.
 
-use aws_lc_rs::digest::{SHA256, digest as sha};
+use aws_lc_rs::digest::{Context, Digest, SHA256, digest as sha};
 use serde_json::Value;
 
 use crate::object::Object;
@@ -8,69 +8,86 @@ use crate::object::Object;
 /// SHA-256 of a set of objects, as 64 hexadecimal digits. Neither the order of the objects nor that
 /// of the keys counts, and where they were written does not either.
 pub fn manifest(objects: &[Object]) -> String {
-    let mut texts: Vec<String> = objects
+    let mut texts: Vec<Vec<u8>> = objects
         .iter()
-        .map(|object| canonical_map(object.value()))
+        .map(|object| {
+            let mut text = Vec::new();
+            write_map(object.value(), &mut text);
+            text
+        })
         .collect();
     texts.sort_unstable();
-    digest(texts.join("\n").as_bytes())
+    let mut all = Context::new(&SHA256);
+    for (index, text) in texts.iter().enumerate() {
+        if index > 0 {
+            all.update(b"\n");
+        }
+        all.update(text);
+    }
+    hexadecimal(&all.finish())
 }
 
 /// SHA-256 of one value, as 64 hexadecimal digits.
 pub fn value(value: &Value) -> String {
-    digest(canonical(value).as_bytes())
+    let mut text = Vec::new();
+    write_value(value, &mut text);
+    digest(&text)
 }
 
 /// JSON without spaces and with sorted keys.
 pub fn canonical(value: &Value) -> String {
-    let mut out = String::new();
-    write_value(value, &mut out);
-    out
+    let mut text = Vec::new();
+    write_value(value, &mut text);
+    // It was made of texts.
+    String::from_utf8(text).unwrap_or_default()
 }
 
 /// SHA-256 as 64 hexadecimal digits.
 pub fn digest(bytes: &[u8]) -> String {
-    sha(&SHA256, bytes)
-        .as_ref()
-        .iter()
-        .map(|byte| format!("{byte:02x}"))
+    hexadecimal(&sha(&SHA256, bytes))
+}
+
+fn hexadecimal(digest: &Digest) -> String {
+    let digits = |byte: &u8| [byte >> 4, byte & 15];
+    let digits = digest.as_ref().iter().flat_map(digits);
+    digits
+        .filter_map(|digit| char::from_digit(digit.into(), 16))
         .collect()
 }
 
-fn canonical_map(map: &serde_json::Map<String, Value>) -> String {
-    let mut out = String::new();
-    write_map(map, &mut out);
-    out
-}
-
-fn write_value(value: &Value, out: &mut String) {
+fn write_value(value: &Value, out: &mut Vec<u8>) {
     match value {
         Value::Object(map) => write_map(map, out),
         Value::Array(list) => {
-            out.push('[');
+            out.push(b'[');
             for (index, item) in list.iter().enumerate() {
                 if index > 0 {
-                    out.push(',');
+                    out.push(b',');
                 }
                 write_value(item, out);
             }
-            out.push(']');
+            out.push(b']');
         }
-        scalar => out.push_str(&scalar.to_string()),
+        scalar => write_scalar(scalar, out),
     }
 }
 
-fn write_map(map: &serde_json::Map<String, Value>, out: &mut String) {
+fn write_map(map: &serde_json::Map<String, Value>, out: &mut Vec<u8>) {
     let mut entries: Vec<_> = map.iter().collect();
     entries.sort_unstable_by_key(|(key, _)| *key);
-    out.push('{');
+    out.push(b'{');
     for (index, (key, value)) in entries.into_iter().enumerate() {
         if index > 0 {
-            out.push(',');
+            out.push(b',');
         }
-        out.push_str(&Value::String(key.clone()).to_string());
-        out.push(':');
+        write_scalar(key, out);
+        out.push(b':');
         write_value(value, out);
     }
-    out.push('}');
+    out.push(b'}');
+}
+
+fn write_scalar(scalar: &impl serde::Serialize, out: &mut Vec<u8>) {
+    // Nothing can fail: the memory takes everything, and a text or a number is always JSON.
+    drop(serde_json::to_writer(out, scalar));
 }

@@ -9,10 +9,11 @@ use thiserror::Error;
 ///
 /// A value of this type always has a well-formed `apiVersion` and `kind`, a `metadata` map with a
 /// usable `name`, and `labels` and `annotations` that are absent or maps of strings. Everything
-/// else is as the author wrote it; the API server judges it.
+/// else is as the author wrote it; the API server judges it. Copies share their content: a copy costs next to nothing.
 #[derive(Clone, PartialEq)]
 pub struct Object {
-    value: Map<String, Value>,
+    /// Shared with the copies of the object until one of them changes.
+    value: Arc<Map<String, Value>>,
     origin: Origin,
 }
 
@@ -99,7 +100,10 @@ impl Object {
         }
         check_string_map(metadata, "labels")?;
         check_string_map(metadata, "annotations")?;
-        Ok(Self { value, origin })
+        Ok(Self {
+            value: Arc::new(value),
+            origin,
+        })
     }
 
     /// `apiVersion` as written, such as `apps/v1`.
@@ -176,7 +180,7 @@ impl Object {
 
     /// The document by value.
     pub fn into_value(self) -> Value {
-        Value::Object(self.value)
+        Value::Object(Arc::unwrap_or_clone(self.value))
     }
 
     /// Where it was written.
@@ -213,7 +217,7 @@ impl Object {
     /// Changes anything in the document; the change is refused, and the object left as it was,
     /// when the result is no longer an object of the same API version, kind and shape.
     pub fn edit(&mut self, change: impl FnOnce(&mut Value)) -> Result<(), ObjectError> {
-        let mut value = Value::Object(self.value.clone());
+        let mut value = self.clone().into_value();
         change(&mut value);
         let edited = Self::from_value(value, self.origin.clone())?;
         if edited.api_version() != self.api_version() || edited.kind() != self.kind() {
@@ -228,7 +232,7 @@ impl Object {
 
     /// The field at `path`, for this crate's own edits below `spec` and `data`.
     pub(crate) fn value_mut(&mut self) -> &mut Map<String, Value> {
-        &mut self.value
+        Arc::make_mut(&mut self.value)
     }
 
     fn metadata_text(&self, key: &str) -> Option<&str> {
@@ -236,7 +240,7 @@ impl Object {
     }
 
     fn metadata_mut(&mut self) -> &mut Map<String, Value> {
-        map_at(&mut self.value, "metadata")
+        map_at(self.value_mut(), "metadata")
     }
 }
 
