@@ -8,6 +8,7 @@ use serde_json::{Map, Value};
 use sortie_manifest::ObjectId;
 
 use super::part::PartId;
+use super::tracked::Inventory;
 
 /// Version of the format that is written. A reader refuses a larger first number, and keeps fields
 /// that it does not know.
@@ -66,17 +67,6 @@ pub struct Asker {
     /// Task that did it.
     #[serde(skip_serializing_if = "String::is_empty")]
     pub task: String,
-}
-
-/// One object of the release, as it is tracked.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Tracked {
-    /// What identifies it.
-    #[serde(flatten)]
-    pub id: ObjectId,
-    /// UID that the API server gave it; absent until it has been applied.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub uid: Option<String>,
 }
 
 /// One step of the work, written before or after it was done as the step's rules say.
@@ -157,7 +147,7 @@ pub struct Head {
     pub updated_at: Timestamp,
     /// Every object that belongs to it: the superset before the first write, exact after pruning.
     #[serde(skip)]
-    pub inventory: Vec<Tracked>,
+    pub inventory: Inventory,
     /// What was done, oldest first.
     #[serde(skip)]
     pub journal: Vec<JournalEntry>,
@@ -186,7 +176,7 @@ impl Head {
             task_epoch: 0,
             created_at: now,
             updated_at: now,
-            inventory: Vec::new(),
+            inventory: Inventory::default(),
             journal: Vec::new(),
             unknown: Map::new(),
         }
@@ -208,10 +198,7 @@ impl Head {
 
     /// Tracks an object, or notes its UID when it is tracked already.
     pub fn track(&mut self, id: ObjectId, uid: Option<String>) {
-        match self.inventory.iter_mut().find(|tracked| tracked.id == id) {
-            Some(tracked) => tracked.uid = uid.or_else(|| tracked.uid.take()),
-            None => self.inventory.push(Tracked { id, uid }),
-        }
+        self.inventory.track(id, uid);
     }
 
     /// Adds to the journal.

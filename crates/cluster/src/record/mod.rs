@@ -13,14 +13,16 @@ mod history;
 mod part;
 mod records;
 mod removal;
+mod tracked;
 mod unreadable;
 
 use sortie_manifest::labels;
 
-pub use head::{Asker, FORMAT_VERSION, Head, JournalEntry, Owner, Side, Status, Tracked};
+pub use head::{Asker, FORMAT_VERSION, Head, JournalEntry, Owner, Side, Status};
 pub use history::{Collection, History};
 pub use part::PartId;
 pub use records::{Collected, Records, Stored};
+pub use tracked::{Inventory, Tracked};
 pub use unreadable::Unreadable;
 
 /// Label with the release number.

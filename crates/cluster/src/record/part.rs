@@ -1,13 +1,12 @@
 //! Parts: immutable pieces of a record, named by their content.
 
 use std::fmt;
-use std::io::{Read as _, Write as _};
+use std::io::{BufWriter, IntoInnerError, Read as _};
 
 use flate2::Compression;
 use flate2::read::GzDecoder;
 use flate2::write::GzEncoder;
 use serde::{Deserialize, Serialize};
-use serde_json::Value;
 use sortie_manifest::hash;
 
 /// Most bytes one part holds; a Secret may hold 1 MiB.
@@ -15,6 +14,9 @@ pub(super) const PART_LIMIT: usize = 900 * 1024;
 
 /// Most bytes that a record's contents may unpack to.
 pub(super) const CONTENT_LIMIT: usize = 128 * 1024 * 1024;
+
+/// Bytes that are compressed at once.
+const BUFFER: usize = 64 * 1024;
 
 /// Name of a part: SHA-256 of the release's hash and the part's bytes, as 64 hexadecimal digits.
 #[derive(Clone, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
@@ -68,10 +70,13 @@ impl fmt::Debug for Part {
 
 /// Compresses a JSON value.
 pub(super) fn pack(value: &impl Serialize) -> Result<Vec<u8>, serde_json::Error> {
-    let mut encoder = GzEncoder::new(Vec::new(), Compression::default());
-    serde_json::to_writer(&mut encoder, value)?;
-    encoder.flush().map_err(serde_json::Error::io)?;
-    encoder.finish().map_err(serde_json::Error::io)
+    let encoder = GzEncoder::new(Vec::new(), Compression::fast());
+    // The serializer writes piece by piece, and the encoder has a price per call.
+    let mut buffer = BufWriter::with_capacity(BUFFER, encoder);
+    serde_json::to_writer(&mut buffer, value)?;
+    let finished = buffer.into_inner().map_err(IntoInnerError::into_error);
+    let finished = finished.and_then(GzEncoder::finish);
+    finished.map_err(serde_json::Error::io)
 }
 
 /// The reverse of [`pack`], with a limit on what comes out.
@@ -102,7 +107,7 @@ pub(super) fn cut(release_hash: &str, bytes: &[u8]) -> Vec<Part> {
 /// The objects as parts.
 pub(super) fn pack_objects(
     release_hash: &str,
-    objects: &[&Value],
+    objects: &[impl Serialize],
 ) -> Result<Vec<Part>, serde_json::Error> {
     Ok(cut(release_hash, &pack(&objects)?))
 }
@@ -110,8 +115,10 @@ pub(super) fn pack_objects(
 #[cfg(test)]
 mod tests {
     use super::*;
+    use std::io::Write as _;
+
     use proptest::prelude::*;
-    use serde_json::json;
+    use serde_json::{Value, json};
 
     #[test]
     fn a_bomb_is_refused() {

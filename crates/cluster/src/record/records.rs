@@ -2,6 +2,7 @@
 
 use futures::{StreamExt as _, TryStreamExt as _, stream};
 use http::Method;
+use serde::Serialize;
 use serde_json::{Value, json};
 use sortie_manifest::labels;
 
@@ -116,7 +117,7 @@ impl Records {
     pub async fn create(
         &self,
         mut head: Head,
-        objects: &[&Value],
+        objects: &[impl Serialize],
         guard: &Guard,
     ) -> Result<Stored, RecordError> {
         head.parts = self.keep(objects, guard).await?;
@@ -183,7 +184,7 @@ impl Records {
     /// Writes objects as parts; a head must name the result before it counts.
     pub async fn keep(
         &self,
-        objects: &[&Value],
+        objects: &[impl Serialize],
         guard: &Guard,
     ) -> Result<Vec<PartId>, RecordError> {
         let parts = part::pack_objects(&self.release.hash(), objects).map_err(|source| {

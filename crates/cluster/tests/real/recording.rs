@@ -216,7 +216,7 @@ async fn a_record_in_a_missing_namespace_says_so() {
     assert!(records.history().await.unwrap().newest().is_none());
     let head = Head::new(records.release(), 1, clock::now());
     let error = records
-        .create(head, &[], &Guard::unfenced())
+        .create(head, &[] as &[Value], &Guard::unfenced())
         .await
         .unwrap_err();
     assert_eq!(error.code(), "SRT-C013", "{error}");

@@ -229,11 +229,7 @@ pub(super) async fn record_objects(
     head: Head,
     objects: &[Object],
 ) -> Result<Stored, Failure> {
-    let values: Vec<Value> = objects
-        .iter()
-        .map(|object| Value::Object(object.value().clone()))
-        .collect();
-    let values: Vec<&Value> = values.iter().collect();
+    let values: Vec<_> = objects.iter().map(Object::value).collect();
     let stored = locked.records.create(head, &values, locked.guard()).await;
     stored.map_err(|error| record_failure(&error))
 }
