@@ -1,5 +1,7 @@
 //! Kinds as the API server serves them.
 
+use std::sync::Arc;
+
 /// A kind of object with the REST path it lives under.
 #[derive(Clone, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct Resource {
@@ -14,7 +16,7 @@ pub struct Resource {
     /// Whether its objects live in namespaces.
     pub namespaced: bool,
     /// What the API server can do with it, such as `patch` and `watch`.
-    pub verbs: Vec<String>,
+    pub verbs: Arc<[String]>,
 }
 
 impl Resource {
@@ -35,7 +37,7 @@ impl Resource {
             kind: kind.to_owned(),
             plural: plural.to_owned(),
             namespaced,
-            verbs: verbs.map(str::to_owned).to_vec(),
+            verbs: verbs.map(str::to_owned).into(),
         }
     }
 

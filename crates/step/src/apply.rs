@@ -1,9 +1,7 @@
 //! Writing a set of objects batch by batch with barriers, journalled in the record.
 
-use std::sync::Arc;
-
 use sortie_cluster::apply::{self, Applied, Planned};
-use sortie_cluster::record::Stored;
+use sortie_cluster::record::{Head, Stored};
 use sortie_cluster::{Error, clock};
 use sortie_health::Status as Health;
 use sortie_manifest::order::Stage;
@@ -79,34 +77,32 @@ pub(crate) async fn whole_set(
             .pending()
             .set("the objects were still being written");
         let members = std::mem::take(&mut step.members);
-        let results = Box::pin(write(run, locked, stored, members, manner)).await?;
-        let (count, mut written, mut changed) = (results.len(), 0, false);
-        for (planned, result) in results {
-            match result {
-                Ok(applied) => {
-                    written += 1;
-                    changed |= applied.change != apply::Change::Unchanged;
-                    let uid = applied.uid().map(str::to_owned);
-                    stored.head.track(applied.id.clone(), uid);
-                    if applied.change == apply::Change::Created && planned.replaces().is_none() {
-                        outcome.created.push(applied.id.clone());
-                    }
-                    outcome
-                        .instances
-                        .note(&applied.id, &applied.object, &release);
-                    tell(run, manner.unit, &planned, &applied);
-                    let needed = Needed::of(&planned.target.object, manner);
-                    if needed != Needed::Never {
-                        let object = to_await(&planned, &applied, &set);
-                        waiting.push(Waiting { object, needed });
-                    }
+        let count = members.len();
+        let (mut written, mut changed) = (0, false);
+        let done = |head: &mut Head, planned: Planned, result: Result<Applied, Error>| match result {
+            Ok(applied) => {
+                written += 1;
+                changed |= applied.change != apply::Change::Unchanged;
+                head.track(applied.id.clone(), applied.uid().map(str::to_owned));
+                if applied.change == apply::Change::Created && planned.replaces().is_none() {
+                    outcome.created.push(applied.id.clone());
                 }
-                Err(error) => {
-                    run.sink.log(manner.unit, Level::Error, &chain(&error));
-                    outcome.errors.push(error);
+                outcome
+                    .instances
+                    .note(&applied.id, &applied.object, &release);
+                tell(run, manner.unit, &planned, &applied);
+                let needed = Needed::of(&planned.target.object, manner);
+                if needed != Needed::Never {
+                    let object = Awaited::of(applied, planned.target.resource, &set);
+                    waiting.push(Waiting { object, needed });
                 }
             }
-        }
+            Err(error) => {
+                run.sink.log(manner.unit, Level::Error, &chain(&error));
+                outcome.errors.push(error);
+            }
+        };
+        Box::pin(write(run, locked, stored, (members, manner), done)).await?;
         let what = format!("{written} of {count} objects written");
         let unit = manner.unit.name();
         stored.head.note(unit, &step.label, what, clock::now());
@@ -129,30 +125,34 @@ pub(crate) async fn whole_set(
     Ok(outcome)
 }
 
-/// Write a batch. What has to be replaced comes last, and stays as it is when the batch is to end with a refusal.
+/// Write a batch; `done` is told what became of each. What has to be replaced comes last, and stays as it is when the
+/// batch is to end with a refusal.
 async fn write(
     run: &Run<'_>,
     locked: &Locked,
     stored: &mut Stored,
-    members: Vec<Planned>,
-    manner: Manner,
-) -> Result<Vec<(Planned, Result<Applied, Error>)>, Failure> {
+    (members, manner): (Vec<Planned>, Manner),
+    mut done: impl FnMut(&mut Head, Planned, Result<Applied, Error>),
+) -> Result<(), Failure> {
     let (doomed, members): (Vec<_>, Vec<_>) = members
         .into_iter()
         .partition(|planned| planned.replaces().is_some());
-    let results = run.env.cluster.apply_stage(&members, locked.guard()).await;
-    let mut written: Vec<_> = members.into_iter().zip(results).collect();
-    let mut errors = written
-        .iter()
-        .filter_map(|(_, result)| result.as_ref().err());
-    let stop = match manner.on_refusal {
-        OnRefusal::Stop => errors.next().is_some(),
-        OnRefusal::GoOn => errors.any(is_final),
+    let mut stop = false;
+    let each = |planned: Planned, result: Result<Applied, Error>| {
+        stop |= result
+            .as_ref()
+            .is_err_and(|error| manner.on_refusal == OnRefusal::Stop || is_final(error));
+        done(&mut stored.head, planned, result);
     };
-    if !stop {
-        written.extend(replace(run, locked, stored, manner.unit, doomed).await?);
+    let cluster = &run.env.cluster;
+    cluster.apply_stage(members, locked.guard(), each).await;
+    if stop {
+        return Ok(());
     }
-    Ok(written)
+    for (planned, result) in replace(run, locked, stored, manner.unit, doomed).await? {
+        done(&mut stored.head, planned, result);
+    }
+    Ok(())
 }
 
 /// A written object that something may wait for.
@@ -258,16 +258,6 @@ fn tell(run: &Run<'_>, unit: Unit, planned: &Planned, applied: &Applied) {
         message: String::new(),
     };
     run.sink.object(unit, row);
-}
-
-fn to_await(planned: &Planned, applied: &Applied, set: &facts::Set) -> Awaited {
-    Awaited {
-        id: applied.id.clone(),
-        resource: planned.target.resource.clone(),
-        facts: set.about(&applied.id, &applied.object),
-        answer: Arc::unwrap_or_clone(applied.object.clone()),
-        change: change(applied.change),
-    }
 }
 
 /// Whether a deployment waits for the object: everything of Kubernetes itself that has a health, and custom resources

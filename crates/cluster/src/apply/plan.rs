@@ -351,7 +351,8 @@ impl Context<'_> {
     }
 }
 
-/// An apply patch of the object, with these query parameters.
+/// An apply patch of the object, with these query parameters. Dry runs find unknown fields; to look for
+/// them in the write that follows, the server would parse the whole once more.
 pub(super) fn apply_call<'a>(
     target: &'a Target,
     body: &Value,
@@ -361,7 +362,11 @@ pub(super) fn apply_call<'a>(
         .resource
         .path(target.id.namespace.as_deref(), Some(&target.id.name));
     let manager = escape(MANAGER);
-    let path = format!("{path}?fieldManager={manager}&fieldValidation=Strict&{query}");
+    let validation = match query.contains("dryRun=All") {
+        true => "Strict",
+        false => "Ignore",
+    };
+    let path = format!("{path}?fieldManager={manager}&fieldValidation={validation}&{query}");
     let mut call = Call::read("apply", target.id.to_string(), path);
     call.method = Method::PATCH;
     call.content_type = "application/apply-patch+yaml";

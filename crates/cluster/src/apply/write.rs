@@ -1,10 +1,11 @@
 //! The writes.
 
+use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
 
 use futures::StreamExt as _;
-use futures::stream::FuturesOrdered;
+use futures::stream::FuturesUnordered;
 use http::Method;
 use serde_json::Value;
 use sortie_manifest::ObjectId;
@@ -89,25 +90,37 @@ impl Cluster {
         Err(error.at(Some(target.object.origin())))
     }
 
-    /// Applies the objects of one stage, many at a time. Every object is tried; the results are in
-    /// the order of the plan.
+    /// Applies the objects of one stage, many at a time. Every object is tried; `done` gets each with
+    /// its result, in the order of the plan, so that nothing has to be kept until the stage is over.
     pub async fn apply_stage(
         &self,
-        stage: &[Planned],
+        stage: Vec<Planned>,
         guard: &Guard,
-    ) -> Vec<Result<Applied, Error>> {
-        let mut results = Vec::with_capacity(stage.len());
-        let mut running = FuturesOrdered::new();
-        for planned in stage {
-            if running.len() >= self.inner.options.concurrency {
-                results.extend(running.next().await);
+        mut done: impl FnMut(Planned, Result<Applied, Error>),
+    ) {
+        let mut stage = stage.into_iter().enumerate();
+        let mut running = FuturesUnordered::new();
+        // What is done before something that comes before it.
+        let mut early = BTreeMap::new();
+        let mut next = 0;
+        loop {
+            while running.len() < self.inner.options.concurrency
+                && let Some((place, planned)) = stage.next()
+            {
+                running.push(async move {
+                    let result = self.apply(&planned, guard).await;
+                    (place, planned, result)
+                });
             }
-            running.push_back(self.apply(planned, guard));
+            let Some((place, planned, result)) = running.next().await else {
+                return;
+            };
+            early.insert(place, (planned, result));
+            while let Some((planned, result)) = early.remove(&next) {
+                done(planned, result);
+                next += 1;
+            }
         }
-        while let Some(result) = running.next().await {
-            results.push(result);
-        }
-        results
     }
 
     /// Changes single fields by a JSON patch under [`CONTROL_MANAGER`].

@@ -226,15 +226,19 @@ async fn hundreds_of_objects_are_applied_together() {
         .map(|n| format!("---\n{}", config_map(&format!("m{n}"), "v")))
         .collect();
     let planned = fixture.plan(objects(fixture.ns(), &yaml)).await.unwrap();
-    let results = fixture
+    let expected: Vec<_> = planned.iter().map(|one| one.target.id.clone()).collect();
+    let mut told = Vec::new();
+    let done = |planned: Planned, result: Result<Applied, Error>| {
+        let applied = result.unwrap();
+        assert_eq!(applied.change, Change::Created);
+        assert_eq!(applied.id, planned.target.id);
+        told.push(applied.id);
+    };
+    let stage = fixture
         .cluster
-        .apply_stage(&planned, &Guard::unfenced())
-        .await;
-    assert!(
-        results
-            .iter()
-            .all(|result| result.as_ref().unwrap().change == Change::Created)
-    );
+        .apply_stage(planned, &Guard::unfenced(), done);
+    stage.await;
+    assert_eq!(told, expected, "each once, in the order of the plan");
     let again = fixture.plan(objects(fixture.ns(), &yaml)).await.unwrap();
     assert!(
         again

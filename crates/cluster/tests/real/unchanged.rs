@@ -35,9 +35,8 @@ async fn requests_of(fixture: &Fixture, cluster: &Cluster, yaml: &str, user: &st
     let set = objects(fixture.ns(), yaml);
     let targets = cluster.locate(set, fixture.ns()).await.unwrap();
     let planned = cluster.plan(targets, &fixture.scope()).await.unwrap();
-    for result in cluster.apply_stage(&planned, &Guard::unfenced()).await {
-        result.unwrap();
-    }
+    let done = |_, result: Result<_, _>| drop(result.unwrap());
+    cluster.apply_stage(planned, &Guard::unfenced(), done).await;
     shared.audit(user).await.unwrap().split_off(before)
 }
 

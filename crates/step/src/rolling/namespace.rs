@@ -4,7 +4,6 @@ use sortie_cluster::lease::Guard;
 use sortie_manifest::Object;
 
 use super::opening::sequence;
-use crate::apply::change;
 use crate::failure::Failure;
 use crate::plan::prepare;
 use crate::report::Unit;
@@ -54,12 +53,7 @@ pub(super) async fn bring(
         applied.change.name()
     );
     run.info(Unit::Initialize, text);
-    let awaited = Awaited {
-        id: applied.id.clone(),
-        resource: planned.target.resource.clone(),
-        facts: facts::Set::default().about(&applied.id, &applied.object),
-        change: change(applied.change),
-        answer: std::sync::Arc::unwrap_or_clone(applied.object),
-    };
+    let resource = planned.target.resource.clone();
+    let awaited = Awaited::of(applied, resource, &facts::Set::default());
     steady::wait(run, &guard, vec![awaited]).await
 }

@@ -85,7 +85,10 @@ pub(super) fn untracked<'a>(
     awaited: impl Iterator<Item = &'a Awaited>,
     release: &str,
 ) -> BTreeSet<String> {
-    let untracked = awaited.filter(|awaited| !is_tracked(&awaited.answer, release));
+    let untracked = awaited.filter(|awaited| {
+        let answer = awaited.answer();
+        answer.is_some_and(|answer| !is_tracked(answer, release))
+    });
     untracked
         .filter_map(|awaited| awaited.id.namespace.clone())
         .collect()

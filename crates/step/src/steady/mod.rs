@@ -11,14 +11,23 @@ use std::time::Duration;
 use futures::FutureExt as _;
 use jiff::Timestamp;
 use serde_json::Value;
+<<<<<<< HEAD
 use sortie_cluster::clock::Course;
 use sortie_cluster::delete::Doomed;
 use sortie_cluster::lease::Guard;
 use sortie_cluster::watch::{Selection, View, Watched};
 use sortie_cluster::{Cause as Refusal, Cluster, Error, Resource};
 use sortie_health::Facts;
+=======
+use sortie_cluster::apply::Applied;
+use sortie_cluster::delete::Doomed;
+use sortie_cluster::lease::Guard;
+use sortie_cluster::watch::{Selection, View, Watched};
+use sortie_cluster::{Cause as Refusal, Cluster, Error, Resource, clock};
+>>>>>>> 0570269 (apply)
 use sortie_health::diagnosis::{Cause, Class, Observation};
 use sortie_health::steady::Steady;
+use sortie_health::{Facts, Verdict};
 use sortie_manifest::{ObjectId, labels};
 
 use crate::failure::{Failure, chain};
@@ -40,14 +49,60 @@ const POD_GONE_WITHIN: Duration = Duration::from_secs(120);
 pub(crate) struct Awaited {
     /// Its identity.
     pub(crate) id: ObjectId,
-    /// Its kind as the API server serves it.
-    pub(crate) resource: Resource,
-    /// What the API server answered our write with.
-    pub(crate) answer: Value,
     /// What our write did to it.
-    pub(crate) change: Change,
+    change: Change,
+    health: Health,
+}
+
+/// What is known of an object when the wait begins.
+#[derive(Clone, Debug)]
+enum Health {
+    /// It is healthy and will stay so. Most objects of a set are like that, so no more of them is kept.
+    Settled(Verdict),
+    /// Watches will tell.
+    Open(Box<Open>),
+}
+
+/// What it takes to judge an object.
+#[derive(Clone, Debug)]
+struct Open {
+    /// Its kind as the API server serves it.
+    resource: Resource,
+    /// What the API server answered our write with.
+    answer: Value,
     /// What the rest of the set says about it.
-    pub(crate) facts: Facts,
+    facts: Facts,
+}
+
+impl Awaited {
+    /// An object that was written as part of a set.
+    pub(crate) fn of(applied: Applied, resource: Resource, set: &facts::Set) -> Self {
+        let Applied {
+            id, object, change, ..
+        } = applied;
+        let facts = set.about(&id, &object);
+        let health = match target::settled(&id, &object, &facts) {
+            Some(verdict) => Health::Settled(verdict),
+            None => Health::Open(Box::new(Open {
+                resource,
+                answer: Arc::unwrap_or_clone(object),
+                facts,
+            })),
+        };
+        Self {
+            id,
+            change: crate::apply::change(change),
+            health,
+        }
+    }
+
+    /// What the API server answered our write with, as long as it counts.
+    fn answer(&self) -> Option<&Value> {
+        match &self.health {
+            Health::Settled(_) => None,
+            Health::Open(open) => Some(&open.answer),
+        }
+    }
 }
 
 /// Wait until all of `awaited` are healthy in one and the same look.
@@ -119,18 +174,20 @@ impl Wait {
         let mut selections = Vec::new();
         let untracked = facts::untracked(awaited.iter(), &run.release_id());
         let ours = format!("{}={}", labels::RELEASE, run.release_id());
-        for mut object in awaited {
-            if let Some(verdict) = target::is_done_at_once(&object) {
-                let mut target = Target::new(object, address_until);
-                target.show(verdict.status, &verdict.message, run.sink);
-                continue;
+        for Awaited { id, change, health } in awaited {
+            let mut open = match health {
+                Health::Settled(verdict) => {
+                    target::show_settled(id, change, verdict, run.sink);
+                    continue;
+                }
+                Health::Open(open) => open,
+            };
+            if let Some(mounted) = open.facts.claim_is_mounted {
+                open.facts.volume_binding =
+                    facts::volume_binding(cluster, &open.answer, Some(mounted)).await;
             }
-            if let Some(mounted) = object.facts.claim_is_mounted {
-                object.facts.volume_binding =
-                    facts::volume_binding(cluster, &object.answer, Some(mounted)).await;
-            }
-            let namespace = object.id.namespace.clone().unwrap_or_default();
-            let selection = Selection::of(object.resource.clone(), &namespace).labelled(&ours);
+            let namespace = id.namespace.clone().unwrap_or_default();
+            let selection = Selection::of(open.resource.clone(), &namespace).labelled(&ours);
             let watch = wait
                 .watch(cluster, &mut selections, selection)
                 .await
@@ -141,8 +198,8 @@ impl Wait {
                 let around = wait.around(run, &mut selections, &namespace, label).await?;
                 wait.surroundings.insert(namespace, around);
             }
-            wait.targets
-                .push((Target::new(object, address_until), watch));
+            let target = Target::new(id, change, *open, address_until);
+            wait.targets.push((target, watch));
         }
         Ok(wait)
     }

@@ -7,7 +7,7 @@ use sortie_health::steady::{Steady, SteadyState};
 use sortie_health::{Facts, Status, Verdict, Written, assess_after};
 use sortie_manifest::ObjectId;
 
-use super::Awaited;
+use super::Open;
 use crate::report::{Change, Level, ObjectRow, Sink, Unit};
 
 /// How long trouble that every start brings with it lasts before it is worth a line.
@@ -29,28 +29,31 @@ pub(super) struct Target {
     pub(super) reached: bool,
 }
 
-/// Whether the object is as it will stay, so that no watch is needed to know it: built-in kinds without pods that are
-/// healthy as soon as they exist.
-pub(super) fn is_done_at_once(awaited: &Awaited) -> Option<Verdict> {
-    let group = &awaited.id.group;
-    let built_in = !group.contains('.') || group.ends_with(".k8s.io");
-    if covers(&awaited.answer) || !built_in {
+/// How the object is when it is as it will stay, so that no watch is needed to know it: built-in kinds without pods that
+/// are healthy as soon as they exist.
+pub(super) fn settled(id: &ObjectId, answer: &Value, facts: &Facts) -> Option<Verdict> {
+    let built_in = !id.group.contains('.') || id.group.ends_with(".k8s.io");
+    if covers(answer) || !built_in {
         return None;
     }
-    let written = Written::of(&awaited.answer);
-    let verdict = assess_after(&awaited.answer, &written, &awaited.facts);
+    let verdict = assess_after(answer, &Written::of(answer), facts);
     (verdict.status == Status::Healthy).then_some(verdict)
 }
 
+/// The row of an object that is settled: enough for what was healthy from the beginning.
+pub(super) fn show_settled(id: ObjectId, change: Change, verdict: Verdict, sink: &dyn Sink) {
+    let row = ObjectRow {
+        id,
+        change,
+        health: verdict.status,
+        message: verdict.message,
+    };
+    sink.object(Unit::WaitForSteadyState, row);
+}
+
 impl Target {
-    pub(super) fn new(awaited: Awaited, address_until: Timestamp) -> Self {
-        let Awaited {
-            id,
-            answer,
-            change,
-            facts,
-            ..
-        } = awaited;
+    pub(super) fn new(id: ObjectId, change: Change, open: Open, address_until: Timestamp) -> Self {
+        let Open { answer, facts, .. } = open;
         let effect = match change {
             Change::Unchanged => Effect::Unchanged,
             _ => Effect::Changed,
