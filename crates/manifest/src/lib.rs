@@ -17,6 +17,7 @@ mod path;
 mod pattern;
 pub mod references;
 pub mod secrets;
+pub mod selector;
 mod stream;
 pub mod tracking;
 pub mod versioning;

@@ -4,6 +4,7 @@
 //! a clock: an executor looks, asks, carries out and journals the state. What must hold at any time is in [`replicas`] and
 //! the planners' own checks, used by their tests, by the simulator and by debug assertions.
 
+pub mod copy;
 mod decision;
 pub mod invariant;
 pub mod progressive;
