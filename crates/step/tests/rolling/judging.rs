@@ -73,12 +73,7 @@ async fn a_rule_for_a_kind_judges_a_deployment_and_whoever_asks_later() {
         .unwrap();
     let release = Release::new(world.namespace.name(), RELEASE).unwrap();
     let hash = release.hash();
-    let inspected = inspect(
-        &world.api,
-        Some(&hash),
-        &head.inventory,
-        &found.rules,
-    );
+    let inspected = inspect(&world.api, Some(&hash), &head.inventory, &found.rules);
     let inspected = inspected.await.unwrap();
     assert_eq!(
         inspected[0].verdict.status,

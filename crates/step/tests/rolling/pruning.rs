@@ -4,6 +4,7 @@ use serde_json::Value;
 use sortie_step::report::{Change, Unit};
 use sortie_step::task::{Action, Prune, RollingDeploy, Target};
 
+use crate::crashing::{Order, run_until};
 use crate::world::{Told, World, config, documents, plain, web};
 
 /// Deploys documents and prunes.
@@ -288,5 +289,52 @@ async fn what_cannot_be_deleted_is_tried_again_by_the_next_deployment() {
     let told = world.run(&task).await;
     assert_eq!(pruned(&told).len(), 1);
     assert!(!has(&world, "b").await);
+    world.finish().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn nothing_goes_when_there_is_nothing_to_deploy_or_it_cannot_be_rendered() {
+    let world = World::new("prune_nothing").await;
+    let first = documents(&[&config("a", "1"), &config("b", "1")]);
+    world.deploy(plain(&first)).await.outputs();
+    for broken in [
+        "# nothing\n",
+        "{{ if false }}a: b{{ end }}\n",
+        "{{ .Values.missing.deeply }}\n",
+        "kind: ConfigMap\n",
+    ] {
+        let told = world.deploy(pruning(broken)).await;
+        told.failure();
+        assert!(told.rows.is_empty(), "{broken}: {:?}", told.rows);
+    }
+    assert!(has(&world, "a").await && has(&world, "b").await);
+    assert_eq!(world.statuses().await, ["Succeeded"]);
+    world.finish().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_record_names_all_that_was_and_will_be_before_the_first_write() {
+    let world = World::new("superset").await;
+    let first = documents(&[&config("kept", "1"), &config("gone", "1")]);
+    world.deploy(plain(&first)).await.outputs();
+    let folder = tempfile::tempdir().unwrap();
+    let order = Order {
+        kubeconfig: world.cluster.kubeconfig().display().to_string(),
+        task: uuid::Uuid::new_v4().to_string(),
+        namespace: world.namespace.name().to_owned(),
+        deploy: Some(documents(&[&config("kept", "2"), &config("new", "1")])),
+        uninstall: false,
+        history: 5,
+        number: None,
+        outcome: folder.path().join("outcome").display().to_string(),
+    };
+    let killed = run_until(&order, Some("apply:before".to_owned())).await;
+    killed.unwrap_err();
+    assert!(!has(&world, "new").await, "nothing is written yet");
+    let newest = world.heads().await.pop().unwrap();
+    let tracked = newest.inventory.iter();
+    let mut names: Vec<&str> = tracked.map(|tracked| tracked.id.name.as_str()).collect();
+    names.sort_unstable();
+    assert_eq!(names, ["gone", "kept", "new"]);
     world.finish().await;
 }
