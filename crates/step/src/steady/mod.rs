@@ -11,20 +11,12 @@ use std::time::Duration;
 use futures::FutureExt as _;
 use jiff::Timestamp;
 use serde_json::Value;
-<<<<<<< HEAD
+use sortie_cluster::apply::Applied;
 use sortie_cluster::clock::Course;
 use sortie_cluster::delete::Doomed;
 use sortie_cluster::lease::Guard;
 use sortie_cluster::watch::{Selection, View, Watched};
 use sortie_cluster::{Cause as Refusal, Cluster, Error, Resource};
-use sortie_health::Facts;
-=======
-use sortie_cluster::apply::Applied;
-use sortie_cluster::delete::Doomed;
-use sortie_cluster::lease::Guard;
-use sortie_cluster::watch::{Selection, View, Watched};
-use sortie_cluster::{Cause as Refusal, Cluster, Error, Resource, clock};
->>>>>>> 0570269 (apply)
 use sortie_health::diagnosis::{Cause, Class, Observation};
 use sortie_health::steady::Steady;
 use sortie_health::{Facts, Verdict};
