@@ -79,7 +79,8 @@ pub(crate) async fn whole_set(
         let members = std::mem::take(&mut step.members);
         let count = members.len();
         let (mut written, mut changed) = (0, false);
-        let done = |head: &mut Head, planned: Planned, result: Result<Applied, Error>| match result {
+        let done = |head: &mut Head, planned: Planned, result: Result<Applied, Error>| match result
+        {
             Ok(applied) => {
                 written += 1;
                 changed |= applied.change != apply::Change::Unchanged;

@@ -1,7 +1,7 @@
 use serde_json::{Value, json};
-use sortie_cluster::Cause;
-use sortie_cluster::apply::{CONTROL_MANAGER, Change, Conflict, Outcome};
+use sortie_cluster::apply::{Applied, CONTROL_MANAGER, Change, Conflict, Outcome, Planned};
 use sortie_cluster::lease::Guard;
+use sortie_cluster::{Cause, Error};
 
 use crate::fixture::{Fixture, SET, config_map, deployment, meddle, objects, version};
 
@@ -234,10 +234,8 @@ async fn hundreds_of_objects_are_applied_together() {
         assert_eq!(applied.id, planned.target.id);
         told.push(applied.id);
     };
-    let stage = fixture
-        .cluster
-        .apply_stage(planned, &Guard::unfenced(), done);
-    stage.await;
+    let guard = Guard::unfenced();
+    fixture.cluster.apply_stage(planned, &guard, done).await;
     assert_eq!(told, expected, "each once, in the order of the plan");
     let again = fixture.plan(objects(fixture.ns(), &yaml)).await.unwrap();
     assert!(

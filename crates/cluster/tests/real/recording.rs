@@ -95,7 +95,11 @@ async fn of_two_writers_of_one_head_one_loses() {
     records.update(&mut first, &guard).await.unwrap();
     // The same number cannot be created twice.
     let again = records
-        .create(Head::new(records.release(), 1, clock::now()), &[], &guard)
+        .create(
+            Head::new(records.release(), 1, clock::now()),
+            &[] as &[Value],
+            &guard,
+        )
         .await;
     assert_eq!(again.unwrap_err().code(), "SRT-C012");
     fixture.finish().await;
