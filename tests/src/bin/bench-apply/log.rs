@@ -27,6 +27,8 @@ pub(crate) struct Log {
 pub(crate) struct Requests {
     /// Requests on objects of the set, lists included.
     pub(crate) on_objects: u64,
+    /// Of these, lists.
+    pub(crate) lists: u64,
     /// Of these, writes that are no dry runs.
     pub(crate) writes: u64,
     /// Writes of a lease or a release record.
@@ -95,6 +97,7 @@ impl Requests {
             return;
         }
         self.on_objects += 1;
+        self.lists += u64::from(verb == "list");
         if wrote {
             self.writes += 1;
             self.last_write = self.last_write.max(answered);

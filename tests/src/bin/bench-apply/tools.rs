@@ -13,6 +13,8 @@ use kube::config::Kubeconfig;
 use serde_json::{Value, json};
 use sortie_testkit::{Cluster, environment};
 
+use crate::processes;
+
 /// Namespace of the accounts.
 const ACCOUNTS: &str = "bench-accounts";
 const HOURS: u64 = 6;
@@ -43,6 +45,8 @@ pub(crate) struct Ended {
     pub(crate) at: Timestamp,
     /// Largest resident memory, in MiB.
     pub(crate) memory: f64,
+    /// Processor time, in seconds.
+    pub(crate) processor: f64,
     /// The last lines that it wrote.
     pub(crate) words: String,
 }
@@ -81,11 +85,8 @@ impl Tool {
         Ok(match self {
             Self::Floor | Self::FloorSingle => Vec::new(),
             Self::Sortie => {
-                let own = std::env::current_exe().context("where is this program?")?;
-                let sortie = own.with_file_name("sortie");
-                ensure!(sortie.exists(), "{} is not built", sortie.display());
                 let rest = format!("deploy {file} -n {namespace} --release bench --timeout 20m");
-                vec![line(sortie.display().to_string(), rest)]
+                vec![line(sortie()?.display().to_string(), rest)]
             }
             Self::KubectlServerSide => {
                 let apply = format!("-n {namespace} apply --server-side -f {file}");
@@ -134,14 +135,15 @@ impl Tool {
             good: true,
             at: Timestamp::UNIX_EPOCH,
             memory: 0.0,
+            processor: 0.0,
             words: String::new(),
         };
         for command in self.commands(folder, namespace)? {
             let (program, arguments) = command.split_first().context("a program")?;
-            let (code, memory, words) = run(program, arguments, account).await?;
+            let (code, used, words) = run(program, arguments, account).await?;
             // What only waits is not what is measured.
             if ended.memory == 0.0 {
-                ended.memory = memory;
+                (ended.memory, ended.processor) = used;
             }
             ended.words = words;
             ended.good &= code == Some(0);
@@ -154,6 +156,14 @@ impl Tool {
     }
 }
 
+/// The product, as it was built beside this program.
+pub(crate) fn sortie() -> Result<PathBuf> {
+    let own = std::env::current_exe().context("where is this program?")?;
+    let sortie = own.with_file_name("sortie");
+    ensure!(sortie.exists(), "{} is not built", sortie.display());
+    Ok(sortie)
+}
+
 #[expect(
     clippy::disallowed_methods,
     reason = "to compare with the audit log's times"
@@ -162,11 +172,12 @@ pub(crate) fn now() -> Timestamp {
     Timestamp::now()
 }
 
+/// Exit code, peak of memory and processor time, and the last words.
 async fn run(
     program: &str,
     arguments: &[String],
     account: &Account,
-) -> Result<(Option<i32>, f64, String)> {
+) -> Result<(Option<i32>, (f64, f64), String)> {
     let output = tempfile::NamedTempFile::new().context("make a file")?;
     let file = || output.reopen().context("open the output");
     let mut child = tokio::process::Command::new(program)
@@ -179,12 +190,15 @@ async fn run(
         .spawn()
         .with_context(|| format!("start {program}"))?;
     let id = child.id().unwrap_or_default();
-    let mut peak = 0.0_f64;
+    let (mut peak, mut processor) = (0.0_f64, 0.0);
     let status = loop {
         let tick = Duration::from_millis(2);
         match tokio::time::timeout(tick, child.wait()).await {
             Ok(status) => break status.context("wait for it")?,
-            Err(_) => peak = peak.max(high_water(id).unwrap_or_default()),
+            Err(_) => {
+                peak = peak.max(high_water(id).unwrap_or_default());
+                processor = processes::seconds(id).unwrap_or(processor);
+            }
         }
     };
     let text = std::fs::read_to_string(output.path()).unwrap_or_default();
@@ -192,7 +206,7 @@ async fn run(
     let words: Vec<&str> = text.lines().skip(skip).collect();
     Ok((
         status.code(),
-        peak,
+        (peak, processor),
         words.join(" | ").chars().take(400).collect(),
     ))
 }
