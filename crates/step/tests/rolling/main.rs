@@ -19,6 +19,7 @@ mod pruning;
 mod refusing;
 mod replacing;
 mod restoring;
+mod ruling;
 mod sequencing;
 mod sets;
 mod sharing;
