@@ -345,12 +345,13 @@ async fn a_step_that_takes_too_long_is_cancelled_and_rolled_back() {
         .find(|document| document.contains("stages:"))
         .unwrap()
         .replacen("timeout: 5m", "timeout: 1s", 1)
-        .replacen("skipDryRun: false", "skipDryRun: <+pipeline.name == \"hello\">\n                          pruningEnabled: true\n                          pruneLimit: 5\n                          skipJobWait: true", 1);
+        .replacen("skipDryRun: false", "skipDryRun: <+pipeline.name == \"hello\">\n                          pruningEnabled: true\n                          pruneLimit: 5\n                          skipJobWait: true\n                          replace: true", 1);
     server.apply(&quick).await;
     let id = server.run(&json!({"pipeline": "hello"})).await;
     let task = server.next_task().await;
     let asked = deploy(&task);
-    assert!(asked.prune && asked.skip_dry_run && asked.skip_job_wait && !asked.adopt);
+    assert!(asked.prune && asked.skip_dry_run && asked.skip_job_wait && asked.replace);
+    assert!(!asked.adopt);
     assert_eq!(asked.prune_limit, Some(5));
     server.accept(&task).await;
     let cancelled = tokio::time::timeout(support::PATIENCE, server.cancelled.recv()).await;

@@ -77,7 +77,7 @@ async fn both_charts_install_under_restricted_pod_security_and_the_delegate_conn
     // The rights on the identity are what that took.
     let rendered = objects(DELEGATE, stack.home.name(), &values);
     let role = of_kind(&rendered, "Role")
-        .find(|role| role["metadata"]["namespace"] == stack.home.name())
+        .find(|role| role["metadata"]["name"] == "demo-sortie-delegate-identity")
         .unwrap();
     let user = format!(
         "system:serviceaccount:{}:demo-sortie-delegate",

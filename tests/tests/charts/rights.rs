@@ -237,6 +237,7 @@ async fn the_preset_namespaces_is_what_the_steps_need() {
     succeeded(&steps.deploy_versioned(&note(6)).await);
     assert!(steps.said("nothing names it any more"));
     judge(&account, &account.rules("-deploy", Some(good))).await;
+    judge(&account, &account.rules("-health-rules", Some(elsewhere))).await;
 
     // Elsewhere the policy refuses before the API server is asked, and the API server refuses without the policy.
     let failure = failed(
