@@ -5,6 +5,7 @@ mod support;
 
 use sortie_testkit::{Cluster, TestNamespace};
 use support::Person;
+use support::gate::Gate;
 use support::terminal::Terminal;
 
 const WIDE: (u16, u16) = (110, 30);
@@ -185,5 +186,64 @@ async fn uninstalling_is_asked_for_and_shown() {
     );
     assert!(left.screen.contains("2 objects deleted"), "{}", left.screen);
     assert_eq!(world.me.sortie(&status).await.code, 4);
+    world.namespace.finish().await.unwrap();
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_second_ctrl_c_ends_at_once_and_the_next_one_carries_on() {
+    let world = World::new("terminal_twice").await;
+    world.set("/nothing", 1).await;
+    let gate = Gate::before(world.cluster.kubeconfig()).await;
+    let kubeconfig = world.me.file("gated", gate.kubeconfig());
+    let gated = ["--kubeconfig", kubeconfig.to_str().unwrap()];
+    let deploy = [&["deploy", "set.yaml"], gated.as_slice()].concat();
+    let mut terminal = world.on_terminal(&deploy, WIDE);
+    terminal
+        .until(|seen| seen.contains("0 of 1 updated replica"))
+        .await;
+    // No answer comes any more: the safe place cannot be reached.
+    gate.close();
+    terminal.types("\x03");
+    terminal
+        .until(|seen| seen.contains("Ctrl-C again ends at once"))
+        .await;
+    terminal.types("\x03");
+    let left = terminal.left().await;
+    assert_eq!(left.code, 130, "{}", left.screen);
+    assert!(left.cursor);
+    assert!(left.screen.contains("ended at once"), "{}", left.screen);
+    assert!(left.screen.contains("carries on"), "{}", left.screen);
+
+    let release = ["-n", world.namespace.name(), "--release", "shop"];
+    let history = [&["history"], release.as_slice()].concat();
+    let listed = world.me.sortie(&history).await.ok();
+    assert!(listed.stdout.contains("InProgress"), "{listed:?}");
+    world.set("/ready", 1).await;
+    let deploy = [&["deploy", "set.yaml"], release.as_slice()].concat();
+    let ended = world.me.sortie(&deploy).await.ok();
+    assert!(ended.stdout.contains("number 2 runs"), "{ended:?}");
+    assert!(
+        ended.stdout.contains("was interrupted earlier"),
+        "{ended:?}"
+    );
+    world.namespace.finish().await.unwrap();
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_request_of_the_system_to_end_is_one_of_a_person_to_stop() {
+    let world = World::new("terminal_sigterm").await;
+    world.set("/nothing", 0).await;
+    let mut terminal = world.on_terminal(&["deploy", "set.yaml"], WIDE);
+    terminal
+        .until(|seen| seen.contains("0 of 1 updated replica"))
+        .await;
+    terminal.terminate();
+    let left = terminal.left().await;
+    assert_eq!(left.code, 130, "{}", left.screen);
+    assert!(
+        left.screen.contains("stopped at a safe place"),
+        "{}",
+        left.screen
+    );
     world.namespace.finish().await.unwrap();
 }

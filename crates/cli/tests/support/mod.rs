@@ -1,6 +1,7 @@
 //! The program as people run it: a process with its own settings folder.
 #![allow(dead_code, unreachable_pub, reason = "each test file uses its part")]
 
+pub mod gate;
 pub mod terminal;
 
 use std::path::{Path, PathBuf};

@@ -115,6 +115,13 @@ impl Terminal {
         rustix::io::write(&self.master, keys.as_bytes()).unwrap();
     }
 
+    /// The system asks the program to end.
+    pub fn terminate(&self) {
+        let id = self.child.id().unwrap().try_into().unwrap();
+        let process = rustix::process::Pid::from_raw(id).unwrap();
+        rustix::process::kill_process(process, rustix::process::Signal::TERM).unwrap();
+    }
+
     /// The window gets another size.
     pub fn resize(&self, columns: u16, rows: u16) {
         let mut screen = self.screen.lock().unwrap();
