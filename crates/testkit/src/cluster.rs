@@ -32,6 +32,7 @@ pub(crate) mod journal;
 mod kwok;
 pub(crate) mod network;
 mod node;
+mod objects;
 pub(crate) mod pki;
 pub(crate) mod process;
 mod start;
