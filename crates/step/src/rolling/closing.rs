@@ -2,7 +2,7 @@
 
 use serde_json::{Value, json};
 use sortie_cluster::clock;
-use sortie_cluster::record::{Status, Stored};
+use sortie_cluster::record::{Head, Status, Stored};
 
 use super::RESULT;
 use super::earlier::ABORTED;
@@ -12,6 +12,9 @@ use crate::run::Run;
 use crate::task::Release;
 use crate::units::Ended;
 
+/// What is journalled as the end of a step that went well, with what it tells.
+const SUCCEEDED: &str = "succeeded";
+
 /// Close the record with the result. One that is handed over stays open for the next holder.
 ///
 /// # Errors
@@ -20,14 +23,14 @@ pub(super) async fn close(
     run: &Run<'_>,
     locked: &Locked,
     stored: &mut Stored,
-    result: &Result<(), Ended>,
+    result: &Result<Value, Ended>,
 ) -> Result<(), Ended> {
     let head = &mut stored.head;
     let now = clock::now();
     match result {
-        Ok(()) => {
+        Ok(outputs) => {
             head.status = Status::Succeeded;
-            head.note(RESULT, "", "succeeded", now);
+            head.note_with(RESULT, "", SUCCEEDED, outputs.clone(), now);
         }
         Err(Ended::Aborted) => {
             head.status = Status::Failed;
@@ -60,6 +63,16 @@ pub(super) async fn close(
     Ok(())
 }
 
+/// What a task that ended well has told, for whom its result was lost on the way.
+pub(super) fn told(release: &Release, head: &Head) -> Value {
+    let mut entries = head.journal.iter().rev();
+    let result = entries.find(|entry| entry.unit == RESULT && entry.what == SUCCEEDED);
+    match result {
+        Some(result) if result.data.is_object() => result.data.clone(),
+        _ => outputs(release, head.number),
+    }
+}
+
 /// What later steps can refer to.
 pub(super) fn outputs(release: &Release, number: u64) -> Value {
     json!({
@@ -67,4 +80,29 @@ pub(super) fn outputs(release: &Release, number: u64) -> Value {
         "releaseNumber": number,
         "namespace": release.namespace,
     })
+}
+
+#[cfg(test)]
+mod tests {
+    use jiff::Timestamp;
+
+    use super::*;
+    use crate::task::Owner;
+
+    #[test]
+    fn a_lost_success_is_told_again_word_by_word() {
+        let release = Release {
+            namespace: "shop".into(),
+            name: "web".into(),
+            owner: Owner::default(),
+        };
+        let recorded = sortie_cluster::record::Release::new("shop", "web").unwrap();
+        let mut head = Head::new(&recorded, 3, Timestamp::UNIX_EPOCH);
+        // A record of an earlier version says nothing of its outputs.
+        head.note(RESULT, "", SUCCEEDED, Timestamp::UNIX_EPOCH);
+        assert_eq!(told(&release, &head), outputs(&release, 3));
+        let said = json!({"releaseNumber": 1, "prunedResourceIds": ["ConfigMap/shop/a"]});
+        head.note_with(RESULT, "", SUCCEEDED, said.clone(), Timestamp::UNIX_EPOCH);
+        assert_eq!(told(&release, &head), said);
+    }
 }

@@ -2,10 +2,10 @@
 
 use serde_json::{Value, json};
 use sortie_cluster::apply::Planned;
-use sortie_cluster::record::{History, Stored};
+use sortie_cluster::record::{Head, History, Stored};
 use sortie_manifest::{Object, ObjectId};
 
-use super::closing::{close, outputs};
+use super::closing::{close, outputs, told};
 use super::earlier::{Earlier, earlier, noted};
 use super::opening::{Opened, Rendered, gone, open, recorded, sequence};
 use super::{hook_runs, namespace, prune};
@@ -33,9 +33,9 @@ pub(crate) async fn run(run: &Run<'_>, options: &RollingDeploy) -> Result<Value,
         .run(std::future::pending(), Box::pin(before(run, options)))
         .await?;
     let (locked, rendered) = match before {
-        Before::Done(number) => {
+        Before::Done(number, told) => {
             tidy_up(run, number).await;
-            return Ok(outputs(&run.task.release, number));
+            return Ok(told);
         }
         Before::TriedOut(outputs) => return Ok(outputs),
         Before::Locked(locked, rendered) => (locked, rendered),
@@ -47,8 +47,8 @@ pub(crate) async fn run(run: &Run<'_>, options: &RollingDeploy) -> Result<Value,
 
 /// How far a deployment comes without the right to write.
 enum Before {
-    /// The task had ended well with this number, and its result was lost on the way.
-    Done(u64),
+    /// The task had ended well with this number and told this, and its result was lost on the way.
+    Done(u64, Value),
     /// Nothing was to be written.
     TriedOut(Value),
     /// The release is ours.
@@ -64,7 +64,10 @@ async fn before(run: &Run<'_>, options: &RollingDeploy) -> Result<Before, Ended>
         .set("the API server did not show the release's records");
     let history = locked::history(&records, run.task).await?;
     let rendered = match earlier(history.heads(), run.task)? {
-        Earlier::Done(number) => return Ok(Before::Done(number)),
+        Earlier::Done(number) => {
+            let head = &history.number(number).ok_or_else(|| gone(number))?.head;
+            return Ok(Before::Done(number, told(&run.task.release, head)));
+        }
         Earlier::Open(number) => {
             run.units.enter(Unit::Initialize);
             let head = &history.number(number).ok_or_else(|| gone(number))?.head;
@@ -112,7 +115,12 @@ async fn under_lease(
         Opened::Record(stored, planned, sequence) => (stored, planned, sequence),
         Opened::Done(number) => {
             locked.tidy(run, Some(number)).await;
-            return Ok(outputs(&run.task.release, number));
+            let head = &locked
+                .history
+                .number(number)
+                .ok_or_else(|| gone(number))?
+                .head;
+            return Ok(told(&run.task.release, head));
         }
     };
     let number = stored.head.number;
@@ -140,30 +148,46 @@ async fn under_lease(
         let own = |task: &str| task == run.task.id;
         replacement::restore(run, locked, &mut stored, Unit::Apply, own).await;
     }
-    hook_runs::clear(run, locked, &mut stored, result.is_ok()).await;
-    close(run, locked, &mut stored, &result).await?;
-    match result {
+    let result = match result {
         Ok(()) => {
-            let mut outputs = outputs(&run.task.release, number);
-            if let Some(pruned) = pruned {
-                let names: Vec<String> = pruned.iter().map(ObjectId::to_string).collect();
-                outputs["prunedResourceIds"] = names.into();
-            }
-            instances.tell(run, &mut outputs).await;
-            let taken: Vec<TakenOver> = noted(&stored.head, adoption::NOTED);
-            if !taken.is_empty() {
-                outputs[adoption::NOTED] = taken.iter().map(TakenOver::output).collect();
-            }
-            let replaced = replacement::replaced(&stored.head, &run.task.id);
-            if !replaced.is_empty() {
-                let names: Vec<String> = replaced.iter().map(ObjectId::to_string).collect();
-                outputs["replacedResourceIds"] = names.into();
-            }
-            Ok(outputs)
+            hook_runs::clear(run, locked, &mut stored, true).await;
+            Ok(told_of(run, &stored.head, pruned, instances).await)
         }
-        Err(Ended::Failed(failure)) => Err(failure.of_release(number).into()),
         Err(ended) => Err(ended),
+    };
+    close(run, locked, &mut stored, &result).await?;
+    if matches!(result, Err(Ended::Failed(_) | Ended::Aborted)) {
+        // Nobody runs a hook again whose failure is recorded.
+        hook_runs::clear(run, locked, &mut stored, false).await;
     }
+    match result {
+        Err(Ended::Failed(failure)) => Err(failure.of_release(number).into()),
+        result => result,
+    }
+}
+
+/// What a deployment that went well tells.
+async fn told_of(
+    run: &Run<'_>,
+    head: &Head,
+    pruned: Option<Vec<ObjectId>>,
+    instances: Instances,
+) -> Value {
+    let names = |ids: Vec<ObjectId>| -> Value { ids.iter().map(ObjectId::to_string).collect() };
+    let mut outputs = outputs(&run.task.release, head.number);
+    if let Some(pruned) = pruned {
+        outputs["prunedResourceIds"] = names(pruned);
+    }
+    instances.tell(run, &mut outputs).await;
+    let taken: Vec<TakenOver> = noted(head, adoption::NOTED);
+    if !taken.is_empty() {
+        outputs[adoption::NOTED] = taken.iter().map(TakenOver::output).collect();
+    }
+    let replaced = replacement::replaced(head, &run.task.id);
+    if !replaced.is_empty() {
+        outputs["replacedResourceIds"] = names(replaced);
+    }
+    outputs
 }
 
 /// Write and wait.

@@ -3,9 +3,10 @@
 use std::collections::BTreeSet;
 use std::time::Duration;
 
+use serde_json::json;
 use sortie_cluster::clock;
 use sortie_cluster::delete::{Doomed, Gone};
-use sortie_cluster::record::Stored;
+use sortie_cluster::record::{Head, Stored};
 use sortie_manifest::{Object, ObjectId, Origin};
 
 use crate::failure::chain;
@@ -17,8 +18,21 @@ use crate::run::Run;
 /// How long a deletion may take.
 const GONE_WITHIN: Duration = Duration::from_secs(30);
 
+/// What is journalled before hooks that went well are deleted, with what they are.
+const OVER: &str = "hooks are over";
+
+/// The hooks of a release that have run and may be gone since: they are not run again.
+pub(super) fn over(head: &Head) -> BTreeSet<ObjectId> {
+    let entries = head.journal.iter().filter(|entry| entry.what == OVER);
+    let noted = entries.map(|entry| serde_json::from_value(entry.data.clone()));
+    noted
+        .flatten()
+        .flat_map(Vec::<ObjectId>::into_iter)
+        .collect()
+}
+
 /// Delete what the release's own hooks left behind, as far as their policy says so, and after a success those of earlier
-/// releases. A leftover harms nobody, so that failing to is told and no failure.
+/// releases. A success is closed afterwards, a failure before. A leftover harms nobody, so that failing to is told and no failure.
 pub(super) async fn clear(run: &Run<'_>, locked: &Locked, stored: &mut Stored, succeeded: bool) {
     let runs = |id: &ObjectId| {
         matches!(
@@ -33,6 +47,7 @@ pub(super) async fn clear(run: &Run<'_>, locked: &Locked, stored: &mut Stored, s
     let own = tracked(stored);
     let earlier = locked.history.records().iter().flat_map(tracked);
     let all: BTreeSet<ObjectId> = own.iter().cloned().chain(earlier).collect();
+    let over = over(&stored.head);
     let mut doomed = Vec::new();
     for (id, live) in run.env.cluster.survey(all.into_iter().collect()).await {
         let origin = Origin {
@@ -40,6 +55,9 @@ pub(super) async fn clear(run: &Run<'_>, locked: &Locked, stored: &mut Stored, s
             document: 1,
             line: 1,
         };
+        if matches!(live, Ok(None)) && over.contains(&id) {
+            stored.head.inventory.retain(|tracked| tracked.id != id);
+        }
         let live = live.ok().flatten();
         let Some(object) = live.and_then(|live| Object::from_value(live, origin).ok()) else {
             continue;
@@ -63,6 +81,16 @@ pub(super) async fn clear(run: &Run<'_>, locked: &Locked, stored: &mut Stored, s
     if doomed.is_empty() {
         return;
     }
+    if succeeded {
+        let ids: Vec<&ObjectId> = doomed.iter().map(|doomed| &doomed.id).collect();
+        let unit = Unit::WrapUp.name();
+        let head = &mut stored.head;
+        head.note_with(unit, "", OVER, json!(ids), clock::now());
+        if let Err(failure) = locked.update(stored).await {
+            let text = format!("hooks stay for now: {}", failure.message);
+            return run.warn(Unit::WrapUp, text);
+        }
+    }
     let deletion = run
         .env
         .cluster
@@ -79,4 +107,8 @@ pub(super) async fn clear(run: &Run<'_>, locked: &Locked, stored: &mut Stored, s
     }
     let unit = Unit::WrapUp.name();
     stored.head.note(unit, "", "hooks cleared", clock::now());
+    if !succeeded && let Err(failure) = locked.update(stored).await {
+        // What is not there any more is told from the cluster.
+        tracing::debug!(%failure.message, "the cleared hooks are not journalled");
+    }
 }

@@ -9,7 +9,7 @@ use sortie_manifest::versioning::Versioned;
 use sortie_manifest::{Object, ObjectId, Origin, hash};
 
 use super::earlier::{Earlier, earlier};
-use super::{RESULT, prune};
+use super::{RESULT, hook_runs, prune};
 use crate::adoption;
 use crate::external;
 use crate::failure::{Failure, FailureKind};
@@ -69,7 +69,10 @@ async fn reopen(
 ) -> Result<Opened, Ended> {
     let stored = locked.history.number(number).cloned();
     let mut stored = stored.ok_or_else(|| gone(number))?;
-    let objects = objects_of(&stored, locked).await?;
+    let mut objects = objects_of(&stored, locked).await?;
+    let over = hook_runs::over(&stored.head);
+    let namespace = &run.task.release.namespace;
+    objects.retain(|object| !over.contains(&object.id().in_namespace(namespace)));
     let sequence = sequence(run, &objects, Unit::Initialize)?;
     let planned = match try_out(run, objects, options).await {
         Ok(planned) => planned,

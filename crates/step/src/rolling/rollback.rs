@@ -9,7 +9,7 @@ use sortie_cluster::delete::Doomed;
 use sortie_cluster::record::{Head, Status, Stored};
 use sortie_manifest::{Object, ObjectId, versioning};
 
-use super::closing::close;
+use super::closing::{close, told};
 use super::decision::{Decision, Known, Place, Plan, decide, good_numbers};
 use super::deploy::learn;
 use super::earlier::noted;
@@ -71,7 +71,7 @@ async fn under_lease(
         }
         Decision::Done(number) => {
             locked.tidy(run, Some(number)).await;
-            return Ok(outputs(run, number));
+            return Ok(told(&run.task.release, &numbered(locked, number)?.head));
         }
     };
     locked.warn_of_unreadable(run, unit);
@@ -97,16 +97,27 @@ async fn under_lease(
         let text = format!("release number {} is back", plan.good);
         run.info(Unit::WrapUp, text);
     }
+    let result = match result {
+        Ok(()) => Ok(told_of(run, &stored.head, plan.good, restored).await),
+        Err(ended) => Err(ended),
+    };
     match plan.record {
         Place::New | Place::Open(_) => close(run, locked, &mut stored, &result).await?,
         Place::Undone(_) => finish(run, locked, &mut stored, &plan, &result).await?,
     }
-    let replaced = replacement::replaced(&stored.head, &run.task.id);
-    result?;
-    let mut outputs = outputs(run, plan.good);
+    result
+}
+
+/// What a rollback that went well tells.
+async fn told_of(run: &Run<'_>, head: &Head, good: u64, restored: Restored) -> Value {
+    let mut outputs = outputs(run, good);
     restored.instances.tell(run, &mut outputs).await;
+    let replaced = replacement::replaced(head, &run.task.id);
+    // One that a killed holder of this task had deleted for that was not there any more.
+    let mut created = restored.created;
+    created.retain(|id| !replaced.contains(id));
     for (key, ids) in [
-        ("recreatedResourceIds", restored.created),
+        ("recreatedResourceIds", created),
         ("replacedResourceIds", replaced),
     ] {
         if !ids.is_empty() {
@@ -114,7 +125,7 @@ async fn under_lease(
             outputs[key] = names.into();
         }
     }
-    Ok(outputs)
+    outputs
 }
 
 fn outputs(run: &Run<'_>, number: u64) -> Value {
@@ -328,12 +339,12 @@ async fn finish(
     locked: &Locked,
     stored: &mut Stored,
     plan: &Plan,
-    result: &Result<(), Ended>,
+    result: &Result<Value, Ended>,
 ) -> Result<(), Failure> {
     let head = &mut stored.head;
     let good = plan.good;
     let text = match result {
-        Ok(()) => format!("rolled back to number {good}"),
+        Ok(_) => format!("rolled back to number {good}"),
         Err(Ended::Aborted) => format!("rollback to number {good} aborted"),
         Err(Ended::Failed(_)) => format!("rollback to number {good} failed"),
         Err(Ended::HandedOver) => return Ok(()),
