@@ -39,7 +39,28 @@ pub fn boottime() -> Boottime {
     reason = "this module is the crate's clock"
 )]
 pub fn now() -> jiff::Timestamp {
-    jiff::Timestamp::now()
+    let now = jiff::Timestamp::now();
+    #[cfg(feature = "fault-injection")]
+    let now = skewed(now);
+    now
+}
+
+/// In test builds the variable `SORTIE_CLOCK_SKEW` puts this clock ahead by so many seconds, or back.
+#[cfg(feature = "fault-injection")]
+fn skewed(now: jiff::Timestamp) -> jiff::Timestamp {
+    use std::sync::LazyLock;
+
+    static SKEW: LazyLock<Option<i64>> = LazyLock::new(|| {
+        #[expect(
+            clippy::disallowed_methods,
+            reason = "only test builds have this feature"
+        )]
+        let text = std::env::var("SORTIE_CLOCK_SKEW").ok()?;
+        text.parse().ok()
+    });
+    let skew = SKEW.map(jiff::SignedDuration::from_secs);
+    skew.and_then(|skew| now.checked_add(skew).ok())
+        .unwrap_or(now)
 }
 
 /// Times that pass as `CLOCK_BOOTTIME` does, for deadlines that people read: whoever sets the wall clock meanwhile moves

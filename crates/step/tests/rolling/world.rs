@@ -21,7 +21,7 @@ pub(crate) const RELEASE: &str = "shop";
 
 /// A namespace of one test, with everything a step needs to work in it.
 pub(crate) struct World {
-    pub(crate) cluster: Cluster,
+    pub(crate) cluster: Arc<Cluster>,
     pub(crate) api: sortie_cluster::Cluster,
     pub(crate) namespace: TestNamespace,
     pub(crate) policy: Policy,
@@ -94,8 +94,12 @@ impl Log {
 }
 
 impl World {
+    /// In the real cluster that tests share.
     pub(crate) async fn new(test: &str) -> Self {
-        let cluster = Cluster::shared().await.unwrap();
+        Self::on(Arc::new(Cluster::shared().await.unwrap()), test).await
+    }
+
+    pub(crate) async fn on(cluster: Arc<Cluster>, test: &str) -> Self {
         let namespace = cluster.namespace(test).await.unwrap();
         let api = connect(cluster.kubeconfig()).await;
         Self {

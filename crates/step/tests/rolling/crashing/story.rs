@@ -1,0 +1,315 @@
+//! What is going on when a process dies.
+
+use std::sync::Arc;
+
+use sortie_cluster::fault::Point;
+use sortie_step::Outcome;
+use sortie_step::task::Action;
+use tokio_util::sync::CancellationToken;
+
+use super::process::Order;
+use crate::world::{Log, World, config, documents, plain};
+
+/// A step to carry out, and the world that it finds.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub(crate) enum Story {
+    /// The first release, in a namespace that the set brings.
+    First,
+    /// Version 1 is replaced by version 2, and what only version 1 had is pruned.
+    Second,
+    /// Version 2 did not get ready and is undone.
+    Undo,
+    /// Version 1 is chosen though version 2 is good.
+    Choose,
+    /// Jobs run before and after everything else, a second time.
+    Hooks,
+    /// A definition, objects of its kind and waves of others.
+    Waves,
+    /// What kubectl has applied is taken over.
+    Adopt,
+    /// A release goes with everything it owns.
+    Uninstall,
+}
+
+impl Story {
+    pub(crate) const ALL: [Self; 8] = [
+        Self::First,
+        Self::Second,
+        Self::Undo,
+        Self::Choose,
+        Self::Hooks,
+        Self::Waves,
+        Self::Adopt,
+        Self::Uninstall,
+    ];
+
+    /// The writes that happen in it.
+    pub(crate) const fn points(self) -> &'static [Point] {
+        use Point::{
+            Apply, Delete, HeadCreate, HeadDelete, HeadUpdate, LeaseCreate, LeaseDelete,
+            LeaseRelease, LeaseRenew, LeaseTake, NamespaceCreate, PartCreate, PartDelete, Patch,
+        };
+        match self {
+            Self::First => &[
+                NamespaceCreate,
+                LeaseCreate,
+                LeaseRenew,
+                LeaseRelease,
+                PartCreate,
+                HeadCreate,
+                HeadUpdate,
+                Apply,
+            ],
+            Self::Second | Self::Hooks => &[
+                LeaseTake,
+                LeaseRenew,
+                LeaseRelease,
+                PartCreate,
+                HeadCreate,
+                HeadUpdate,
+                HeadDelete,
+                PartDelete,
+                Apply,
+                Delete,
+            ],
+            // A rollback may be over before its lease is renewed.
+            Self::Undo => &[
+                LeaseTake,
+                LeaseRelease,
+                PartCreate,
+                HeadUpdate,
+                Apply,
+                Delete,
+            ],
+            Self::Choose => &[
+                LeaseTake,
+                LeaseRelease,
+                PartCreate,
+                HeadCreate,
+                HeadUpdate,
+                HeadDelete,
+                PartDelete,
+                Apply,
+                Delete,
+            ],
+            Self::Waves => &[
+                LeaseCreate,
+                LeaseRelease,
+                PartCreate,
+                HeadCreate,
+                HeadUpdate,
+                Apply,
+            ],
+            Self::Adopt => &[
+                LeaseCreate,
+                LeaseRelease,
+                PartCreate,
+                HeadCreate,
+                HeadUpdate,
+                Apply,
+                Patch,
+            ],
+            Self::Uninstall => &[
+                LeaseTake,
+                LeaseRelease,
+                LeaseDelete,
+                HeadUpdate,
+                HeadDelete,
+                PartDelete,
+                Delete,
+            ],
+        }
+    }
+
+    /// Numbers and states of the records at its end.
+    pub(crate) const fn records(self) -> &'static [(u64, &'static str)] {
+        match self {
+            Self::First | Self::Waves | Self::Adopt => &[(1, "Succeeded")],
+            Self::Second | Self::Hooks => &[(2, "Succeeded")],
+            Self::Undo => &[(1, "Succeeded"), (2, "Failed")],
+            Self::Choose => &[(3, "Succeeded")],
+            Self::Uninstall => &[],
+        }
+    }
+
+    /// The namespace of the release.
+    pub(crate) fn namespace(self, world: &World) -> String {
+        let name = world.namespace.name();
+        match self {
+            Self::First => format!("{name}-own"),
+            _ => name.to_owned(),
+        }
+    }
+
+    /// The world before the step.
+    pub(crate) async fn prepare(self, world: &World) {
+        match self {
+            Self::First | Self::Waves => {}
+            Self::Second | Self::Uninstall => {
+                world.deploy(plain(&version(1))).await.outputs();
+            }
+            Self::Hooks => {
+                world.deploy(plain(&hooks(1))).await.outputs();
+            }
+            Self::Undo => {
+                world.deploy(plain(&version(1))).await.outputs();
+                stuck(world).await;
+            }
+            Self::Choose => {
+                world.deploy(plain(&version(1))).await.outputs();
+                // Both records are kept.
+                let mut env = world.env(Arc::new(Log::default()));
+                env.limits.history = 5;
+                let task = world.task(Action::RollingDeploy(plain(&version(2))));
+                let outcome = sortie_step::run(&task, &env).await;
+                assert!(matches!(outcome, Outcome::Succeeded { .. }), "{outcome:?}");
+            }
+            Self::Adopt => {
+                world.given(&version(1)).await;
+                world
+                    .kubectl(
+                        &["rollout", "status", "deployment/web", "--timeout=60s"],
+                        "",
+                    )
+                    .await;
+            }
+        }
+    }
+
+    /// Orders the step.
+    pub(crate) fn order(self, order: &mut Order) {
+        let namespace = &order.namespace;
+        order.deploy = match self {
+            Self::Undo => None,
+            Self::Choose => {
+                order.number = Some(1);
+                None
+            }
+            Self::Uninstall => {
+                order.uninstall = true;
+                None
+            }
+            Self::First => {
+                let own =
+                    format!("apiVersion: v1\nkind: Namespace\nmetadata: {{name: {namespace}}}\n");
+                Some(documents(&[&version(2), &own]))
+            }
+            Self::Second => Some(version(2)),
+            Self::Adopt => Some(version(1)),
+            Self::Hooks => Some(hooks(2)),
+            Self::Waves => Some(waves(namespace)),
+        };
+    }
+
+    /// Removes what it has left outside the test's namespace.
+    pub(crate) async fn clean(self, world: &World, namespace: &str) {
+        let (kind, name) = match self {
+            Self::First => ("namespace", namespace.to_owned()),
+            Self::Waves => ("crd", format!("widgets.{namespace}.example.com")),
+            _ => return,
+        };
+        world
+            .kubectl(
+                &["delete", kind, &name, "--wait=false", "--ignore-not-found"],
+                "",
+            )
+            .await;
+    }
+}
+
+/// Version 2 begins, does not get ready, and is given up.
+async fn stuck(world: &World) {
+    let slow = version(2).replace("containers:", "schedulerName: nobody\n      containers:");
+    let task = world.task(Action::RollingDeploy(plain(&slow)));
+    let log = Arc::new(Log::default());
+    let mut env = world.env(log.clone());
+    env.cancel = CancellationToken::new();
+    let cancel = async {
+        log.says("Progressing").await;
+        env.cancel.cancel();
+    };
+    let (outcome, ()) = tokio::join!(sortie_step::run(&task, &env), cancel);
+    assert!(matches!(outcome, Outcome::Aborted), "{outcome:?}");
+    // Its controller has done what it can.
+    let wait = "--for=jsonpath={.status.unavailableReplicas}=1";
+    world
+        .kubectl(&["wait", wait, "deployment/web", "--timeout=60s"], "")
+        .await;
+}
+
+/// A ConfigMap whose name follows its content.
+fn settings(number: u32) -> String {
+    format!(
+        "apiVersion: v1\nkind: ConfigMap\nmetadata: {{name: settings}}\ndata: {{a: \"{number}\"}}\n"
+    )
+}
+
+/// A Deployment that is healthy only after its lease was renewed.
+fn web(number: u32) -> String {
+    format!(
+        r#"
+apiVersion: apps/v1
+kind: Deployment
+metadata: {{name: web}}
+spec:
+  minReadySeconds: 1
+  selector: {{matchLabels: {{app: web}}}}
+  template:
+    metadata: {{labels: {{app: web}}}}
+    spec:
+      terminationGracePeriodSeconds: 0
+      containers:
+        - name: web
+          image: example.com/web:{number}
+          envFrom: [{{configMapRef: {{name: settings}}}}]
+"#
+    )
+}
+
+/// A ConfigMap that can only change by being replaced.
+fn frozen(number: u32) -> String {
+    let config = config("frozen", &number.to_string());
+    let config = config.replace(
+        "annotations: {",
+        "annotations: {sortie.dev/replace: \"true\", ",
+    );
+    format!("{config}immutable: true\n")
+}
+
+/// The application in one of its versions.
+pub(crate) fn version(number: u32) -> String {
+    let (settings, web, frozen) = (settings(number), web(number), frozen(number));
+    let value = config("a", &number.to_string());
+    let other = config(if number == 1 { "old" } else { "extra" }, "1");
+    documents(&[&value, &other, &frozen, &settings, &web])
+}
+
+/// Jobs around one object.
+fn hooks(number: u32) -> String {
+    let job = |name: &str, annotation: &str| {
+        format!(
+            "apiVersion: batch/v1\nkind: Job\nmetadata: {{name: {name}, annotations: {{{annotation}}}}}\nspec:\n  backoffLimit: 0\n  template:\n    spec:\n      restartPolicy: Never\n      containers: [{{name: it, image: 'example.com/job:1'}}]\n"
+        )
+    };
+    let before = job("before", "sortie.dev/hook: pre-deploy");
+    let after = job(
+        "after",
+        "helm.sh/hook: 'post-install,post-upgrade', helm.sh/hook-delete-policy: hook-succeeded",
+    );
+    let value = config("a", &number.to_string());
+    documents(&[&before, &value, &after])
+}
+
+/// A definition, an object of its kind that comes after another object.
+fn waves(namespace: &str) -> String {
+    let group = format!("{namespace}.example.com");
+    let definition = format!(
+        "apiVersion: apiextensions.k8s.io/v1\nkind: CustomResourceDefinition\nmetadata: {{name: widgets.{group}}}\nspec:\n  group: {group}\n  scope: Namespaced\n  names: {{plural: widgets, singular: widget, kind: Widget}}\n  versions:\n    - name: v1\n      served: true\n      storage: true\n      schema: {{openAPIV3Schema: {{type: object, x-kubernetes-preserve-unknown-fields: true}}}}\n"
+    );
+    let widget = format!(
+        "apiVersion: {group}/v1\nkind: Widget\nmetadata: {{name: one, annotations: {{sortie.dev/wave: \"1\"}}}}\nspec: {{size: 1}}\n"
+    );
+    let late =
+        config("late", "1").replace("annotations: {", "annotations: {sortie.dev/wave: \"2\", ");
+    documents(&[&definition, &widget, &config("a", "1"), &late])
+}
