@@ -5,6 +5,7 @@ use sortie_cluster::apply::{MARK, Planned};
 use sortie_cluster::record::{History, Records, Tracked};
 use sortie_manifest::ObjectId;
 
+use crate::adoption;
 use crate::difference::{Difference, Fate, original_name, planned};
 use crate::failure::Failure;
 use crate::locked::{self, record_failure};
@@ -51,6 +52,7 @@ async fn compare(run: &Run<'_>, options: &RollingDeploy) -> Result<Vec<Differenc
         .pending()
         .set("the API server was still judging the objects");
     let plan = judge(run, prepared.objects, options.adopt, Asked::ByTask).await?;
+    let (plan, _) = adoption::keep_names(run, plan, options, first).await?;
     let earlier = earlier(run, &records, &history).await;
     let previous = |id: &ObjectId, original: &str| {
         earlier.iter().find(|(old, value)| {

@@ -19,6 +19,8 @@ use crate::run::Run;
 
 /// How long the end of an object that is replaced may take.
 const GONE_WITHIN: Duration = Duration::from_secs(120);
+/// How long the end of an object that goes already may take before it is left to whoever comes next.
+const BACK_WITHIN: Duration = Duration::from_secs(10);
 /// How often an object that changes after it was kept is kept anew.
 const RACES: u32 = 5;
 
@@ -243,7 +245,7 @@ async fn bring_back(
         let back = run
             .env
             .cluster
-            .bring_back(live, GONE_WITHIN, locked.guard());
+            .bring_back(live, BACK_WITHIN, locked.guard());
         any |= back.await.map_err(|error| chain(&error))?;
     }
     Ok(any)

@@ -5,7 +5,7 @@ use std::path::Path;
 use serde_json::Value;
 use sortie_manifest::{Limits, Object};
 use sortie_step::report::Change;
-use sortie_step::task::{RollingDeploy, Target, Versioning};
+use sortie_step::task::{Action, RollingDeploy, Target, Versioning};
 
 use crate::world::{Told, World, documents, inline, plain, web};
 
@@ -78,6 +78,15 @@ async fn what_kubectl_has_applied_is_taken_over_without_a_restart() {
         "{rows:?}"
     );
     assert_eq!(running(&world).await, before);
+
+    // A comparison shows the names that a deployment would use.
+    let compared = world.task(Action::Diff(plain(&set(&image))));
+    let compared = world.run(&compared).await;
+    let names = compared.outputs()["objects"].as_array().unwrap();
+    assert!(
+        !names.is_empty() && names.iter().all(|one| !one.to_string().contains("web-")),
+        "{names:?}"
+    );
 
     let told = world.deploy(plain(&set(&image))).await;
     for object in ["ConfigMap", "Secret", "Service", "Deployment", "Job"] {

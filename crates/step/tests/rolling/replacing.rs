@@ -1,6 +1,6 @@
 //! Objects whose changes the API server never allows: refused, or deleted and made anew when somebody asks for it.
 
-use sortie_step::task::{RollingDeploy, Target};
+use sortie_step::task::{Action, RollingDeploy, Target};
 
 use crate::crashing::{Order, run_until};
 use crate::world::{World, config, documents, plain, web};
@@ -194,5 +194,39 @@ async fn what_a_killed_replacement_has_deleted_is_brought_back_by_whoever_comes_
     world.kubectl(&["delete", "configmap", "f"], "").await;
     world.deploy(plain(&config("a", "4"))).await.outputs();
     assert_eq!(value(&world, "f").await, None);
+    world.finish().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_object_that_does_not_go_away_is_named_and_brought_back_when_it_has_gone() {
+    let world = World::new("replacing_stuck").await;
+    let held = |value: &str| {
+        frozen("f", value).replace(
+            "  annotations: {",
+            "  finalizers: [example.com/hold]\n  annotations: {",
+        )
+    };
+    world.deploy(plain(&held("1"))).await.outputs();
+    let mut task = world.task(Action::RollingDeploy(replacing(&held("2"))));
+    task.timeout = std::time::Duration::from_secs(3);
+    let told = world.run(&task).await;
+    let failure = told.failure();
+    assert!(
+        failure.message.contains("the replacement of ConfigMap"),
+        "{failure:?}"
+    );
+    assert!(told.said("example.com/hold"), "{:?}", told.lines);
+    let release = "{\"metadata\": {\"finalizers\": null}}";
+    let release = ["patch", "configmap", "f", "--type=merge", "-p", release];
+    world.kubectl(&release, "").await;
+    world
+        .kubectl(&["wait", "--for=delete", "configmap/f"], "")
+        .await;
+
+    let told = world.deploy(plain(&config("a", "1"))).await;
+    told.outputs();
+    assert!(told.said("it is back as it was"), "{:?}", told.lines);
+    assert_eq!(value(&world, "f").await.unwrap(), "1");
+    world.kubectl(&release, "").await;
     world.finish().await;
 }
