@@ -20,6 +20,7 @@ mod racing;
 mod refusing;
 mod replacing;
 mod restoring;
+mod ruling;
 mod sequencing;
 mod sets;
 mod sharing;

@@ -70,6 +70,63 @@ spec:
     world.finish().await;
 }
 
+/// A definition whose names another one has taken is not served until that one is gone: so it is with a slow API server.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_definition_that_is_served_late_delays_its_objects_alone() {
+    let world = World::new("crd_late").await;
+    let group = format!("{}.example.com", world.namespace.name());
+    let definition = |plural: &str| {
+        format!(
+            "apiVersion: apiextensions.k8s.io/v1\nkind: CustomResourceDefinition\nmetadata: {{name: {plural}.{group}}}\nspec:\n  group: {group}\n  scope: Namespaced\n  names: {{kind: Widget, plural: {plural}}}\n  versions: [{{name: v1, served: true, storage: true, schema: {{openAPIV3Schema: {{type: object}}}}}}]\n"
+        )
+    };
+    let (first, second) = (format!("gadgets.{group}"), format!("widgets.{group}"));
+    world.given(&definition("gadgets")).await;
+    let served = [
+        "wait",
+        "--for=condition=Established",
+        "--timeout=60s",
+        "crd",
+    ];
+    world
+        .kubectl_anywhere(&[&served[..], &[&first]].concat(), "")
+        .await;
+    let widget = format!("apiVersion: {group}/v1\nkind: Widget\nmetadata: {{name: w}}\n");
+    let set = documents(&[&widget, &config("a", "1"), &definition("widgets")]);
+    let deploying = world.deploy(plain(&set));
+    let freeing = async {
+        let refused = ["wait", "--for=create", "--timeout=60s", "crd", &second];
+        world.kubectl_anywhere(&refused, "").await;
+        let refused = [
+            "wait",
+            "--for=condition=NamesAccepted=false",
+            "--timeout=60s",
+            "crd",
+            &second,
+        ];
+        world.kubectl_anywhere(&refused, "").await;
+        clean(
+            &world,
+            "apiextensions.k8s.io",
+            "CustomResourceDefinition",
+            &first,
+        )
+        .await;
+    };
+    let (told, ()) = tokio::join!(deploying, freeing);
+    let there = world.get(&format!("{group}/v1/Widget"), "w").await;
+    clean(
+        &world,
+        "apiextensions.k8s.io",
+        "CustomResourceDefinition",
+        &second,
+    )
+    .await;
+    told.outputs();
+    assert_eq!(there.unwrap()["metadata"]["generation"], 1);
+    world.finish().await;
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn a_namespace_that_the_set_contains_is_made_first() {
     let world = World::new("own_namespace").await;
@@ -114,7 +171,7 @@ async fn a_namespace_that_the_set_contains_is_made_first() {
 }
 
 /// The rights of the delegate chart's default preset: the listed namespaces, and nothing of the whole cluster.
-const NAMESPACE_RIGHTS: &str = r#"
+pub(crate) const NAMESPACE_RIGHTS: &str = r#"
   - {apiGroups: [""], resources: [configmaps, persistentvolumeclaims, pods, secrets, serviceaccounts, services], verbs: [get, list, watch, create, patch, update, delete]}
   - {apiGroups: [apps], resources: [daemonsets, deployments, replicasets, statefulsets], verbs: [get, list, watch, create, patch, update, delete]}
   - {apiGroups: [coordination.k8s.io], resources: [leases], verbs: [get, list, watch, create, patch, update]}
