@@ -32,6 +32,9 @@ pub(crate) async fn remove(
     run.bounds.pending().set(pending);
     let mut results = Vec::new();
     for batch in batches(run, doomed).await {
+        for doomed in &batch {
+            show(run, unit, &doomed.id, Health::Progressing, "being deleted");
+        }
         let deletion = run
             .env
             .cluster
@@ -39,7 +42,11 @@ pub(crate) async fn remove(
         for (id, result) in deletion.await {
             match &result {
                 Ok(gone) => tell(run, unit, &id, *gone),
-                Err(error) => run.sink.log(unit, Level::Error, &chain(error)),
+                Err(error) => {
+                    let why = chain(error);
+                    run.sink.log(unit, Level::Error, &why);
+                    show(run, unit, &id, Health::Degraded, &why);
+                }
             }
             results.push((id, result));
         }
@@ -98,20 +105,26 @@ fn tell(run: &Run<'_>, unit: Unit, id: &ObjectId, gone: Gone) {
     match gone {
         Gone::Deleted => {
             run.info(unit, format!("{id} deleted"));
-            let row = ObjectRow {
-                id: id.clone(),
-                change: Change::Deleted,
-                health: Health::Missing,
-                message: "deleted".to_owned(),
-            };
-            run.sink.object(unit, row);
+            show(run, unit, id, Health::Missing, "deleted");
         }
-        Gone::Absent => run.info(unit, format!("{id} is not there")),
+        Gone::Absent => {
+            run.info(unit, format!("{id} is not there"));
+            show(run, unit, id, Health::Missing, "is not there");
+        }
         Gone::NotOurs => {
-            run.warn(
-                unit,
-                format!("{id} left alone: another object has its name now"),
-            );
+            let why = "left alone: another object has its name now";
+            run.warn(unit, format!("{id} {why}"));
+            show(run, unit, id, Health::Unknown, why);
         }
     }
+}
+
+fn show(run: &Run<'_>, unit: Unit, id: &ObjectId, health: Health, message: &str) {
+    let row = ObjectRow {
+        id: id.clone(),
+        change: Change::Deleted,
+        health,
+        message: message.to_owned(),
+    };
+    run.sink.object(unit, row);
 }

@@ -332,8 +332,8 @@ mod tests {
             ▸ rolling  on demo  42 s
               ✓ Fetch Files, Apply
               ▸ Wait for Steady State  2.0 s
-                Deployment/web Progressing  1 of 3 pods are ready and this is…
-                1 of 2 healthy
+                Deployment/web  Progressing  1 of 3 pods are ready and this i…
+                1 of 2 done
           · after
         ");
     }
@@ -359,6 +359,33 @@ mod tests {
           ✗ rolling  12 s  no such image
           - after  skipped
           … undo  waiting for a delegate  42 s
+        ");
+    }
+
+    #[test]
+    fn what_runs_here_is_a_table_with_trouble_first_and_what_is_done_counted() {
+        let known = |name: &str, change: &str, health: &str, second| Resource {
+            change: change.to_owned(),
+            since: Some(at(second)),
+            ..resource(name, health, "why")
+        };
+        let nodes = [Node {
+            resources: vec![
+                known("web", "configured", "Progressing", 40),
+                known("db", "created", "Degraded", 2),
+                known("old", "deleted", "Missing", 0),
+                known("gone", "created", "Missing", 1),
+                known("idle", "unchanged", "Suspended", 1),
+                known("api", "created", "Healthy", 1),
+            ],
+            ..node(0, "rolling", "RUNNING")
+        }];
+        insta::assert_snapshot!(shown(&nodes), @r"
+        ▸ rolling  42 s
+            created     Deployment/db    Degraded     40 s       why
+            created     Deployment/gone  Missing      41 s       why
+            configured  Deployment/web   Progressing  2.0 s      why
+            3 of 6 done: 1 created, 1 deleted, 1 unchanged
         ");
     }
 

@@ -85,7 +85,7 @@ async fn what_the_set_lacks_goes_when_the_release_is_healthy_and_a_rollback_rest
     let deleted: Vec<&str> = second
         .rows
         .iter()
-        .filter(|row| row.change == Change::Deleted)
+        .filter(|row| row.change == Change::Deleted && row.message == "deleted")
         .map(|row| row.id.name.as_str())
         .collect();
     assert_eq!(deleted, ["old", "gone"]);

@@ -104,7 +104,7 @@ async fn deletion_goes_the_other_way() {
     let deleted: Vec<&str> = told
         .rows
         .iter()
-        .filter(|row| row.change == Change::Deleted)
+        .filter(|row| row.change == Change::Deleted && row.message == "deleted")
         .map(|row| row.id.name.as_str())
         .collect();
     assert_eq!(deleted, ["a", "m", "z"]);
