@@ -58,7 +58,8 @@ pub(crate) async fn taken_over(run: &Run<'_>, planned: &[Planned]) -> Vec<TakenO
         if let Former::Harness(name) = former
             && !harness.contains_key(name)
         {
-            let words = match harness_number(run, name).await {
+            let number = harness_number(run, name).await;
+            let words = match number.or_else(|| suffixed(planned)) {
                 Some(number) => format!("{} number {number}", former),
                 None => former.to_string(),
             };
@@ -92,6 +93,18 @@ fn is_tracked(object: &Object, release: &str) -> bool {
         });
         label == Some(release)
     })
+}
+
+/// The number in the live names of configuration that is kept: older releases of Harness have no records of their own.
+fn suffixed(planned: &[Planned]) -> Option<u64> {
+    let numbers = planned.iter().filter_map(|planned| {
+        let object = &planned.target.object;
+        let original = object.annotation(versioning::ORIGINAL_NAME)?;
+        let suffix = object.name().strip_prefix(original)?.strip_prefix('-')?;
+        planned.former()?;
+        suffix.parse().ok()
+    });
+    numbers.max()
 }
 
 /// The newest number in the records that Harness keeps of a release.

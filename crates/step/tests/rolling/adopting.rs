@@ -7,7 +7,7 @@ use sortie_manifest::{Limits, Object};
 use sortie_step::report::Change;
 use sortie_step::task::{Action, RollingDeploy, Target, Versioning};
 
-use crate::world::{Told, World, documents, inline, plain, web};
+use crate::world::{RELEASE, Told, World, documents, inline, plain, web};
 
 const CONFIG: &str = "apiVersion: v1\nkind: ConfigMap\nmetadata: {name: web}\ndata: {a: \"1\"}\n";
 const SECRET: &str =
@@ -104,6 +104,16 @@ async fn what_kubectl_has_applied_is_taken_over_without_a_restart() {
         told.lines
     );
     assert_eq!(running(&world).await, before, "nothing restarts");
+    let address = [
+        "get",
+        "pods",
+        "-l",
+        "app=web",
+        "-o",
+        "jsonpath={.items[*].status.podIP}",
+    ];
+    let address = world.kubectl(&address, "").await;
+    assert_eq!(told.outputs()["podIps"], serde_json::json!([address]));
 
     // So it stays, until something else of the pods changes.
     let again = world.deploy(plain(&set(&image))).await;
@@ -120,6 +130,30 @@ async fn what_kubectl_has_applied_is_taken_over_without_a_restart() {
         "web",
         "its content is the same"
     );
+    world.finish().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_another_release_had_is_taken_over_only_when_asked_and_without_a_restart() {
+    let world = World::new("adopt_release").await;
+    let image = world.cluster.image("sample-v1").await.unwrap();
+    world.deploy(plain(&app(&image))).await.outputs();
+    let before = running(&world).await;
+    let other = |adopt: bool| {
+        let options = RollingDeploy {
+            adopt,
+            ..plain(&app(&image))
+        };
+        let mut task = world.task(Action::RollingDeploy(options));
+        task.release.name = "other".to_owned();
+        task
+    };
+    let refused = world.run(&other(false)).await;
+    assert_eq!(refused.failure().code, "SRT-C015");
+    let told = world.run(&other(true)).await;
+    let former = format!("release {}/{RELEASE}", world.namespace.name());
+    assert_eq!(from(&told, "Deployment"), former);
+    assert_eq!(running(&world).await, before, "nothing restarts");
     world.finish().await;
 }
 
@@ -208,7 +242,7 @@ async fn a_helm_release_is_taken_over_without_a_restart() {
 
 /// What Harness leaves of its release `shop-web`, number 4: labels on pods and, after a canary, in selectors, the number
 /// in the names of configuration, and a record.
-fn left_by_harness(app: &str) -> String {
+fn left_by_harness(app: &str, records: &[u64]) -> String {
     let parsed = sortie_manifest::parse("app.yaml", app.as_bytes(), &Limits::default()).unwrap();
     let mut left: Vec<String> = parsed
         .into_iter()
@@ -231,9 +265,9 @@ fn left_by_harness(app: &str) -> String {
             value.to_string()
         })
         .collect();
-    for (number, status) in [(3, "Succeeded"), (4, "Succeeded")] {
+    for number in records {
         left.push(format!(
-            "apiVersion: v1\nkind: Secret\ntype: harness.io/release/v2\nmetadata: {{name: harness.release.shop-web.{number}, labels: {{owner: harness, release: shop-web, release-number: \"{number}\", status: {status}}}}}\nstringData: {{release: none}}\n"
+            "apiVersion: v1\nkind: Secret\ntype: harness.io/release/v2\nmetadata: {{name: harness.release.shop-web.{number}, labels: {{owner: harness, release: shop-web, release-number: \"{number}\", status: Succeeded}}}}\nstringData: {{release: none}}\n"
         ));
     }
     left.join("\n---\n")
@@ -245,7 +279,12 @@ async fn a_release_of_harness_is_taken_over_without_a_restart() {
         let world = World::new("adopt_harness").await;
         let image = world.cluster.image("sample-v1").await.unwrap();
         let other = world.cluster.image("sample-v2").await.unwrap();
-        world.given(&left_by_harness(&app(&image))).await;
+        // Older ones have their history in one ConfigMap that is theirs alone.
+        let records: &[u64] = match versioning {
+            Versioning::ContentHash => &[3, 4],
+            _ => &[],
+        };
+        world.given(&left_by_harness(&app(&image), records)).await;
         let before = running(&world).await;
         let deploy = |image: &str| RollingDeploy {
             manifests: inline(&[("app.yaml", &app(image))]),
