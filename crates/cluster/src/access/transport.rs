@@ -312,3 +312,49 @@ impl Service<Uri> for Wire {
         Box::pin(self.clone().open(destination))
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_proxy_that_was_asked_for_is_used_or_refused() {
+        let server = Uri::from_static("https://127.0.0.1:6443");
+        let used = |proxy: &str| {
+            let proxies = Proxies::read(Some(&proxy.into()), true, &server).ok()?;
+            let proxy = proxies.intercept(&server)?;
+            Some((proxy.uri().to_string(), proxy.basic_auth().is_some()))
+        };
+        for (asked, want) in [
+            ("http://proxy:3128", Some(("http://proxy:3128/", false))),
+            (
+                "http://ann:secret@proxy:3128",
+                Some(("http://proxy:3128/", true)),
+            ),
+            ("proxy:3128", Some(("http://proxy:3128/", false))),
+            ("socks5://proxy:1080", Some(("socks5://proxy:1080/", false))),
+            ("https://proxy:3128", None),
+            ("ftp://proxy", None),
+            ("", None),
+            ("a b", None),
+        ] {
+            let want = want.map(|(uri, auth)| (uri.to_owned(), auth));
+            assert_eq!(used(asked), want, "{asked}");
+        }
+    }
+
+    #[test]
+    fn nothing_here_goes_through_a_proxy_of_the_environment() {
+        for server in [
+            "https://127.0.0.1:6443",
+            "https://[::1]:6443",
+            "https://localhost:1",
+        ] {
+            let server: Uri = server.parse().unwrap();
+            let proxies = Proxies::read(None, true, &server).unwrap();
+            assert!(proxies.0.is_none(), "{server}");
+        }
+        let server = Uri::from_static("https://10.0.0.1:6443");
+        assert!(Proxies::read(None, false, &server).unwrap().0.is_none());
+    }
+}

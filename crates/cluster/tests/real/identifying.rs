@@ -8,7 +8,7 @@ use sortie_cluster::access::{Credential, Impersonation, Interaction, Plugin, Ser
 use sortie_cluster::{Access, Cluster, Error, Options};
 
 use crate::fixture::{Fixture, config_map, objects};
-use crate::parties::{Scripted, Tunnels, answer};
+use crate::parties::{Scripted, Tunnels, answer, socks};
 
 /// The API server of the tests by its address.
 pub fn server(kubeconfig: &Path, credential: Credential) -> Server {
@@ -367,6 +367,13 @@ async fn a_proxy_of_the_kubeconfig_is_used_and_its_password_not_shown() {
     cluster.reachable().await.unwrap();
     let server: http::Uri = cluster.server().parse().unwrap();
     assert_eq!(proxy.asked(), [server.authority().unwrap().to_string()]);
+
+    let (port, _serving) = socks().await;
+    let file = fixture.kubeconfig_with(|config| {
+        config["clusters"][0]["cluster"]["proxy-url"] = format!("socks5://127.0.0.1:{port}").into();
+    });
+    let cluster = crate::fixture::connect(file.path(), impatient.clone()).await;
+    cluster.reachable().await.unwrap();
 
     let file = through("ann:swordfish@");
     let cluster = crate::fixture::connect(file.path(), impatient.clone()).await;
