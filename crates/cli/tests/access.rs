@@ -116,6 +116,28 @@ async fn a_cluster_is_named_by_its_address_and_a_token() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn a_proxy_of_the_environment_is_used_but_for_its_exceptions() {
+    let mut world = World::new("cli_proxy").await;
+    let me = ["--certificate-authority", "ca.pem", "--token-file", "token"];
+    // Nobody listens there.
+    world.me = world
+        .me
+        .with("HTTPS_PROXY", "http://ann:hunter22@127.0.0.1:1");
+    let ended = world.deploy(&me).await;
+    assert_eq!(ended.code, 3, "{ended:?}");
+    assert!(
+        ended.stderr.contains("through the proxy 127.0.0.1"),
+        "{ended:?}"
+    );
+    assert!(!ended.stderr.contains("hunter22"), "{ended:?}");
+    let host = world.server.trim_start_matches("https://");
+    let host = host.split(':').next().unwrap().to_owned();
+    world.me = world.me.with("NO_PROXY", &format!("example.com,{host}"));
+    world.deploy(&me).await.ok();
+    world.namespace.finish().await.unwrap();
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn whoever_may_act_as_another_does() {
     let world = World::new("cli_as").await;
     let me = ["--certificate-authority", "ca.pem", "--token-file", "token"];
