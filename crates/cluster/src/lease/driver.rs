@@ -127,6 +127,9 @@ struct Driver {
     watched: Option<Watched>,
     /// When the write was sent that made us the holder; for people.
     acquired: Option<Timestamp>,
+    /// UID of the Lease as last seen. The API server makes a Lease that is updated after its deletion, version or not:
+    /// only this tells it that another was meant.
+    uid: Option<String>,
 }
 
 impl Driver {
@@ -140,6 +143,7 @@ impl Driver {
             machine,
             watched: None,
             acquired: None,
+            uid: None,
         }
     }
 
@@ -262,11 +266,15 @@ impl Driver {
         };
         let name = &self.claim.name;
         let changed = watched.until(|view| {
-            let now = view.objects.get(name).map(|lease| read_lease(lease));
-            (now.as_ref() != Some(seen)).then_some(now)
+            let lease = view.objects.get(name);
+            let now = lease.map(|lease| read_lease(lease));
+            (now.as_ref() != Some(seen)).then(|| (now, lease.and_then(|lease| uid_of(lease))))
         });
         tokio::select! {
-            now = changed => Ok(Event::Read(now)),
+            (now, uid) = changed => {
+                self.uid = uid;
+                Ok(Event::Read(now))
+            }
             () = tokio::time::sleep(until.since(clock::boottime())) => Ok(Event::Tick),
         }
     }
@@ -279,25 +287,28 @@ impl Driver {
         Resource::leases().path(Some(&self.claim.namespace), name)
     }
 
-    async fn read(&self) -> Result<Option<Seen>, Error> {
+    async fn read(&mut self) -> Result<Option<Seen>, Error> {
         let mut call = Call::read("read", self.target(), self.path(Some(&self.claim.name)));
         call.patient = false;
         call.time_limit = Some(self.claim.terms.renewal());
         match self.cluster.fetch(&call).await {
-            Ok(lease) => Ok(Some(read_lease(&lease))),
+            Ok(lease) => {
+                self.uid = uid_of(&lease);
+                Ok(Some(read_lease(&lease)))
+            }
             Err(error) if error.is_not_found() => Ok(None),
             Err(error) => Err(error),
         }
     }
 
-    async fn create(&self, transitions: u32) -> Result<Event, Error> {
+    async fn create(&mut self, transitions: u32) -> Result<Event, Error> {
         let lease = self.lease(None, transitions, Some(&self.me));
         self.write((Method::POST, self.path(None)), Point::LeaseCreate, &lease)
             .await
     }
 
     async fn update(
-        &self,
+        &mut self,
         version: &str,
         transitions: u32,
         purpose: Purpose,
@@ -318,7 +329,7 @@ impl Driver {
 
     /// Sends the Lease once: the machine counts from this moment, so nothing here may retry.
     async fn write(
-        &self,
+        &mut self,
         place: (Method, String),
         point: Point,
         lease: &Value,
@@ -328,6 +339,7 @@ impl Driver {
         call.patient = false;
         call.time_limit = Some(self.claim.terms.duration() / 3);
         let lease = self.cluster.fetch(&call).await?;
+        self.uid = uid_of(&lease);
         Ok(Event::Written {
             version: read_lease(&lease).version,
         })
@@ -351,6 +363,9 @@ impl Driver {
         });
         if let Some(version) = version {
             lease["metadata"]["resourceVersion"] = version.into();
+            if let Some(uid) = &self.uid {
+                lease["metadata"]["uid"] = uid.as_str().into();
+            }
         }
         if let Some(holder) = holder {
             lease["spec"]["holderIdentity"] = holder.into();
@@ -383,6 +398,11 @@ pub(super) fn read_lease(lease: &Value) -> Seen {
         duration: duration.clamp(DURATIONS.0, DURATIONS.1),
         transitions: u32::try_from(number("/spec/leaseTransitions")).unwrap_or(u32::MAX),
     }
+}
+
+fn uid_of(lease: &Value) -> Option<String> {
+    let uid = lease.pointer("/metadata/uid").and_then(Value::as_str);
+    uid.map(str::to_owned)
 }
 
 /// The holder's name without the suffix that made it unique.

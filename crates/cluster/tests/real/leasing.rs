@@ -169,3 +169,30 @@ async fn of_many_takers_one_holds_at_a_time_and_all_get_their_turn() {
     assert_eq!(fences, [1, 2, 3, 4, 5]);
     fixture.finish().await;
 }
+
+#[tokio::test]
+async fn a_holder_whose_lease_was_deleted_does_not_make_it_again() {
+    let fixture = Fixture::new("deleted").await;
+    let held = take(&fixture.cluster, claim(&fixture, "ann", 3)).await;
+    let guard = held.guard().clone();
+    let path = format!(
+        "/apis/coordination.k8s.io/v1/namespaces/{}/leases/{}",
+        fixture.ns(),
+        claim(&fixture, "ann", 3).name
+    );
+    let none = serde_json::Value::Null;
+    let (method, kind) = (http::Method::DELETE, "application/json");
+    fixture.send(method, &path, kind, &none).await;
+    let lost = tokio::time::timeout(Duration::from_secs(30), guard.lost()).await;
+    assert!(matches!(lost, Ok(Lost::Taken { .. })), "{lost:?}");
+    held.release().await;
+    let leases = Selection::of(Resource::leases(), fixture.ns());
+    assert!(fixture.cluster.list(&leases).await.unwrap().is_empty());
+
+    // Somebody else's of the same name is not touched either.
+    let second = take(&fixture.cluster, claim(&fixture, "bob", 3)).await;
+    assert_eq!(second.fence(), 1);
+    assert!(second.guard().check().is_ok());
+    second.release().await;
+    fixture.finish().await;
+}
