@@ -17,6 +17,7 @@ mod irreversible;
 mod judging;
 mod pruning;
 mod racing;
+mod recording;
 mod refusing;
 mod replacing;
 mod restoring;
