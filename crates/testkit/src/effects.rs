@@ -107,25 +107,27 @@ pub fn differences(undisturbed: &[Effect], tried: &[Effect]) -> Vec<String> {
     differences
 }
 
-/// The writes that `user` had sent to the server only after another's, which took its place, was answered. Those about
-/// the Lease count as well.
+/// The writes that `user` had sent to the server only after another's, which took its place, was answered; until it takes
+/// its own turn after the other's last. Those about the Lease count as well.
 pub fn late<'a>(effects: &'a [Effect], user: &str, successor: &str) -> Vec<&'a Effect> {
-    let taken = effects
-        .iter()
-        .filter(|effect| {
-            effect.user == successor && effect.resource == "leases" && !effect.unanswered
-        })
-        .map(|effect| effect.answered.as_str())
-        .min();
-    let Some(taken) = taken else {
+    let leases = |who: &str| {
+        let own = |effect: &&Effect| effect.resource == "leases" && effect.user == who;
+        let answered = effects.iter().filter(|effect| !effect.unanswered);
+        answered.filter(own).collect::<Vec<_>>()
+    };
+    let turn = leases(successor);
+    let (Some(first), Some(last)) = (turn.first(), turn.last()) else {
         return Vec::new();
     };
-    effects
-        .iter()
-        .filter(|effect| {
-            effect.user == user && effect.received.as_str() > taken && !effect.unanswered
-        })
-        .collect()
+    let own_turn = leases(user)
+        .into_iter()
+        .map(|effect| &effect.received)
+        .find(|received| **received > last.answered);
+    let is_late = |effect: &&Effect| {
+        let early = own_turn.is_none_or(|turn| effect.received < *turn);
+        effect.user == user && effect.received > first.answered && early && !effect.unanswered
+    };
+    effects.iter().filter(is_late).collect()
 }
 
 /// Who wrote in turn, Leases left out and each stretch of one account named once.
@@ -554,6 +556,16 @@ mod tests {
         assert_eq!(late.len(), 1);
         assert_eq!(late[0].version, "6");
         assert_eq!(turns(&all), [ME]);
+        // Its own turn after the other's is no intrusion.
+        let take = |user, at| line(user, at, "update leases l", 200, json!({"uid": "l"}));
+        lines.extend([take(YOU, 7), take(ME, 8)]);
+        lines.push(line(ME, 9, "patch configmaps a", 200, json!({"uid": "a"})));
+        let all = effects(&lines);
+        let versions: Vec<_> = super::late(&all, ME, YOU)
+            .iter()
+            .map(|late| &late.version)
+            .collect();
+        assert_eq!(versions, ["6"]);
     }
 
     #[test]

@@ -12,7 +12,7 @@ const CORPUS: [&[u8]; 3] = [
 ];
 
 /// Pieces that have a meaning somewhere.
-const PIECES: [&str; 30] = [
+const PIECES: [&str; 32] = [
     "\n---\n",
     "\n...\n",
     "---",
@@ -31,6 +31,8 @@ const PIECES: [&str; 30] = [
     "]",
     "{",
     "}",
+    "}{",
+    "{\"a\": 1}{\"b\": [2]}\n",
     ",",
     "!!binary ",
     "!!set ",
