@@ -5,7 +5,7 @@
 //! again and again until it is not reached any more. `SORTIE_PLACES=Second:apply:before:1,...` tries these.
 
 use std::collections::HashMap;
-use std::sync::Arc;
+use std::sync::{Arc, LazyLock};
 
 use futures::{StreamExt as _, stream};
 use sortie_cluster::fault::Point;
@@ -205,32 +205,25 @@ impl Scene {
     }
 }
 
-/// How the stories go when nothing happens; each is told once.
-#[derive(Default)]
-pub(crate) struct Undisturbed(HashMap<Story, OnceCell<Told>>);
-
-impl Undisturbed {
-    pub(crate) fn new() -> Self {
-        Self(Story::ALL.map(|story| (story, OnceCell::new())).into())
-    }
-
-    pub(crate) async fn of(&self, story: Story) -> &Told {
-        let tell = async || {
-            let scene = Scene::set(story, &format!("whole_{story:?}")).await;
-            let told = scene.start(Who::First, &Halt::Nowhere).end().await.unwrap();
-            let told = scene.told(told).await;
-            scene.close().await;
-            let records: Vec<_> = told.end.records.iter().map(summary).collect();
-            assert_eq!(records, story.records(), "{story:?}: {told:?}");
-            assert!(
-                told.end.orphans.is_empty() && told.end.holder.is_none(),
-                "{told:?}"
-            );
-            assert!(!told.effects.is_empty());
-            told
-        };
-        self.0[&story].get_or_init(tell).await
-    }
+/// How the story goes when nothing happens; told once for all tests.
+pub(crate) async fn undisturbed(story: Story) -> &'static Told {
+    static TOLD: LazyLock<HashMap<Story, OnceCell<Told>>> =
+        LazyLock::new(|| Story::ALL.map(|story| (story, OnceCell::new())).into());
+    let tell = async || {
+        let scene = Scene::set(story, &format!("whole_{story:?}")).await;
+        let told = scene.start(Who::First, &Halt::Nowhere).end().await.unwrap();
+        let told = scene.told(told).await;
+        scene.close().await;
+        let records: Vec<_> = told.end.records.iter().map(summary).collect();
+        assert_eq!(records, story.records(), "{story:?}: {told:?}");
+        assert!(
+            told.end.orphans.is_empty() && told.end.holder.is_none(),
+            "{told:?}"
+        );
+        assert!(!told.effects.is_empty());
+        told
+    };
+    TOLD[&story].get_or_init(tell).await
 }
 
 fn summary(record: &serde_json::Value) -> (u64, &str) {
@@ -274,10 +267,9 @@ async fn survive(place: Place, undisturbed: &Told) -> (bool, Vec<String>) {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn whoever_runs_a_killed_task_again_has_its_effects_and_reaches_its_end() {
-    let undisturbed = &Undisturbed::new();
     let _ground = Ground::shared().await;
     let deaths = Place::chosen(1).into_iter().map(|mut place| async move {
-        let undisturbed = undisturbed.of(place.story).await;
+        let undisturbed = undisturbed(place.story).await;
         let mut failures = Vec::new();
         loop {
             println!("{place:?}");

@@ -21,6 +21,7 @@ mod recording;
 mod refusing;
 mod replacing;
 mod restoring;
+mod returning;
 mod ruling;
 mod sequencing;
 mod sets;

@@ -4,12 +4,13 @@
 use std::time::Duration;
 
 use futures::{StreamExt as _, stream};
+use sortie_cluster::fault::Point;
 use sortie_testkit::effects::{self, Effect};
 
 use crate::crashing::ground::{Ground, Who};
 use crate::crashing::process::{Halt, limits};
 use crate::crashing::story::Story;
-use crate::crashing::{AT_ONCE, Place, Scene, Told, Undisturbed, differences, none_of, whole};
+use crate::crashing::{AT_ONCE, Place, Scene, Told, differences, none_of, undisturbed, whole};
 use crate::world::config;
 
 /// What the first process has written after the second took its place.
@@ -42,22 +43,25 @@ async fn outlive(place: Place, undisturbed: &Told) -> Vec<String> {
     let told = scene.told(second.unwrap()).await;
     scene.close().await;
     let mut found = differences(undisturbed, &told);
+    // Who waited for its turn takes it, and gives it back when it finds nothing to do.
+    let waited = matches!(place.point, Point::NamespaceCreate | Point::LeaseCreate)
+        || (place.point == Point::LeaseTake && place.side == "before");
+    found.retain(|text| !waited || !text.starts_with("leases."));
     found.extend(too_late(&told.effects));
     found
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn whoever_was_stopped_and_replaced_writes_nothing_more() {
-    let undisturbed = &Undisturbed::new();
     let _ground = Ground::shared().await;
     let mut places = Place::chosen(1);
-    if !whole() {
-        // Each story is told with a death as well.
+    if places.len() == Story::ALL.len() {
+        // A sample, of which each story is told with a death as well.
         places.truncate(places.len().div_ceil(2));
     }
     let stops = places.into_iter().map(|place| async move {
         println!("{place:?}");
-        let found = outlive(place, undisturbed.of(place.story).await).await;
+        let found = outlive(place, undisturbed(place.story).await).await;
         let named = found.into_iter().map(|text| format!("{place:?}: {text}"));
         named.collect::<Vec<_>>()
     });
@@ -111,7 +115,6 @@ async fn a_short_stop_is_no_reason_to_give_up() {
 /// Stops anywhere, not only at writes.
 #[tokio::test(flavor = "multi_thread")]
 async fn whoever_was_stopped_anywhere_writes_nothing_more() {
-    let undisturbed = &Undisturbed::new();
     let _ground = Ground::shared().await;
     let count = if whole() { 60 } else { 2 };
     let stops = (0..count).map(|number| async move {
@@ -120,7 +123,7 @@ async fn whoever_was_stopped_anywhere_writes_nothing_more() {
         } else {
             Story::Hooks
         };
-        let undisturbed = undisturbed.of(story).await;
+        let undisturbed = undisturbed(story).await;
         let mut scene = Scene::set(story, "stop_anywhere").await;
         let after = Duration::from_millis(300 + uuid::Uuid::new_v4().as_u128() as u64 % 2500);
         let first = scene.start(Who::First, &Halt::Nowhere);
