@@ -5,24 +5,20 @@ use serde_json::Value;
 
 use crate::object::Object;
 
-/// SHA-256 of a set of objects, as 64 hexadecimal digits. Neither the order of the objects nor that
-/// of the keys counts, and where they were written does not either.
+/// SHA-256 of a set of objects, as 64 hexadecimal digits: of their own digests, sorted. Neither the order of the objects
+/// nor that of the keys counts, and where they were written does not either.
 pub fn manifest(objects: &[Object]) -> String {
-    let mut texts: Vec<Vec<u8>> = objects
-        .iter()
-        .map(|object| {
-            let mut text = Vec::new();
-            write_map(object.value(), &mut text);
-            text
-        })
-        .collect();
-    texts.sort_unstable();
+    let mut text = Vec::new();
+    let mut digests: Vec<Digest> = Vec::with_capacity(objects.len());
+    for object in objects {
+        text.clear();
+        write_map(object.value(), &mut text);
+        digests.push(sha(&SHA256, &text));
+    }
+    digests.sort_unstable_by(|one, other| one.as_ref().cmp(other.as_ref()));
     let mut all = Context::new(&SHA256);
-    for (index, text) in texts.iter().enumerate() {
-        if index > 0 {
-            all.update(b"\n");
-        }
-        all.update(text);
+    for digest in digests {
+        all.update(digest.as_ref());
     }
     hexadecimal(&all.finish())
 }

@@ -56,6 +56,19 @@ impl Document {
         value
     }
 
+    /// Keeps only what decides how the object is written: its version, and who owns what.
+    pub(super) fn forget_content(&mut self) {
+        let mut value = self.whole();
+        let metadata = value.get_mut("metadata").map(Value::take);
+        let Some(Value::Object(mut metadata)) = metadata else {
+            return;
+        };
+        metadata
+            .retain(|key, _| matches!(key.as_str(), "name" | "resourceVersion" | "managedFields"));
+        let kept = serde_json::json!({"metadata": metadata});
+        self.text = kept.to_string().into();
+    }
+
     /// What decides about it, without reading the rest.
     pub(super) fn outline(&self) -> Result<Outline<'_>, serde_json::Error> {
         serde_json::from_slice(&self.text)
@@ -148,6 +161,27 @@ mod tests {
         assert_eq!(outline.owned(), Some(Owned::read(r#"{"f:spec":{}}"#)));
         assert!(document.value()["metadata"].get("managedFields").is_none());
         assert!(!format!("{document:?}").contains("aHVudGVyMg"));
+    }
+
+    #[test]
+    fn without_its_content_a_document_still_decides_how_it_is_written() {
+        let value = json!({
+            "apiVersion": "v1", "kind": "Secret",
+            "metadata": {
+                "name": "web", "resourceVersion": "7", "annotations": {"text": "long"},
+                "managedFields": [{"manager": "sortie", "operation": "Apply", "fieldsV1": {"f:data": {"f:a": {}, ".": {}}}}],
+            },
+            "data": {"a": "aHVudGVyMg=="},
+        });
+        let document = Document::new(value.to_string().into());
+        let mut short = document.clone();
+        short.forget_content();
+        let (before, after) = (document.outline().unwrap(), short.outline().unwrap());
+        assert_eq!(after.owned(), before.owned());
+        assert_eq!(after.metadata.resource_version, "7");
+        assert_eq!(after.metadata.name, "web");
+        assert!(after.metadata.annotations.is_empty());
+        assert!(short.value().get("data").is_none());
     }
 
     #[test]

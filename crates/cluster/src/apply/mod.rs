@@ -181,6 +181,25 @@ impl Planned {
     }
 }
 
+impl Planned {
+    /// Forgets the content of the dry run's result and of the live object, where only a preview needs
+    /// it: of a large set they are as large as the set. What applying does stays the same.
+    pub fn forget_content(&mut self) {
+        if let Outcome::Accepted {
+            change,
+            live,
+            result,
+            handover: false,
+            ..
+        } = &mut self.outcome
+            && *change != Change::Unchanged
+        {
+            result.forget_content();
+            live.iter_mut().for_each(Document::forget_content);
+        }
+    }
+}
+
 impl Applied {
     /// UID that the API server gave the object.
     pub fn uid(&self) -> Option<&str> {

@@ -118,7 +118,7 @@ async fn begin(
     }
     let mut sequence = sequence(run, &objects, Unit::Initialize)?;
     let planned = try_out(run, objects, options).await?;
-    let (planned, unused) = adoption::keep_names(run, planned, options, first).await?;
+    let (mut planned, unused) = adoption::keep_names(run, planned, options, first).await?;
     if !unused.is_empty() {
         versioned.renames.retain(|of| !unused.contains(&of.to));
         let objects: Vec<Object> = planned.iter().map(|of| of.target.object.clone()).collect();
@@ -134,6 +134,7 @@ async fn begin(
     describe(run, &planned, &versioned, head.number);
     let taken = adoption::taken_over(run, &planned).await;
     adoption::tell(run, Unit::Prepare, &taken);
+    planned.iter_mut().for_each(Planned::forget_content);
     for object in &planned {
         head.track(object.target.id.clone(), None);
     }
