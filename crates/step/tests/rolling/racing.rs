@@ -27,8 +27,8 @@ async fn race(started_apart: Duration, skew: i64) -> Vec<String> {
         scene.skew = skew;
         scene.start(who, &Halt::Nowhere)
     };
-    let first = start(Who::First, 2, skew);
-    tokio::time::sleep(started_apart).await;
+    let mut first = start(Who::First, 2, skew);
+    first.ends_within(started_apart).await;
     let second = start(Who::Second, 3, -skew);
     let (first, second) = tokio::join!(first.end(), second.end());
     let (first, second) = (first.unwrap(), second.unwrap());

@@ -126,17 +126,18 @@ async fn whoever_was_stopped_anywhere_writes_nothing_more() {
         let undisturbed = undisturbed(story).await;
         let mut scene = Scene::set(story, "stop_anywhere").await;
         let after = Duration::from_millis(300 + uuid::Uuid::new_v4().as_u128() as u64 % 2500);
-        let first = scene.start(Who::First, &Halt::Nowhere);
-        tokio::time::sleep(after).await;
-        first.stop();
+        let mut first = scene.start(Who::First, &Halt::Nowhere);
+        let ended = first.ends_within(after).await;
+        if !ended {
+            first.stop();
+        }
         scene.epoch += 1;
-        let second = scene
-            .start(Who::Second, &Halt::Nowhere)
-            .end()
-            .await
-            .unwrap();
-        first.go_on();
+        let second = scene.start(Who::Second, &Halt::Nowhere).end().await;
+        if !ended {
+            first.go_on();
+        }
         first.end().await;
+        let second = second.unwrap();
         let told = scene.told(second).await;
         scene.close().await;
         let mut found = differences(undisturbed, &told);

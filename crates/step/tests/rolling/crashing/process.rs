@@ -160,6 +160,12 @@ impl Process {
         tokio::task::spawn_blocking(wait).await.unwrap().stopped()
     }
 
+    /// Whether it ends within the time.
+    pub(crate) async fn ends_within(&mut self, time: Duration) -> bool {
+        let ended = tokio::time::timeout(time, self.child.wait()).await;
+        ended.is_ok()
+    }
+
     /// Stops it wherever it is.
     pub(crate) fn stop(&self) {
         kill_process(self.pid(), Signal::STOP).unwrap();
