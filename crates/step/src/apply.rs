@@ -91,8 +91,8 @@ pub(crate) async fn whole_set(
                 outcome
                     .instances
                     .note(&applied.id, &applied.object, &release);
-                tell(run, manner.unit, &planned, &applied);
                 let needed = Needed::of(&planned.target.object, manner);
+                tell(run, manner.unit, &planned, &applied, needed);
                 if needed != Needed::Never {
                     let object = Awaited::of(applied, planned.target.resource, &set);
                     waiting.push(Waiting { object, needed });
@@ -238,7 +238,7 @@ pub(crate) const fn change(change: apply::Change) -> Change {
     }
 }
 
-fn tell(run: &Run<'_>, unit: Unit, planned: &Planned, applied: &Applied) {
+fn tell(run: &Run<'_>, unit: Unit, planned: &Planned, applied: &Applied, needed: Needed) {
     let change = change(applied.change);
     let word = match planned.replaces() {
         Some(_) => "replaced",
@@ -252,11 +252,20 @@ fn tell(run: &Run<'_>, unit: Unit, planned: &Planned, applied: &Applied) {
         );
         run.warn(unit, text);
     }
+    // What nobody waits for is told once, as it is now.
+    let (health, message) = match needed {
+        Needed::Once | Needed::AtTheEnd => (Health::Progressing, String::new()),
+        Needed::Never | Needed::OnTheWay => {
+            let verdict = sortie_health::assess(&applied.object);
+            let message = format!("not waited for: {}", verdict.message);
+            (verdict.status, message)
+        }
+    };
     let row = ObjectRow {
         id: applied.id.clone(),
         change,
-        health: Health::Progressing,
-        message: String::new(),
+        health,
+        message,
     };
     run.sink.object(unit, row);
 }

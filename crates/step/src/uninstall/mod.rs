@@ -10,10 +10,10 @@ use std::collections::BTreeSet;
 use serde_json::{Value, json};
 use sortie_cluster::clock;
 use sortie_cluster::delete::{Doomed, Gone};
-use sortie_cluster::record::{History, Records, Tracked};
+use sortie_cluster::record::{HEAD_TYPE, History, NAME_LABEL, Records, Tracked};
 use sortie_cluster::watch::Selection;
 use sortie_cluster::{Error, Resource};
-use sortie_manifest::ObjectId;
+use sortie_manifest::{ObjectId, labels};
 
 use crate::configuration::{self, Versioned};
 use crate::failure::{Failure, chain, first_of};
@@ -68,7 +68,7 @@ async fn before(run: &Run<'_>, options: Uninstall) -> Result<Before, Ended> {
     let known = recorded || has_lease(run, &records).await?;
     if options.dry_run || !known {
         let plan = survey(run, &records, &history, options).await?;
-        if !known && plan.going().next().is_none() {
+        if !known && plan.going().is_empty() {
             return Ok(Before::Done(nothing(run, &plan)));
         }
         if options.dry_run {
@@ -112,6 +112,7 @@ fn foreseen(run: &Run<'_>, plan: &Plan) -> Value {
     }
     let rows: Vec<Value> = plan
         .going()
+        .iter()
         .map(|id| json!({"object": id, "change": "deleted"}))
         .collect();
     json!({
@@ -144,7 +145,7 @@ async fn under_lease(
 
     run.units.enter(Unit::Delete);
     let removal = Box::pin(delete(run, locked, &mut plan));
-    let Deleted { names, errors } = run.bounds.run(locked.lost(), removal).await?;
+    let Deleted { mut names, errors } = run.bounds.run(locked.lost(), removal).await?;
     if !errors.is_empty() {
         let text = format!(
             "uninstall failed: objects that could not be deleted: {}",
@@ -162,6 +163,7 @@ async fn under_lease(
     let count = run.bounds.run_writes(locked.lost(), removed).await?;
     run.info(Unit::WrapUp, format!("records deleted: {count}"));
     if let Some(home) = plan.home.take() {
+        names.push(home.id.to_string());
         go(run, locked, home).await?;
     }
     let release = &run.task.release;
@@ -305,7 +307,31 @@ async fn survey(
             plan.consider_claim(id, &live, options.delete_storage);
         }
     }
+    for namespace in plan.namespaces() {
+        if let Some(why) = shared(run, &namespace).await {
+            plan.spare(&namespace, &why);
+        }
+    }
     Ok(plan)
+}
+
+/// Whether a namespace holds other releases, which would go with it.
+async fn shared(run: &Run<'_>, namespace: &str) -> Option<String> {
+    let heads =
+        Selection::of(Resource::secrets(), namespace).where_fields(format!("type={HEAD_TYPE}"));
+    let heads = match run.env.cluster.list(&heads).await {
+        Ok(heads) => heads,
+        Err(error) => return Some(format!("what it holds is not known: {}", chain(&error))),
+    };
+    let ours = run.release_id();
+    let release = |head: &Value| {
+        let labels = head.pointer("/metadata/labels")?;
+        let text = |key: &str| labels.get(key).and_then(Value::as_str);
+        (text(labels::RELEASE)? != ours).then(|| text(NAME_LABEL).unwrap_or_default().to_owned())
+    };
+    let others: BTreeSet<String> = heads.iter().filter_map(release).collect();
+    let names: Vec<String> = others.into_iter().collect();
+    (!names.is_empty()).then(|| format!("it holds other releases: {}", names.join(", ")))
 }
 
 /// The claims that StatefulSets of the release have made, now and in the past.

@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use serde_json::Value;
 use sortie_cluster::record::Tracked;
-use sortie_manifest::{Object, ObjectId, labels, versioning};
+use sortie_manifest::{Object, ObjectId, labels, order, versioning};
 
 use crate::protection::{self, annotation, text};
 
@@ -87,11 +87,39 @@ impl Plan {
         }
     }
 
-    /// The objects to delete, in the order in which they are shown.
-    pub(super) fn going(&self) -> impl Iterator<Item = &ObjectId> {
-        let all = self.doomed.iter().chain(&self.claims);
-        let all = all.chain(&self.versioned).chain(&self.home);
-        all.map(|tracked| &tracked.id)
+    /// The objects to delete, as far as their kinds tell in the order in which they go.
+    pub(super) fn going(&self) -> Vec<ObjectId> {
+        let ids = |list: &[Tracked]| {
+            let mut ids: Vec<ObjectId> = list.iter().map(|tracked| tracked.id.clone()).collect();
+            order::sort_for_deletion(&mut ids);
+            ids
+        };
+        let objects = [self.doomed.as_slice(), &self.claims].concat();
+        let mut going = ids(&objects);
+        going.extend(ids(&self.versioned));
+        going.extend(self.home.iter().map(|home| home.id.clone()));
+        going
+    }
+
+    /// The namespaces that would go.
+    pub(super) fn namespaces(&self) -> Vec<String> {
+        let is_namespace = |id: &&ObjectId| id.group.is_empty() && id.kind == "Namespace";
+        let going = self.doomed.iter().chain(&self.home);
+        let going = going.map(|tracked| &tracked.id).filter(is_namespace);
+        going.map(|id| id.name.clone()).collect()
+    }
+
+    /// Leave a namespace alone.
+    pub(super) fn spare(&mut self, namespace: &str, why: &str) {
+        let is_it = |tracked: &mut Tracked| {
+            let id = &tracked.id;
+            id.group.is_empty() && id.kind == "Namespace" && id.name == namespace
+        };
+        let home = self.home.take_if(is_it);
+        let doomed = self.doomed.extract_if(.., is_it).chain(home);
+        for tracked in doomed.collect::<Vec<_>>() {
+            self.keep(tracked.id, why);
+        }
     }
 
     pub(super) fn keep(&mut self, id: ObjectId, why: impl Into<String>) {
@@ -202,7 +230,7 @@ mod tests {
             uid: uid.map(str::to_owned),
         };
         plan.consider(tracked, &live, wish);
-        let going: Vec<_> = plan.going().cloned().collect();
+        let going = plan.going();
         let mut every = plan.doomed.iter().chain(&plan.versioned).chain(&plan.home);
         assert!(every.all(|doomed| doomed.uid.as_deref() == Some("u")));
         match (going.len(), plan.kept.len()) {
@@ -275,6 +303,28 @@ mod tests {
                 assert_eq!(fate, Fate::Stays, "{name} on a {kind}");
             }
         }
+    }
+
+    #[test]
+    fn a_namespace_can_be_spared() {
+        let namespace = |name: &str| Tracked {
+            id: ObjectId {
+                namespace: None,
+                ..id("Namespace", name)
+            },
+            uid: None,
+        };
+        let mut plan = Plan {
+            doomed: vec![namespace("other")],
+            home: Some(namespace("shop")),
+            ..Plan::default()
+        };
+        assert_eq!(plan.namespaces(), ["other", "shop"]);
+        plan.spare("shop", "shared");
+        assert_eq!(plan.namespaces(), ["other"]);
+        assert_eq!(plan.kept.len(), 1);
+        plan.spare("other", "shared");
+        assert!(plan.going().is_empty());
     }
 
     #[test]

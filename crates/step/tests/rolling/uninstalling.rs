@@ -308,6 +308,56 @@ async fn what_cannot_be_deleted_keeps_the_records_for_the_next_time() {
     world.finish().await;
 }
 
+#[tokio::test(flavor = "multi_thread")]
+async fn a_namespace_of_its_own_goes_last_and_one_that_others_use_stays() {
+    let world = World::new("uninstall_home").await;
+    let namespace = format!("{}-own", world.namespace.name());
+    let own = format!("apiVersion: v1\nkind: Namespace\nmetadata: {{name: {namespace}}}\n");
+    let set = documents(&[&own, &config("a", "1")]);
+    let task = |action: Action, release: &str| {
+        let mut task = world.task(action);
+        namespace.clone_into(&mut task.release.namespace);
+        release.clone_into(&mut task.release.name);
+        task
+    };
+    let all = Action::Uninstall(Uninstall {
+        delete_storage: true,
+        dry_run: false,
+    });
+    let first = task(Action::RollingDeploy(plain(&set)), "first");
+    world.run(&first).await.outputs();
+    let other = task(Action::RollingDeploy(plain(&config("b", "1"))), "other");
+    world.run(&other).await.outputs();
+
+    let told = world.run(&task(all.clone(), "first")).await;
+    assert_eq!(
+        kept(&told),
+        [(
+            format!("Namespace/{namespace}"),
+            "it holds other releases: other".to_owned()
+        )]
+    );
+    assert!(
+        world
+            .get_in(&namespace, "v1/ConfigMap", "a")
+            .await
+            .is_none()
+    );
+    assert!(
+        world
+            .get_in(&namespace, "v1/ConfigMap", "b")
+            .await
+            .is_some()
+    );
+
+    world.run(&task(all.clone(), "other")).await.outputs();
+    let told = world.run(&task(all, "first")).await;
+    let deleted = told.outputs()["deleted"].as_array().unwrap();
+    assert_eq!(deleted.len(), 1, "{deleted:?}");
+    assert!(world.get("v1/Namespace", &namespace).await.is_none());
+    world.finish().await;
+}
+
 /// A death at the place and another process; says whether the place was reached.
 async fn survive(place: &str, image: &str) -> bool {
     let mut world = World::new(&format!("uninstall_{}", place.replace(':', "_"))).await;
