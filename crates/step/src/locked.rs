@@ -104,6 +104,8 @@ impl Locked {
         };
         let held = lease::acquire(&run.env.cluster, claim, waiting).await;
         let held = held.map_err(|error| Failure::cluster(&error))?;
+        // Of large sets the records are large; those of before are read again.
+        drop(before);
         run.bounds
             .pending()
             .set(format!("the records of release {release}"));

@@ -86,12 +86,21 @@ impl Records {
     /// All heads of the release, with inventory and journal. A record that cannot be read is named in the history, and
     /// keeps nobody from the others.
     pub async fn history(&self) -> Result<History, RecordError> {
+        self.heads(true).await
+    }
+
+    /// All heads, without inventory and journal unless `whole`: of large sets these are large.
+    async fn heads(&self, whole: bool) -> Result<History, RecordError> {
         let path = self.list_path(HEAD_TYPE);
         let target = format!("the records of release {}", self.release);
         let listed = self.cluster.list_all("list", &target, &path, None).await;
         let (mut stored, mut unreadable) = (Vec::new(), Vec::new());
         for secret in listed.map_err(cluster)? {
-            match self.decoded(&secret).await {
+            let record = match whole {
+                true => self.decoded(&secret).await,
+                false => encoding::decode(&self.release, &secret).map(|decoded| decoded.stored),
+            };
+            match record {
                 Ok(record) => stored.push(record),
                 Err(why) if why.is_about_content() => {
                     unreadable.push(Unreadable::new(&self.release, &secret, why));
@@ -212,7 +221,7 @@ impl Records {
     ///
     /// Call it under the release's lease: a part is an orphan between its writing and its head's.
     pub async fn collect(&self, depth: usize, guard: &Guard) -> Result<Collected, RecordError> {
-        let history = self.history().await?;
+        let history = self.heads(false).await?;
         let parts = self.parts().await?;
         let plan = history.collection(depth, &parts);
         // Heads first: killed in between, a part is an orphan and not a head without its parts.

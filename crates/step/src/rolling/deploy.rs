@@ -92,6 +92,8 @@ async fn before(run: &Run<'_>, options: &RollingDeploy) -> Result<Before, Ended>
             .await
             .map(Before::TriedOut);
     }
+    // It is read again under the lease, and large where the set is.
+    drop(history);
     namespace::bring(run, options, &rendered.objects).await?;
     let locked = Locked::acquire(run, Unit::Initialize).await?;
     Ok(Before::Locked(Box::new(locked), rendered))
