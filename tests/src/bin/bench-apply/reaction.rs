@@ -74,7 +74,7 @@ async fn once(
 fn deploy(folder: &Path, account: &Account, name: &str) -> Result<Child> {
     let service = json!({"apiVersion": "v1", "kind": "Service", "metadata": {"name": name}, "spec": {
         "type": "LoadBalancer", "selector": {"app": name}, "ports": [{"port": 80}]}});
-    let file = folder.join("service.json");
+    let file = folder.join("service.yaml");
     std::fs::write(&file, service.to_string()).context("write the service")?;
     tokio::process::Command::new(tools::sortie()?)
         .arg("deploy")
