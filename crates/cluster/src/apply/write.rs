@@ -50,6 +50,8 @@ impl Cluster {
             let error = Error::new("apply", target.id.to_string(), cause);
             return Err(error.at(Some(target.object.origin())));
         }
+        // Fields have changed hands, whatever becomes of the apply after that.
+        let mut handed = false;
         for _ in 0..RACES {
             let Outcome::Accepted {
                 change,
@@ -68,8 +70,10 @@ impl Cluster {
                 conflicts: conflicts.clone(),
             };
             if *change == Change::Unchanged {
-                return Ok(applied(result.value(), *change));
+                let change = if handed { Change::Configured } else { *change };
+                return Ok(applied(result.value(), change));
             }
+            handed |= *handover;
             let live = live.as_ref().map(|live| (live, *handover));
             match self.write(planned, live, result, guard).await {
                 Ok((object, change)) => {
