@@ -35,7 +35,7 @@ pub(super) fn removals(good: &Head, undone: &[Undone<'_>], delete_storage: bool)
     let mut added: BTreeMap<&ObjectId, Option<String>> = BTreeMap::new();
     let mut older = BTreeSet::new();
     for Undone { head, versioned } in undone {
-        let present: Vec<ObjectId> = noted(head, "present");
+        let present: BTreeSet<ObjectId> = noted(head, "present").into_iter().collect();
         for Tracked { id, uid } in &head.inventory {
             if restored.contains(id) || versioned.contains(id) || older.contains(id) {
                 continue;
