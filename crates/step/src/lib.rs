@@ -22,6 +22,7 @@ mod nothing;
 mod plan;
 pub mod policy;
 mod protection;
+mod readiness;
 mod remove;
 mod render;
 mod replacement;

@@ -15,6 +15,7 @@ use crate::external;
 use crate::failure::{Failure, FailureKind};
 use crate::locked::{Locked, record_failure};
 use crate::plan::{Prepared, prepare};
+use crate::readiness;
 use crate::replacement;
 use crate::report::{Level, Sink as _, Unit};
 use crate::run::Run;
@@ -313,6 +314,9 @@ fn describe(run: &Run<'_>, planned: &[Planned], versioned: &Versioned, number: u
         .map(|object| (&object.target.id, object.change()));
     for line in foreseen(&changes.collect::<Vec<_>>()) {
         run.info(unit, line);
+    }
+    if let Some(text) = readiness::untold(planned) {
+        run.warn(unit, text);
     }
     for rename in &versioned.renames {
         let text = format!(
