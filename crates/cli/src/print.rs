@@ -1,6 +1,6 @@
 //! The one place that writes to stdout and stderr: results to stdout, everything about them to stderr.
 
-use std::io::IsTerminal as _;
+use std::io::{IsTerminal as _, Write as _};
 
 use serde::Serialize;
 use unicode_width::{UnicodeWidthChar as _, UnicodeWidthStr as _};
@@ -17,6 +17,16 @@ pub fn line(text: &str) {
 /// A line about what is going on, or why it failed.
 pub fn note(text: &str) {
     write(std::io::stderr().lock(), text);
+}
+
+/// A question on the terminal; the answer is typed behind it.
+///
+/// # Errors
+/// It could not be shown.
+pub fn question(text: &str) -> std::io::Result<()> {
+    let mut terminal = std::io::stderr().lock();
+    terminal.write_all(text.as_bytes())?;
+    terminal.flush()
 }
 
 /// One JSON document on one line of the result.

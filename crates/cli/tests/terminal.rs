@@ -190,6 +190,34 @@ async fn uninstalling_is_asked_for_and_shown() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn a_question_is_given_up_by_ctrl_c_and_by_the_system() {
+    let world = World::new("terminal_question").await;
+    world.me.file(
+        "set.yaml",
+        "apiVersion: v1\nkind: ConfigMap\nmetadata: {name: config}\n",
+    );
+    let release = ["-n", world.namespace.name(), "--release", "shop"];
+    let deploy = [&["deploy", "set.yaml"], release.as_slice()].concat();
+    world.me.sortie(&deploy).await.ok();
+    let give_up: [fn(&Terminal); 2] = [|terminal| terminal.types("\x03"), Terminal::terminate];
+    for give_up in give_up {
+        let mut terminal = world.on_terminal(&["uninstall"], WIDE);
+        terminal.until(|seen| seen.contains("[y/N]")).await;
+        give_up(&terminal);
+        let left = terminal.left().await;
+        assert_eq!(left.code, 130, "{}", left.screen);
+        assert!(
+            left.screen.contains("nothing was deleted"),
+            "{}",
+            left.screen
+        );
+    }
+    let status = [&["status"], release.as_slice()].concat();
+    world.me.sortie(&status).await.ok();
+    world.namespace.finish().await.unwrap();
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn a_second_ctrl_c_ends_at_once_and_the_next_one_carries_on() {
     let world = World::new("terminal_twice").await;
     world.set("/nothing", 1).await;

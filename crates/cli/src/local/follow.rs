@@ -141,20 +141,27 @@ pub(super) fn renderer(around: &Surroundings) -> Renderer {
 }
 
 /// What a person or the system sends to stop the program.
-struct Stops {
+pub(super) struct Stops {
     interrupt: Signal,
     terminate: Signal,
 }
 
 impl Stops {
-    fn listen() -> std::io::Result<Self> {
+    /// From now on they do not end the program: whoever listens does.
+    pub(super) fn listen() -> Result<Self> {
+        let on = |kind| {
+            signal(kind).map_err(|error| {
+                Failure::new(Exit::Failed, format!("cannot listen for Ctrl-C: {error}"))
+            })
+        };
         Ok(Self {
-            interrupt: signal(SignalKind::interrupt())?,
-            terminate: signal(SignalKind::terminate())?,
+            interrupt: on(SignalKind::interrupt())?,
+            terminate: on(SignalKind::terminate())?,
         })
     }
 
-    async fn next(&mut self) {
+    /// The next one, also when it came before.
+    pub(super) async fn next(&mut self) {
         tokio::select! {
             _ = self.interrupt.recv() => {}
             _ = self.terminate.recv() => {}
@@ -172,9 +179,7 @@ async fn watch(
 ) -> Result<Outcome> {
     let mut redraw = tokio::time::interval(REDRAW);
     redraw.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
-    let mut stops = Stops::listen().map_err(|error| {
-        Failure::new(Exit::Failed, format!("cannot listen for Ctrl-C: {error}"))
-    })?;
+    let mut stops = Stops::listen()?;
     loop {
         tokio::select! {
             // What was said comes before the end.

@@ -1,6 +1,6 @@
 //! `sortie uninstall`: a release and everything that it owns, gone.
 
-use std::io::{BufRead as _, IsTerminal as _, Write as _};
+use std::io::{BufRead as _, IsTerminal as _, Read as _};
 
 use serde_json::{Value, json};
 use sortie_cluster::Cluster;
@@ -8,13 +8,16 @@ use sortie_cluster::record::Release;
 use sortie_step::task::{self, Action};
 
 use super::deploy::print_plan;
-use super::follow::{self, Job};
+use super::follow::{self, Job, Stops};
 use super::view::Look;
 use super::{connect, history};
 use crate::args::{Output, Uninstall};
 use crate::exit::{Exit, Failure, Result};
 use crate::style::harmless;
 use crate::{Surroundings, print};
+
+/// Longest answer that is read.
+const LONGEST: u64 = 4096;
 
 /// Ask, uninstall and follow to the end.
 pub(crate) async fn run(args: &Uninstall, around: &Surroundings) -> Result {
@@ -45,6 +48,8 @@ pub(crate) async fn run(args: &Uninstall, around: &Surroundings) -> Result {
         }),
     };
     if ask || *dry_run {
+        // From here on the one that comes at any moment before the answer is heard.
+        let mut stops = Stops::listen()?;
         let plan = follow::run(job(&cluster, true, Look::Warnings), around).await?;
         there_is(&plan, &release)?;
         if *dry_run && around.output == Output::Json {
@@ -57,7 +62,7 @@ pub(crate) async fn run(args: &Uninstall, around: &Surroundings) -> Result {
             print::note("dry run: nothing was written");
             return Ok(Exit::Done);
         }
-        if !agrees(&release)? {
+        if !agrees(&release, &mut stops).await? {
             print::note("nothing was deleted");
             return Ok(Exit::Interrupted);
         }
@@ -98,25 +103,36 @@ fn there_is(outputs: &Value, release: &Release) -> Result<()> {
     Ok(())
 }
 
-/// A question on the terminal; everything but yes is no.
-fn agrees(release: &Release) -> Result<bool> {
+/// A question on the terminal; everything but yes is no, Ctrl-C too.
+async fn agrees(release: &Release, stops: &mut Stops) -> Result<bool> {
     let unreadable = |error: std::io::Error| {
         Failure::usage(format!("cannot read the answer from the terminal: {error}"))
     };
-    let mut terminal = std::io::stderr().lock();
     let (name, namespace) = (release.name(), release.namespace());
     let question = format!("Uninstall release {name} from namespace {namespace}? [y/N] ");
-    terminal
-        .write_all(question.as_bytes())
-        .map_err(unreadable)?;
-    terminal.flush().map_err(unreadable)?;
-    let mut answer = String::new();
-    std::io::stdin()
-        .lock()
-        .read_line(&mut answer)
-        .map_err(unreadable)?;
+    print::question(&question).map_err(unreadable)?;
+    // A thread that still waits for keys is left behind when the program ends.
+    let answer = tokio::task::spawn_blocking(|| {
+        let mut answer = String::new();
+        std::io::stdin()
+            .lock()
+            .take(LONGEST)
+            .read_line(&mut answer)?;
+        Ok(answer)
+    });
+    let answer = tokio::select! {
+        () = stops.next() => {
+            print::note("");
+            return Ok(false);
+        }
+        answer = answer => answer.unwrap_or_else(|gone| Err(std::io::Error::other(gone))),
+    };
     Ok(matches!(
-        answer.trim().to_ascii_lowercase().as_str(),
+        answer
+            .map_err(unreadable)?
+            .trim()
+            .to_ascii_lowercase()
+            .as_str(),
         "y" | "yes"
     ))
 }
