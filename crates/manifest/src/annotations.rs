@@ -6,6 +6,9 @@
 
 use crate::object::Object;
 
+/// Keeps the name that the author gave a hook, whose deployed name ends with the number of its release.
+pub const HOOK_NAME: &str = "sortie.dev/hook-name";
+
 /// The two names of an annotation.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Annotation {

@@ -111,7 +111,7 @@ fn suffix_names(
         let Some((kind, suffix)) = kind.zip(suffix_of(object)) else {
             continue;
         };
-        let original = original_name(object);
+        let original = original_name(object).to_owned();
         let current = object.name().to_owned();
         let to = suffixed(&original, &suffix);
         if object.set_name(&to).is_err() {
@@ -221,7 +221,7 @@ pub fn content_hash(object: &Object) -> String {
 }
 
 /// The name the author gave: the recorded one if the current name was made from it.
-pub fn original_name(object: &Object) -> String {
+pub fn original_name(object: &Object) -> &str {
     let name = object.name();
     object
         .annotation(ORIGINAL_NAME)
@@ -231,7 +231,6 @@ pub fn original_name(object: &Object) -> String {
             })
         })
         .unwrap_or(name)
-        .to_owned()
 }
 
 /// A Secret that a controller finds by its name or fills in.

@@ -236,7 +236,7 @@ async fn kept_names(run: &Run<'_>, planned: &[Planned], adopt: bool) -> Result<K
         let original = versioning::original_name(object);
         let candidates = read
             .iter()
-            .filter(|(k, place, name)| *k == kind && *place == home && is_of(name, &original));
+            .filter(|(k, place, name)| *k == kind && *place == home && is_of(name, original));
         for (_, _, name) in candidates {
             let mut other = id.clone();
             other.name.clone_from(name);

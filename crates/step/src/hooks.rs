@@ -5,6 +5,7 @@
 //! is a hook runs once per release: the release's number is appended to its name.
 
 use sortie_manifest::Object;
+use sortie_manifest::annotations::HOOK_NAME;
 
 use crate::failure::{Failure, FailureKind};
 
@@ -151,13 +152,16 @@ fn runs(object: &Object) -> bool {
 
 fn rename(object: &mut Object, number: u64) -> Result<(), Failure> {
     let suffix = format!("-{number}");
-    let mut name = object.name().to_owned();
+    let written = object.name().to_owned();
+    let mut name = written.clone();
     if name.len() + suffix.len() > NAME_LIMIT && name.is_ascii() {
         name.truncate(NAME_LIMIT.saturating_sub(suffix.len()));
     }
     let name = format!("{}{suffix}", name.trim_end_matches(['-', '.']));
     let renamed = object.set_name(&name);
-    renamed.map_err(|_| malformed(object, "metadata.name", "a name to which the number fits"))
+    renamed.map_err(|_| malformed(object, "metadata.name", "a name to which the number fits"))?;
+    object.set_annotation(HOOK_NAME, &written);
+    Ok(())
 }
 
 fn malformed(object: &Object, what: &str, wanted: &str) -> Failure {

@@ -60,6 +60,7 @@ mod tests {
     use sortie_manifest::Limits;
 
     use super::*;
+    use crate::sequence::{Sequence, Step};
     use crate::task::Owner;
 
     const SET: &str = "
@@ -80,7 +81,11 @@ data: {a: b}
 ";
 
     fn prepared(versioning: Versioning) -> Prepared {
-        let objects = sortie_manifest::parse("set.yaml", SET.as_bytes(), &Limits::default());
+        prepared_of(SET, versioning)
+    }
+
+    fn prepared_of(set: &str, versioning: Versioning) -> Prepared {
+        let objects = sortie_manifest::parse("set.yaml", set.as_bytes(), &Limits::default());
         let release = Release {
             namespace: "shop".into(),
             name: "web".into(),
@@ -111,6 +116,59 @@ data: {a: b}
             assert_eq!(named, name, "{versioning:?}");
             let renames = usize::from(versioning != Versioning::Off);
             assert_eq!(versioned.renames.len(), renames, "{versioning:?}");
+        }
+    }
+
+    #[test]
+    fn a_dependency_on_what_gets_another_name_is_one_inside_the_set() {
+        const SET: &str = "
+apiVersion: batch/v1
+kind: Job
+metadata: {name: mig, annotations: {sortie.dev/hook: pre-deploy, sortie.dev/depends-on: Secret/key}}
+---
+apiVersion: v1
+kind: Service
+metadata: {name: api, annotations: {sortie.dev/depends-on: 'ConfigMap/uno, Job/mig'}}
+---
+apiVersion: v1
+kind: ServiceAccount
+metadata: {name: api, annotations: {config.kubernetes.io/depends-on: /namespaces/shop/ConfigMap/uno}}
+---
+apiVersion: v1
+kind: ConfigMap
+metadata: {name: uno}
+---
+apiVersion: v1
+kind: Secret
+metadata: {name: key}
+";
+        for versioning in [
+            Versioning::ContentHash,
+            Versioning::ReleaseNumber,
+            Versioning::Off,
+        ] {
+            let objects = prepared_of(SET, versioning).objects;
+            let sequence = Sequence::of(&objects, "shop").unwrap();
+            assert_eq!(sequence.external, [], "{versioning:?}");
+            let steps = sequence.arrange(objects, Object::id);
+            let kinds = |step: &Step<Object>| -> Vec<String> {
+                let kinds = step.members.iter().map(|object| object.kind().to_owned());
+                kinds.collect()
+            };
+            let kinds: Vec<Vec<String>> = steps.iter().map(kinds).collect();
+            let expected = [
+                vec!["Secret"],
+                vec!["Job"],
+                vec!["ConfigMap"],
+                vec!["ServiceAccount"],
+                vec!["Service"],
+            ];
+            assert_eq!(kinds, expected, "{versioning:?}");
+            let waits = steps[..3].iter().all(|step| {
+                let id = step.members[0].id();
+                sequence.is_barrier(step, &id)
+            });
+            assert!(waits, "{versioning:?}: each is waited for");
         }
     }
 

@@ -17,7 +17,9 @@ pub use planner::plan;
 
 use std::cmp::Ordering;
 
+use crate::annotations::HOOK_NAME;
 use crate::object::{Object, ObjectId};
+use crate::versioning;
 
 /// A group of objects that may be written together once all earlier stages are done.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -130,9 +132,24 @@ pub fn compare(a: &ObjectId, b: &ObjectId) -> Ordering {
     key(a).cmp(&key(b)).then_with(|| a.cmp(b))
 }
 
-/// Puts objects in the order in which they are applied.
+/// Puts objects in the order in which they are applied. What versioning and hooks append to a name changes nothing.
 pub fn sort(objects: &mut [Object]) {
-    objects.sort_by(|a, b| compare(&a.id(), &b.id()));
+    objects.sort_by(compare_written);
+}
+
+/// [`compare`] by the names that the author gave; the deployed ones break ties.
+fn compare_written(a: &Object, b: &Object) -> Ordering {
+    let written = |object: &Object| ObjectId {
+        name: written_name(object).to_owned(),
+        ..object.id()
+    };
+    compare(&written(a), &written(b)).then_with(|| a.name().cmp(b.name()))
+}
+
+/// The name that the author gave, by which annotations mean an object.
+fn written_name(object: &Object) -> &str {
+    let original = versioning::original_name(object);
+    object.annotation(HOOK_NAME).unwrap_or(original)
 }
 
 /// Puts identities in the order in which they are deleted.

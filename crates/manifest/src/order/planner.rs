@@ -6,7 +6,7 @@ use super::graph::{Because, Graph, Node, Place};
 use super::index::Index;
 use super::plan::{Batch, External, Note, OrderError, Plan, Waiting, WaitsBy};
 use super::stated::{self, Malformed, Space, Wanted};
-use super::{Stage, compare, needs, stage};
+use super::{Stage, compare_written, needs, stage};
 use crate::object::{Object, ObjectId};
 
 /// Plans the application of a set: waves one after another, in each the stages, in each layers of
@@ -19,6 +19,7 @@ use crate::object::{Object, ObjectId};
 /// claims, classes, namespaces, definitions, gateways, services. An object that something of an
 /// earlier wave needs comes in that wave.
 ///
+/// Annotations mean objects by the names that their author gave, whatever versioning has appended to them.
 /// Objects without a namespace count as being in `namespace`. The plan does not depend on the order
 /// of the objects; an object that is there twice is a matter of the caller. Everything that is wrong
 /// is reported at once, but for cycles, of which the first is.
@@ -56,7 +57,7 @@ impl<'a> Planner<'a> {
     fn new(objects: &'a [Object], namespace: &'a str) -> Self {
         let ids: Vec<ObjectId> = objects.iter().map(Object::id).collect();
         let mut positions: Vec<usize> = (0..objects.len()).collect();
-        positions.sort_by(|a, b| compare(&ids[*a], &ids[*b]));
+        positions.sort_by(|a, b| compare_written(&objects[*a], &objects[*b]));
         let objects: Vec<&Object> = positions.iter().map(|at| &objects[*at]).collect();
         let ids: Vec<ObjectId> = positions.iter().map(|at| ids[*at].clone()).collect();
         Self {
@@ -118,19 +119,14 @@ impl<'a> Planner<'a> {
 
     fn depend_on(&mut self, node: usize, wanted: &Wanted) {
         let home = self.home(node);
-        let found = match &wanted.group {
-            Some(group) => {
-                let key = (group.as_str(), wanted.kind.as_str());
-                Ok(self.index.find(key, &wanted.namespace, home, &wanted.name))
+        match self.index.find_wanted(wanted, home) {
+            Ok([]) => self.not_in_set(node, wanted),
+            Ok(dependencies) => {
+                for &dependency in dependencies {
+                    self.graph.depend(node, dependency, Because::DependsOn);
+                    self.awaited.insert(dependency);
+                }
             }
-            None => self.index.find_kind(wanted, home),
-        };
-        match found {
-            Ok(Some(dependency)) => {
-                self.graph.depend(node, dependency, Because::DependsOn);
-                self.awaited.insert(dependency);
-            }
-            Ok(None) => self.not_in_set(node, wanted),
             Err(problem) => self.unclear(node, wanted, problem),
         }
     }
