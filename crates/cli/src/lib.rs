@@ -11,6 +11,7 @@ pub mod environment;
 pub mod exit;
 pub mod files;
 mod local;
+mod names;
 pub mod print;
 pub mod progress;
 mod remote;

@@ -4,7 +4,7 @@ use std::io::IsTerminal as _;
 use std::process::ExitCode;
 
 use clap::Parser as _;
-use sortie_cli::args::{Cli, Verb};
+use sortie_cli::args::{Cli, Output, Verb};
 use sortie_cli::environment::Environment;
 use sortie_cli::exit::{Exit, Failure};
 use sortie_cli::print;
@@ -15,12 +15,13 @@ fn main() -> ExitCode {
         Ok(cli) => cli,
         Err(error) => {
             // Help and version go to stdout and are no failure.
-            let _gone = error.print();
-            return if error.use_stderr() {
-                Exit::Usage.into()
+            print::keep(error.print());
+            let exit = if error.use_stderr() {
+                Exit::Usage
             } else {
-                Exit::Done.into()
+                Exit::Done
             };
+            return ended(exit, Output::Text, false);
         }
     };
     // Fails only when a provider is there already, which is as good.
@@ -42,12 +43,23 @@ fn main() -> ExitCode {
         }
         Err(error) => Err(Failure::new(Exit::Failed, format!("cannot start: {error}"))),
     };
-    match result {
-        Ok(exit) => exit.into(),
-        Err(failure) => {
-            print::failure(&failure, output, no_color);
-            failure.exit.into()
-        }
+    let exit = result.unwrap_or_else(|failure| {
+        print::failure(&failure, output, no_color);
+        failure.exit
+    });
+    ended(exit, output, no_color)
+}
+
+/// The exit code of a verb that ended so. One whose result was lost is not done.
+fn ended(exit: Exit, output: Output, no_color: bool) -> ExitCode {
+    let Some(failure) = print::lost() else {
+        return exit.into();
+    };
+    print::failure(&failure, output, no_color);
+    if exit == Exit::Done {
+        failure.exit.into()
+    } else {
+        exit.into()
     }
 }
 

@@ -1,22 +1,48 @@
 //! The one place that writes to stdout and stderr: results to stdout, everything about them to stderr.
 
 use std::io::{IsTerminal as _, Write as _};
+use std::sync::{Mutex, PoisonError};
 
 use serde::Serialize;
 use unicode_width::{UnicodeWidthChar as _, UnicodeWidthStr as _};
 
 use crate::args::Output;
-use crate::exit::Failure;
+use crate::exit::{Exit, Failure};
 use crate::style::{Style, Tone, harmless};
 
-/// A line of the result.
+/// Why the result is not whole: the first write that failed.
+static LOST: Mutex<Option<std::io::Error>> = Mutex::new(None);
+
+/// A line of the result. One that cannot be written makes the program fail at its end: see [`lost`].
 pub fn line(text: &str) {
-    write(std::io::stdout().lock(), text);
+    keep(writeln!(std::io::stdout().lock(), "{text}"));
 }
 
 /// A line about what is going on, or why it failed.
 pub fn note(text: &str) {
-    write(std::io::stderr().lock(), text);
+    // Where nobody can be told, that cannot be told either.
+    let _lost = writeln!(std::io::stderr().lock(), "{text}");
+}
+
+/// Remembers that a part of the result could not be written. A reader that went away (`| head`) is no error of ours.
+pub fn keep(written: std::io::Result<()>) {
+    if let Err(error) = written
+        && error.kind() != std::io::ErrorKind::BrokenPipe
+    {
+        let mut lost = LOST.lock().unwrap_or_else(PoisonError::into_inner);
+        lost.get_or_insert(error);
+    }
+}
+
+/// Why the result did not reach stdout whole, once nothing more is written.
+pub fn lost() -> Option<Failure> {
+    keep(std::io::stdout().flush());
+    let error = LOST.lock().unwrap_or_else(PoisonError::into_inner).take()?;
+    Some(Failure {
+        code: Some("SRT-Z017".to_owned()),
+        causes: vec![error.to_string()],
+        ..Failure::new(Exit::Failed, "the result could not be written to stdout")
+    })
 }
 
 /// A question on the terminal; the answer is typed behind it.
@@ -33,7 +59,7 @@ pub fn question(text: &str) -> std::io::Result<()> {
 pub fn json(value: &impl Serialize) {
     match serde_json::to_string(value) {
         Ok(text) => line(&text),
-        Err(error) => note(&format!("cannot write the result as JSON: {error}")),
+        Err(error) => keep(Err(error.into())),
     }
 }
 
@@ -156,15 +182,10 @@ pub fn time(moment: jiff::Timestamp) -> String {
     moment.strftime("%Y-%m-%d %H:%M:%SZ").to_string()
 }
 
-fn write(mut to: impl std::io::Write, text: &str) {
-    // A reader that went away (`| head`) is no error of ours.
-    let _gone = writeln!(to, "{text}");
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::exit::{Exit, Finding};
+    use crate::exit::Finding;
 
     #[test]
     fn a_failure_is_told_with_everything_that_is_known() {

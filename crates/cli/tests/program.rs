@@ -275,3 +275,69 @@ fn every_code_of_ours_has_its_page() {
         assert!(text.starts_with(&format!("# {code}")), "{code}");
     }
 }
+
+#[tokio::test]
+async fn a_result_that_cannot_be_written_is_a_failure() {
+    let me = Person::new();
+    me.file(
+        "set.yaml",
+        "apiVersion: v1\nkind: ConfigMap\nmetadata: {name: config}\n",
+    );
+    let to = |arguments: &[&str], stdout: std::process::Stdio| {
+        let child = me.command(arguments).stdout(stdout).spawn().unwrap();
+        child.wait_with_output()
+    };
+    let json = ["render", "set.yaml", "-o", "json"];
+    for verb in [
+        &["render", "set.yaml"][..],
+        &json,
+        &["--help"],
+        &["--version"],
+    ] {
+        let full = std::fs::OpenOptions::new().write(true).open("/dev/full");
+        let ended = to(verb, full.unwrap().into()).await.unwrap();
+        let told = String::from_utf8(ended.stderr).unwrap();
+        assert_eq!(ended.status.code(), Some(1), "{verb:?}: {told}");
+        assert!(
+            told.contains("No space left") && told.contains("SRT-Z017"),
+            "{verb:?}: {told}"
+        );
+        // A reader that went away is no failure.
+        let (reader, gone) = std::io::pipe().unwrap();
+        drop(reader);
+        let ended = to(verb, gone.into()).await.unwrap();
+        let told = String::from_utf8(ended.stderr).unwrap();
+        assert_eq!(
+            (ended.status.code(), told.as_str()),
+            (Some(0), ""),
+            "{verb:?}"
+        );
+    }
+}
+
+#[tokio::test]
+async fn names_are_checked_before_anybody_is_asked() {
+    let me = Person::new();
+    me.file("set.yaml", "");
+    let bad = ["../../x", "a/b", "", "a%2fb", "Bad Ns"];
+    for verb in [
+        &["status"][..],
+        &["history"],
+        &["deploy", "set.yaml"],
+        &["diff", "set.yaml"],
+        &["rollback"],
+        &["uninstall", "--yes"],
+        &["health"],
+        &["render", "set.yaml"],
+    ] {
+        for bad in bad {
+            let (namespace, release) = (format!("--namespace={bad}"), format!("--release={bad}"));
+            for named in [[&namespace, "--release=web"], ["-n=shop", &release]] {
+                let ended = me.sortie(&[verb, &named].concat()).await;
+                assert_eq!(ended.code, 2, "{verb:?} {named:?}: {ended:?}");
+                let told = "lower-case letters, digits";
+                assert!(ended.stderr.contains(told), "{verb:?} {named:?}: {ended:?}");
+            }
+        }
+    }
+}

@@ -76,7 +76,7 @@ pub struct DelegateInstall {
     #[arg(long, value_name = "URL")]
     pub agent: String,
     /// Namespace that it may deploy to; repeat for more
-    #[arg(long = "target-namespace", value_name = "NAME")]
+    #[arg(long = "target-namespace", value_name = "NAME", value_parser = crate::names::namespace)]
     pub target_namespaces: Vec<String>,
     /// Chart folder or reference
     #[arg(long, default_value = "helm/sortie-delegate", value_name = "CHART")]

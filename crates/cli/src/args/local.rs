@@ -6,7 +6,7 @@ use std::time::Duration;
 use clap::{Args, ValueEnum};
 
 use super::ServerArgs;
-use crate::duration;
+use crate::{duration, names};
 
 #[derive(Debug, Args)]
 pub struct Validate {
@@ -31,7 +31,7 @@ pub struct ClusterArgs {
     #[arg(long, value_name = "NAME")]
     pub kube_context: Option<String>,
     /// Namespace; default: that of the context
-    #[arg(short, long, value_name = "NAME")]
+    #[arg(short, long, value_name = "NAME", value_parser = names::namespace)]
     pub namespace: Option<String>,
     #[command(flatten)]
     pub server: Box<ServerArgs>,
@@ -42,7 +42,7 @@ pub struct ReleaseArgs {
     #[command(flatten)]
     pub cluster: ClusterArgs,
     /// Release name
-    #[arg(long, value_name = "NAME")]
+    #[arg(long, value_name = "NAME", value_parser = names::release)]
     pub release: String,
 }
 
@@ -72,10 +72,10 @@ pub struct Render {
     #[command(flatten)]
     pub set: SetArgs,
     /// Render as a deployment of this release applies it: with its labels and versioned names
-    #[arg(long, value_name = "NAME")]
+    #[arg(long, value_name = "NAME", value_parser = names::release)]
     pub release: Option<String>,
     /// Namespace that templates see
-    #[arg(short, long, default_value = "default", value_name = "NAME")]
+    #[arg(short, long, default_value = "default", value_name = "NAME", value_parser = names::namespace)]
     pub namespace: String,
     /// Print the values of Secrets
     #[arg(long)]
@@ -140,7 +140,7 @@ pub struct Health {
     #[arg(long)]
     pub live: bool,
     /// Read the objects of this release from the cluster
-    #[arg(long, value_name = "NAME")]
+    #[arg(long, value_name = "NAME", value_parser = names::release)]
     pub release: Option<String>,
     #[command(flatten)]
     pub cluster: ClusterArgs,

@@ -19,7 +19,8 @@ use sortie_cluster::record::{RecordError, Records, Release};
 use sortie_cluster::{Cause, Cluster, ConnectError, Options, Retry};
 
 use crate::args::{ClusterArgs, ReleaseArgs};
-use crate::exit::{Exit, Explain, Result};
+use crate::exit::{Exit, Explain, Failure, Result};
+use crate::names;
 
 /// Connects; the namespace is the given one, else that of the context. A cluster that is away is told at once: later
 /// requests are patient.
@@ -34,10 +35,13 @@ pub(crate) async fn connect(args: &ClusterArgs) -> Result<(Cluster, String)> {
     {
         return Err(error.into());
     }
-    let namespace = args
-        .namespace
-        .clone()
-        .unwrap_or_else(|| cluster.default_namespace().to_owned());
+    let namespace = match &args.namespace {
+        Some(namespace) => namespace.clone(),
+        None => names::namespace(cluster.default_namespace()).map_err(|rule| {
+            Failure::usage(format!("the context's namespace cannot be one: {rule}"))
+                .hint("name another one with --namespace")
+        })?,
+    };
     Ok((cluster, namespace))
 }
 
