@@ -294,7 +294,8 @@ fn is_of(name: &str, original: &str) -> bool {
     rest.is_empty() || rest.strip_prefix('-').is_some_and(number)
 }
 
-fn object_of(live: Value) -> Option<Object> {
+/// What is in the cluster, as an object.
+pub(crate) fn object_of(live: Value) -> Option<Object> {
     let origin = Origin {
         file: "the cluster".into(),
         document: 1,

@@ -12,10 +12,12 @@ use sortie_cluster::{Cause as Refusal, Cluster, Error, clock};
 use sortie_health::diagnosis::{
     Budgets, Cause, Change, Diagnosis, Diagnostician, Observation, covers,
 };
-use sortie_health::{ClusterRules, Facts, Status, Verdict};
-use sortie_manifest::{ObjectId, labels};
+use sortie_health::{ClusterRules, Status, Verdict};
+use sortie_manifest::workload::Workload;
+use sortie_manifest::{Object, ObjectId, labels};
 
-use crate::steady::facts::is_tracked;
+use crate::adoption::object_of;
+use crate::steady::facts::{Set, complete, is_tracked};
 use crate::steady::{last_words, surroundings};
 
 /// Objects that are read at a time.
@@ -46,7 +48,8 @@ pub struct Trouble {
 /// What is around the workloads of a namespace: pods, revisions, events.
 type Surroundings = [Vec<Value>; 3];
 
-/// Look at each of these objects, in their order, by the [rules](crate::health_rules) of the cluster. Of a release with
+/// Look at each of these objects, in their order, as a deployment of all of them would: by what they say about each other
+/// and by the [rules](crate::health_rules) of the cluster. Of a release with
 /// this [hash](sortie_cluster::record::Release::hash) only its own pods are read.
 ///
 /// # Errors
@@ -57,15 +60,19 @@ pub async fn inspect(
     objects: &[Tracked],
     rules: &Arc<ClusterRules>,
 ) -> Result<Vec<Inspected>, Error> {
-    let facts = Facts {
-        rules: Arc::clone(rules),
-        ..Facts::default()
-    };
     let found: Vec<Option<Value>> = stream::iter(objects)
         .map(|tracked| async { Ok(cluster.find(&tracked.id).await?.map(|(_, object)| object)) })
         .buffered(AT_ONCE)
         .try_collect()
         .await?;
+    let workloads = objects
+        .iter()
+        .zip(&found)
+        .filter(|(tracked, _)| Workload::of(&tracked.id.group, &tracked.id.kind).is_some());
+    let workloads: Vec<Object> = workloads
+        .filter_map(|(_, live)| object_of(live.clone()?))
+        .collect();
+    let set = Set::of(workloads.iter()).with_rules(Arc::clone(rules));
     let ours = release.map(|hash| format!("{}={hash}", labels::RELEASE));
     let mut around: BTreeMap<(&str, bool), Surroundings> = BTreeMap::new();
     let mut inspected = Vec::new();
@@ -73,7 +80,11 @@ pub async fn inspect(
         let id = &tracked.id;
         let mut trouble = None;
         let verdict = match object {
-            Some(object) => sortie_health::assess_with(object, &facts),
+            Some(object) => {
+                let mut facts = set.about(id, object);
+                complete(&mut facts, cluster, object).await;
+                sortie_health::assess_with(object, &facts)
+            }
             None => Verdict::missing(),
         };
         let ill = !matches!(verdict.status, Status::Healthy | Status::Suspended);

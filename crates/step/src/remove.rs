@@ -5,8 +5,9 @@ use std::time::Duration;
 use sortie_cluster::delete::{Doomed, Gone};
 use sortie_cluster::{Cause, Error};
 use sortie_health::Status as Health;
-use sortie_manifest::{Object, ObjectId, Origin, order};
+use sortie_manifest::{ObjectId, order};
 
+use crate::adoption::object_of;
 use crate::failure::chain;
 use crate::locked::Locked;
 use crate::report::{Change, Level, ObjectRow, Sink as _, Unit};
@@ -72,13 +73,7 @@ async fn batches(run: &Run<'_>, doomed: Vec<Doomed>) -> Vec<Vec<Doomed>> {
     let survey = run.env.cluster.survey(ids).await;
     let (mut known, mut objects, mut rest) = (Vec::new(), Vec::new(), Vec::new());
     for (doomed, (_, live)) in doomed.into_iter().zip(survey) {
-        let origin = Origin {
-            file: "the cluster".into(),
-            document: 1,
-            line: 1,
-        };
-        let live = live.ok().flatten();
-        match live.and_then(|live| Object::from_value(live, origin).ok()) {
+        match live.ok().flatten().and_then(object_of) {
             Some(object) => {
                 objects.push(object);
                 known.push(Some(doomed));

@@ -113,14 +113,18 @@ fn has_pods_now(object: &Object) -> bool {
     }
 }
 
+/// Adds what only the cluster knows about the object: when the class of a claim that is not bound yet binds it.
+pub(crate) async fn complete(facts: &mut Facts, cluster: &Cluster, object: &Value) {
+    let phase = object.pointer("/status/phase").and_then(Value::as_str);
+    if let (Some(mounted), None | Some("Pending")) = (facts.claim_is_mounted, phase) {
+        facts.volume_binding = volume_binding(cluster, object, mounted).await;
+    }
+}
+
 /// When the class of a claim binds it. Not every account may read classes; then a claim that nothing mounts counts as
 /// bound by its first pod, because waiting for it could last for ever.
-pub(super) async fn volume_binding(
-    cluster: &Cluster,
-    claim: &Value,
-    mounted: Option<bool>,
-) -> Option<VolumeBinding> {
-    let unknown = (mounted == Some(false)).then_some(VolumeBinding::WaitForFirstConsumer);
+async fn volume_binding(cluster: &Cluster, claim: &Value, mounted: bool) -> Option<VolumeBinding> {
+    let unknown = (!mounted).then_some(VolumeBinding::WaitForFirstConsumer);
     let name = claim
         .pointer("/spec/storageClassName")
         .and_then(Value::as_str);

@@ -174,10 +174,7 @@ impl Wait {
                 }
                 Health::Open(open) => open,
             };
-            if let Some(mounted) = open.facts.claim_is_mounted {
-                open.facts.volume_binding =
-                    facts::volume_binding(cluster, &open.answer, Some(mounted)).await;
-            }
+            facts::complete(&mut open.facts, cluster, &open.answer).await;
             let namespace = id.namespace.clone().unwrap_or_default();
             let selection = Selection::of(open.resource.clone(), &namespace).labelled(&ours);
             let watch = wait

@@ -124,3 +124,42 @@ async fn a_shared_rule_holds_where_the_release_s_namespace_has_none() {
     shared.finish().await.unwrap();
     world.finish().await;
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn whoever_asks_later_hears_what_the_deployment_said_of_claims_and_services() {
+    let world = World::new("asked_later").await;
+    let class = world.namespace.name().to_owned();
+    let claim = |class: &str| {
+        format!(
+            "apiVersion: v1\nkind: PersistentVolumeClaim\nmetadata: {{name: data}}\nspec:\n  accessModes: [ReadWriteOnce]\n  storageClassName: {class}\n  resources: {{requests: {{storage: 1Mi}}}}\n"
+        )
+    };
+    world
+        .given(&format!(
+            "apiVersion: storage.k8s.io/v1\nkind: StorageClass\nmetadata: {{name: {class}}}\nprovisioner: example.com/none\nvolumeBindingMode: WaitForFirstConsumer\n"
+        ))
+        .await;
+    let service = "apiVersion: v1\nkind: Service\nmetadata: {name: lost}\nspec: {clusterIP: None, selector: {app: nothing}, ports: [{port: 80}]}\n";
+    let told = world
+        .deploy(plain(&documents(&[&claim(&class), service])))
+        .await;
+    let head = world.heads().await.pop().unwrap();
+    let release = Release::new(world.namespace.name(), RELEASE).unwrap();
+    let rules = Arc::default();
+    let hash = release.hash();
+    let inspected = inspect(&world.api, Some(&hash), &head.inventory, &rules).await;
+    world
+        .kubectl(&["delete", "storageclass", &class, "--wait=false"], "")
+        .await;
+
+    told.outputs();
+    for one in inspected.unwrap() {
+        assert_eq!(one.verdict.status, Status::Healthy, "{one:?}");
+        let expected = match one.id.kind.as_str() {
+            "Service" => "matches no pod of this release",
+            _ => "no pod of this release does",
+        };
+        assert!(one.verdict.message.contains(expected), "{one:?}");
+    }
+    world.finish().await;
+}
