@@ -1,8 +1,11 @@
 //! Jobs that run before and after everything else of a deployment.
 
-use sortie_step::task::{RollingDeploy, Target};
+use std::sync::Arc;
 
-use crate::world::{World, config, documents, plain, web};
+use sortie_step::task::{Action, RollingDeploy, Target};
+use tokio_util::sync::CancellationToken;
+
+use crate::world::{Log, World, config, documents, plain, web};
 
 /// A Job that ends at once, well or not.
 fn job(name: &str, image: &str, annotations: &str, argument: &str) -> String {
@@ -97,5 +100,36 @@ async fn nothing_else_is_written_when_a_hook_before_it_fails() {
     let odd = job("odd", &image, "sortie.dev/hook: sometimes", "--help");
     let told = world.deploy(plain(&odd)).await;
     assert_eq!(told.failure().code, "SRT-T023");
+    world.finish().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_deployment_that_is_handed_over_runs_its_hooks_no_second_time() {
+    let mut world = World::new("hooks_over").await;
+    let image = world.cluster.image("sample-v1").await.unwrap();
+    let settings = "apiVersion: v1\nkind: ConfigMap\nmetadata: {name: settings}\ndata: {A: b}\n";
+    let policy = "helm.sh/hook: pre-install, helm.sh/hook-delete-policy: hook-failed";
+    let before = job("before", &image, policy, "--help");
+    let slow = web(&image, "").replacen("spec:", "spec:\n  minReadySeconds: 5", 1);
+    let set = documents(&[settings, &before, &slow]);
+    let mut task = world.task(Action::RollingDeploy(plain(&set)));
+    let log = Arc::new(Log::default());
+    let hand_over = CancellationToken::new();
+    let ask = async {
+        log.says("/web: Progressing").await;
+        hand_over.cancel();
+    };
+    let env = world.env(log.clone());
+    let first = sortie_step::run_until(&task, &env, &hand_over);
+    let (first, ()) = tokio::join!(first, ask);
+    assert!(first.is_err(), "{first:?}");
+    let job = world.get("batch/v1/Job", "before-1").await;
+    let ran = job.expect("it has not failed")["metadata"]["uid"].clone();
+
+    world.holder = "another".to_owned();
+    task.epoch += 1;
+    world.run(&task).await.outputs();
+    let job = world.get("batch/v1/Job", "before-1").await.unwrap();
+    assert_eq!(job["metadata"]["uid"], ran);
     world.finish().await;
 }
