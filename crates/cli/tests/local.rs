@@ -212,11 +212,10 @@ async fn versions_come_a_broken_one_is_explained_and_goes() {
         (&"end".into(), &"SUCCEEDED".into())
     );
     assert_eq!(last["outputs"]["releaseNumber"], 2);
-    assert!(
-        lines.iter().any(|l| l["event"] == "object"
-            && l["kind"] == "Deployment"
-            && l["health"] == "Healthy")
-    );
+    assert!(lines.iter().any(|l| l["event"] == "object"
+        && l["group"] == "apps"
+        && l["kind"] == "Deployment"
+        && l["health"] == "Healthy"));
     assert_eq!(
         world.numbers().await,
         [status(2, "Succeeded"), status(1, "Superseded")]
@@ -247,6 +246,7 @@ async fn versions_come_a_broken_one_is_explained_and_goes() {
     // The same line as the failed deployment.
     let objects = failed["objects"].as_array().unwrap();
     let ill = objects.iter().find(|object| object["kind"] == "Deployment");
+    assert_eq!(ill.unwrap()["group"], "apps", "{failed}");
     let trouble = &ill.unwrap()["trouble"];
     assert_eq!(trouble["code"], "SRT-H007", "{failed}");
     let explanation = trouble["explanation"].as_str().unwrap();

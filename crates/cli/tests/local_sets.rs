@@ -220,6 +220,7 @@ async fn health_is_told_of_files_line_by_line() {
     let told: Vec<_> = lines
         .iter()
         .map(|line| {
+            assert_eq!(line["group"], "batch");
             (
                 line["kind"].clone(),
                 line["name"].clone(),

@@ -18,6 +18,8 @@ use crate::{Surroundings, print};
 /// One object, as `-o json` has it on a line of its own.
 #[derive(Debug, Serialize)]
 struct Row<'a> {
+    /// API group; empty for the core group.
+    group: &'a str,
     kind: &'a str,
     #[serde(skip_serializing_if = "Option::is_none")]
     namespace: Option<&'a str>,
@@ -123,15 +125,16 @@ impl<'a> From<&'a Inspected> for Row<'a> {
         let Inspected {
             id:
                 ObjectId {
+                    group,
                     kind,
                     namespace,
                     name,
-                    ..
                 },
             verdict: Verdict { status, message },
             trouble,
         } = inspected;
         Self {
+            group,
             kind,
             namespace: namespace.as_deref(),
             name,

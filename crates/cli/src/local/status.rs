@@ -18,6 +18,8 @@ use crate::{Surroundings, clock, duration, print};
 /// One object, as `-o json` has it.
 #[derive(Debug, Serialize)]
 struct Row<'a> {
+    /// API group; empty for the core group.
+    group: &'a str,
     kind: &'a str,
     #[serde(skip_serializing_if = "Option::is_none")]
     namespace: Option<&'a str>,
@@ -145,6 +147,7 @@ impl<'a> From<&'a Inspected> for Row<'a> {
             trouble,
         } = inspected;
         Self {
+            group: &id.group,
             kind: &id.kind,
             namespace: id.namespace.as_deref(),
             name: &id.name,

@@ -219,8 +219,8 @@ fn as_json(said: &Said) -> Value {
             "event": "log", "unit": unit.name(), "level": said::level_word(*level), "text": text,
         }),
         Said::Object(unit, row) => json!({
-            "event": "object", "unit": unit.name(), "kind": row.id.kind, "namespace": row.id.namespace,
-            "name": row.id.name, "change": row.change.as_str(), "health": row.health.as_str(),
+            "event": "object", "unit": unit.name(), "group": row.id.group, "kind": row.id.kind,
+            "namespace": row.id.namespace, "name": row.id.name, "change": row.change.as_str(), "health": row.health.as_str(),
             "message": row.message,
         }),
     }
