@@ -87,6 +87,38 @@ pub enum ParseError {
     },
 }
 
+/// All that is wrong with a text: at least one error, in the order of the text.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct ParseErrors {
+    pub(crate) first: Box<ParseError>,
+    pub(crate) others: Vec<ParseError>,
+    pub(crate) more: usize,
+}
+
+impl ParseErrors {
+    /// Errors that are kept; more are counted.
+    pub const KEPT: usize = 100;
+
+    /// The one that stands first.
+    pub fn first(&self) -> &ParseError {
+        &self.first
+    }
+
+    /// How many there are beyond those that are kept.
+    pub fn more(&self) -> usize {
+        self.more
+    }
+}
+
+impl IntoIterator for ParseErrors {
+    type Item = ParseError;
+    type IntoIter = std::iter::Chain<std::iter::Once<ParseError>, std::vec::IntoIter<ParseError>>;
+
+    fn into_iter(self) -> Self::IntoIter {
+        std::iter::once(*self.first).chain(self.others)
+    }
+}
+
 /// A position in a file, for people: displayed as `web.yaml:12:3`, or `web.yaml:40:3 (document 2)` after
 /// the first document of a file.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
@@ -115,6 +147,17 @@ impl ParseError {
             Self::Object { source, .. } => source.code(),
             Self::ForeignListItem { .. } => "SRT-M011",
         }
+    }
+
+    /// Whether the text is refused as a whole: what follows is not read.
+    pub(crate) fn is_of_the_whole(&self) -> bool {
+        matches!(
+            self,
+            Self::TooLarge { .. }
+                | Self::NotUtf8 { .. }
+                | Self::TooManyNodes { .. }
+                | Self::TooManyDocuments { .. }
+        )
     }
 
     /// Where the error is.

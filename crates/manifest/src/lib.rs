@@ -24,7 +24,7 @@ pub mod versioning;
 pub mod workload;
 pub mod yaml;
 
-pub use error::{ParseError, Place};
+pub use error::{ParseError, ParseErrors, Place};
 pub use limits::Limits;
 pub use object::{Object, ObjectError, ObjectId, Origin};
 pub use stream::parse;

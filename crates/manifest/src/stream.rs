@@ -2,7 +2,7 @@ use std::sync::Arc;
 
 use serde_json::{Map, Value};
 
-use crate::error::{ParseError, Place};
+use crate::error::{ParseError, ParseErrors, Place};
 use crate::limits::Limits;
 use crate::object::{Object, ObjectError, Origin};
 use crate::path::{self, Step};
@@ -12,10 +12,23 @@ use crate::yaml::{self, Document};
 ///
 /// Empty documents are skipped; `List` and typed lists such as `ServiceList` are replaced by their
 /// items. `file` is the name that errors and [`Origin`]s show; it is not opened.
-pub fn parse(file: &str, text: &[u8], limits: &Limits) -> Result<Vec<Object>, ParseError> {
+///
+/// # Errors
+/// All that is wrong: one error for each document, or item of a list, that is no object.
+pub fn parse(file: &str, text: &[u8], limits: &Limits) -> Result<Vec<Object>, ParseErrors> {
     let file: Arc<str> = Arc::from(file);
     let mut objects = Vec::new();
-    for mut document in yaml::documents(&file, text, limits)? {
+    let mut faults = Faults::default();
+    for document in yaml::each(&file, text, limits) {
+        let mut document = match document {
+            Ok(document) => document,
+            Err(error) => {
+                if faults.count() {
+                    faults.kept.push(error);
+                }
+                continue;
+            }
+        };
         let value = document.value.take();
         if value.is_null() {
             continue;
@@ -27,10 +40,44 @@ pub fn parse(file: &str, text: &[u8], limits: &Limits) -> Result<Vec<Object>, Pa
             document: &document,
             trail: Vec::new(),
             objects: &mut objects,
+            faults: &mut faults,
         }
-        .add(value)?;
+        .add(value);
+        if faults.full {
+            break;
+        }
     }
-    Ok(objects)
+    faults.instead_of(objects)
+}
+
+/// What was found wrong so far.
+#[derive(Default)]
+struct Faults {
+    kept: Vec<ParseError>,
+    more: usize,
+    /// There are more objects than are read.
+    full: bool,
+}
+
+impl Faults {
+    /// Counts one more. Gives whether it is to be kept: to find a place costs more than to find a fault.
+    fn count(&mut self) -> bool {
+        let room = self.kept.len() < ParseErrors::KEPT;
+        self.more += usize::from(!room);
+        room
+    }
+
+    fn instead_of(self, objects: Vec<Object>) -> Result<Vec<Object>, ParseErrors> {
+        let mut kept = self.kept.into_iter();
+        match kept.next() {
+            None => Ok(objects),
+            Some(first) => Err(ParseErrors {
+                first: Box::new(first),
+                others: kept.collect(),
+                more: self.more,
+            }),
+        }
+    }
 }
 
 struct Expansion<'a> {
@@ -41,11 +88,12 @@ struct Expansion<'a> {
     /// Where the present item stands in the document.
     trail: Vec<Step<'static>>,
     objects: &'a mut Vec<Object>,
+    faults: &'a mut Faults,
 }
 
 impl Expansion<'_> {
     /// Adds an object, or the objects of a list.
-    fn add(&mut self, value: Value) -> Result<(), ParseError> {
+    fn add(&mut self, value: Value) {
         let list = match value {
             Value::Object(map) if is_list(&map) => map,
             value => return self.add_object(value),
@@ -62,30 +110,32 @@ impl Expansion<'_> {
             .into_iter()
             .find_map(|(key, value)| (key == "items").then_some(value))
         else {
-            return Ok(());
+            return;
         };
         let outside = self.trail.len();
         for (index, mut item) in items.into_iter().enumerate() {
             self.trail.extend([Step::key("items"), Step::Index(index)]);
-            if !expected.is_empty() {
-                self.complete(&mut item, &api_version, &kind, &expected)?;
+            if expected.is_empty() || self.complete(&mut item, &api_version, &kind, &expected) {
+                self.add(item);
             }
-            self.add(item)?;
             self.trail.truncate(outside);
+            if self.faults.full {
+                return;
+            }
         }
-        Ok(())
     }
 
-    /// Items of a typed list may leave out what the list already says, and hold only its kind.
+    /// Items of a typed list may leave out what the list already says, and hold only its kind. Gives
+    /// whether this one does.
     fn complete(
-        &self,
+        &mut self,
         item: &mut Value,
         api_version: &str,
         list: &str,
         expected: &str,
-    ) -> Result<(), ParseError> {
+    ) -> bool {
         let Value::Object(map) = item else {
-            return Ok(());
+            return true;
         };
         for (key, text) in [("apiVersion", api_version), ("kind", expected)] {
             if map.get(key).is_none_or(Value::is_null) {
@@ -93,40 +143,54 @@ impl Expansion<'_> {
             }
         }
         match map.get("kind").and_then(Value::as_str) {
-            Some(found) if found != expected => Err(ParseError::ForeignListItem {
-                place: self.place("kind"),
-                item: self.item(),
-                list: list.to_owned(),
-                found: found.to_owned(),
-            }),
-            _ => Ok(()),
+            Some(found) if found != expected => {
+                if self.faults.count() {
+                    let error = ParseError::ForeignListItem {
+                        place: self.place("kind"),
+                        item: self.item(),
+                        list: list.to_owned(),
+                        found: found.to_owned(),
+                    };
+                    self.faults.kept.push(error);
+                }
+                false
+            }
+            _ => true,
         }
     }
 
-    fn add_object(&mut self, value: Value) -> Result<(), ParseError> {
+    fn add_object(&mut self, value: Value) {
         if self.objects.len() >= self.limits.documents {
             let limit = self.limits.documents;
-            return Err(ParseError::TooManyDocuments {
-                place: self.place(""),
-                limit,
-            });
+            self.faults.full = true;
+            if self.faults.count() {
+                let place = self.place("");
+                let error = ParseError::TooManyDocuments { place, limit };
+                self.faults.kept.push(error);
+            }
+            return;
         }
         let origin = Origin {
             file: Arc::clone(self.file),
             document: self.document.number,
             line: self.document.line,
         };
-        let object = Object::from_value(value, origin).map_err(|source| ParseError::Object {
-            place: self.place(match &source {
-                ObjectError::NotAMap { .. } => "",
-                ObjectError::Missing { field } => field,
-                ObjectError::Invalid { field, .. } => field,
-            }),
-            item: self.item(),
-            source,
-        })?;
-        self.objects.push(object);
-        Ok(())
+        match Object::from_value(value, origin) {
+            Ok(object) => self.objects.push(object),
+            Err(source) if self.faults.count() => {
+                let error = ParseError::Object {
+                    place: self.place(match &source {
+                        ObjectError::NotAMap { .. } => "",
+                        ObjectError::Missing { field } => field,
+                        ObjectError::Invalid { field, .. } => field,
+                    }),
+                    item: self.item(),
+                    source,
+                };
+                self.faults.kept.push(error);
+            }
+            Err(_) => {}
+        }
     }
 
     fn item(&self) -> String {

@@ -119,7 +119,10 @@ fn alias_bombs_are_refused() {
         maps += &format!("a{level}: &a{level} {{{}}}\n", keys.join(", "));
     }
     for text in [lists, maps] {
-        let error = parse("f", text.as_bytes(), &Limits::default()).unwrap_err();
+        let error = parse("f", text.as_bytes(), &Limits::default())
+            .unwrap_err()
+            .first()
+            .clone();
         assert_eq!(error.code(), "SRT-M006");
     }
     let long = format!(
@@ -130,6 +133,8 @@ fn alias_bombs_are_refused() {
     assert_eq!(
         parse("f", long.as_bytes(), &Limits::default())
             .unwrap_err()
+            .first()
+            .clone()
             .code(),
         "SRT-M001"
     );
@@ -156,7 +161,10 @@ fn deep_nesting_is_refused_without_recursion() {
                 .collect::<String>(),
     ];
     for text in texts {
-        let error = parse("f", text.as_bytes(), &Limits::default()).unwrap_err();
+        let error = parse("f", text.as_bytes(), &Limits::default())
+            .unwrap_err()
+            .first()
+            .clone();
         let sample: String = text.chars().take(8).collect();
         assert!(
             ["SRT-M005", "SRT-M003"].contains(&error.code()),
@@ -169,7 +177,11 @@ fn deep_nesting_is_refused_without_recursion() {
 fn large_files_are_refused_or_read() {
     let large = vec![b'a'; 50 * 1024 * 1024];
     assert_eq!(
-        parse("f", &large, &Limits::default()).unwrap_err().code(),
+        parse("f", &large, &Limits::default())
+            .unwrap_err()
+            .first()
+            .clone()
+            .code(),
         "SRT-M001"
     );
     let document = "apiVersion: v1\nkind: ConfigMap\nmetadata: {name: a}\ndata: {k: v}\n---\n";
@@ -184,6 +196,8 @@ fn large_files_are_refused_or_read() {
     assert_eq!(
         parse("f", separators.as_bytes(), &Limits::default())
             .unwrap_err()
+            .first()
+            .clone()
             .code(),
         "SRT-M007"
     );

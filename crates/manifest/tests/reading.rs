@@ -302,7 +302,9 @@ fn lists_are_replaced_by_their_items() {
         b"apiVersion: v1\nkind: ServiceList\nitems:\n- {kind: Pod, metadata: {name: c}}\n",
         &Limits::default(),
     )
-    .unwrap_err();
+    .unwrap_err()
+    .first()
+    .clone();
     assert_eq!(error.code(), "SRT-M011");
     assert!(
         error
@@ -404,7 +406,9 @@ fn documents_that_are_no_objects_are_refused_with_the_field() {
             format!("\n---\n{text}\n").as_bytes(),
             &Limits::default(),
         )
-        .unwrap_err();
+        .unwrap_err()
+        .first()
+        .clone();
         let source = std::error::Error::source(&error).unwrap().to_string();
         assert_eq!(error.code(), code, "{text}");
         assert!(source.contains(words), "{text}: {source}");
@@ -470,8 +474,12 @@ fn errors_point_at_the_field() {
         ("a: 1\n---\nb: 'x\n", "t.yaml:3:4 (document 2): "),
     ];
     for (text, expected) in table {
-        let error = parse("t.yaml", text.as_bytes(), &Limits::default()).unwrap_err();
-        assert!(error.to_string().starts_with(expected), "{text}: {error}");
+        let errors = parse("t.yaml", text.as_bytes(), &Limits::default()).unwrap_err();
+        let told: Vec<String> = errors.into_iter().map(|error| error.to_string()).collect();
+        assert!(
+            told.iter().any(|one| one.starts_with(expected)),
+            "{text}: {told:?}"
+        );
     }
 }
 
@@ -514,4 +522,68 @@ fn limits_are_kept() {
 fn debug_output_shows_no_content() {
     let secret = "apiVersion: v1\nkind: Secret\nmetadata: {name: a}\nstringData: {p: hunter2}\n";
     assert!(!format!("{:?}", objects(secret)).contains("hunter2"));
+}
+
+/// The places of all errors of a text.
+fn faults(text: &str) -> Vec<String> {
+    let errors = parse("t.yaml", text.as_bytes(), &Limits::default()).unwrap_err();
+    let told = |error: ParseError| format!("{} {}", error.code(), error.place());
+    errors.into_iter().map(told).collect()
+}
+
+#[test]
+fn every_bad_document_is_told_with_its_place() {
+    const GOOD: &str = "apiVersion: v1\nkind: ConfigMap\nmetadata: {name: a}\n";
+    let bad = "apiVersion: v1\nkind: ConfigMap\n---\napiVersion: v1\nmetadata: {name: a}\n---\napiVersion: v1\nkind: ConfigMap\nmetadata:\n  name: a b\n";
+    assert_eq!(
+        faults(&format!("{GOOD}---\n{bad}")),
+        [
+            "SRT-M009 t.yaml:5:1 (document 2)",
+            "SRT-M009 t.yaml:8:1 (document 3)",
+            "SRT-M010 t.yaml:14:3 (document 4)",
+        ]
+    );
+    // After what is no YAML, reading goes on with the next document.
+    for broken in [
+        "a: [1",
+        "a: 'x",
+        "a: b: c",
+        "`a",
+        "a:\n\tb: 1",
+        "a: 1\na: 2",
+        "a: *b",
+    ] {
+        let lines = broken.lines().count();
+        let first = faults(&format!("{broken}\n---\n{GOOD}---\nkind: A\n---\n[\n"));
+        assert_eq!(first.len(), 3, "{broken}: {first:?}");
+        let line = lines + 6;
+        assert_eq!(
+            first[1],
+            format!("SRT-M009 t.yaml:{line}:1 (document 3)"),
+            "{broken}"
+        );
+        assert!(first[2].ends_with("(document 4)"), "{broken}: {first:?}");
+        let later = faults(&format!("{GOOD}---\n{broken}\n---\nkind: A\n"));
+        assert_eq!(later.len(), 2, "{broken}: {later:?}");
+        assert!(later[0].ends_with("(document 2)"), "{broken}: {later:?}");
+        let line = 4 + lines + 2;
+        assert_eq!(
+            later[1],
+            format!("SRT-M009 t.yaml:{line}:1 (document 3)"),
+            "{broken}"
+        );
+    }
+    // Dashes inside a text are no document.
+    assert_eq!(faults("a: |\n  ---\n  x\na: 1\n").len(), 1);
+    assert_eq!(faults("{\"a\": 1, \"a\": 2}\n{\"kind\": 3}\n[]\n").len(), 3);
+    let list = "kind: List\napiVersion: v1\nitems:\n- kind: A\n- {apiVersion: v1, kind: ConfigMap, metadata: {name: a}}\n- 3\n";
+    assert_eq!(faults(list).len(), 2);
+}
+
+#[test]
+fn the_first_hundred_errors_are_told_and_the_others_counted() {
+    let text = "kind: A\n---\n".repeat(250);
+    let errors = parse("t.yaml", text.as_bytes(), &Limits::default()).unwrap_err();
+    assert_eq!(errors.more(), 150);
+    assert_eq!(errors.into_iter().count(), 100);
 }

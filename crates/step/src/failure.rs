@@ -141,13 +141,50 @@ pub(crate) fn chain(error: &(dyn std::error::Error + 'static)) -> String {
     text.replace('\n', " ")
 }
 
+/// Failures that are in the log one by one; more are counted.
+const TOLD: usize = 100;
+
+/// All failures of one check in the log when there are several, the first as the failure of the whole: `None` when
+/// there is none. `more` of them were only counted.
+pub(crate) fn all_of(
+    sink: &dyn Sink,
+    unit: Unit,
+    failures: Vec<Failure>,
+    more: usize,
+) -> Option<Failure> {
+    let several = failures.len() + more > 1;
+    tell(
+        sink,
+        unit,
+        failures.iter().map(|one| one.message.clone()),
+        more,
+    );
+    let others = failures.len().saturating_sub(1) + more;
+    let mut first = failures.into_iter().next()?;
+    if several {
+        first.message.push_str(&format!(" (and {others} more)"));
+    }
+    Some(first)
+}
+
+/// Several errors in the log, each on a line; of very many the number. One alone is told by the failure.
+fn tell(sink: &dyn Sink, unit: Unit, errors: impl ExactSizeIterator<Item = String>, more: usize) {
+    let all = errors.len() + more;
+    if all < 2 {
+        return;
+    }
+    for text in errors.take(TOLD) {
+        sink.log(unit, Level::Error, &text);
+    }
+    if all > TOLD {
+        let text = format!("{} more errors are not shown", all - TOLD);
+        sink.log(unit, Level::Error, &text);
+    }
+}
+
 /// All refusals in the log when there are several, the first in the failure.
 pub(crate) fn refused(sink: &dyn Sink, unit: Unit, errors: &[sortie_cluster::Error]) -> Failure {
-    if errors.len() > 1 {
-        for error in errors {
-            sink.log(unit, Level::Error, &chain(error));
-        }
-    }
+    tell(sink, unit, errors.iter().map(|error| chain(error)), 0);
     first_of(errors)
 }
 

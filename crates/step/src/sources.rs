@@ -2,14 +2,14 @@
 
 use std::path::{Path, PathBuf};
 
-use sortie_manifest::{Limits, Object};
+use sortie_manifest::{Limits, Object, ParseError, ParseErrors};
 use sortie_render::git::{self, Credentials, FetchLimits, GitSource, Network};
 use sortie_render::memory::{Budget, Engines};
 use sortie_render::template::{self, RenderLimits, Rendered, Request, Warning};
 use sortie_render::tools::{Search, find_git, find_helm};
 use sortie_render::{SourceFile, Workspace, plain, values};
 
-use crate::failure::{Failure, FailureKind, chain};
+use crate::failure::{Failure, FailureKind, all_of, chain};
 use crate::nothing::{Barren, nothing};
 use crate::report::{Level, Sink, Unit};
 use crate::resolve::{self, Resolving};
@@ -232,9 +232,25 @@ fn parse(rendered: &Rendered, sink: &dyn Sink) -> Result<Vec<Object>, Failure> {
     let limits = Limits::default();
     let files = &rendered.files;
     let mut objects = Vec::new();
+    let (mut faults, mut more) = (Vec::new(), 0);
     for file in files {
-        let parsed = sortie_manifest::parse(&file.path, &file.content, &limits);
-        objects.extend(parsed.map_err(|error| unreadable(file, rendered, &error))?);
+        match sortie_manifest::parse(&file.path, &file.content, &limits) {
+            Ok(parsed) => objects.extend(parsed),
+            Err(errors) => {
+                more += errors.more();
+                // One reason for all of them: nobody has rendered it.
+                let kept = if is_raw(file, rendered) {
+                    1
+                } else {
+                    ParseErrors::KEPT
+                };
+                let errors = errors.into_iter().take(kept);
+                faults.extend(errors.map(|error| unreadable(file, rendered, &error)));
+            }
+        }
+    }
+    if let Some(failure) = all_of(sink, Unit::Initialize, faults, more) {
+        return Err(failure);
     }
     let names: Vec<_> = files
         .iter()
@@ -254,15 +270,16 @@ fn parse(rendered: &Rendered, sink: &dyn Sink) -> Result<Vec<Object>, Failure> {
     Ok(objects)
 }
 
-/// A manifest that is no YAML. That of a template which nobody has rendered says nothing to its author.
-fn unreadable(
-    file: &SourceFile,
-    rendered: &Rendered,
-    error: &sortie_manifest::ParseError,
-) -> Failure {
+/// Whether a file is a template that nobody has rendered.
+fn is_raw(file: &SourceFile, rendered: &Rendered) -> bool {
     let is_raw =
         |warning: &Warning| matches!(warning, Warning::NotRendered { path } if *path == file.path);
-    if !rendered.warnings.iter().any(is_raw) {
+    rendered.warnings.iter().any(is_raw)
+}
+
+/// A manifest that is no YAML. That of a template which nobody has rendered says nothing to its author.
+fn unreadable(file: &SourceFile, rendered: &Rendered, error: &ParseError) -> Failure {
+    if !is_raw(file, rendered) {
         let hint = "correct the manifest, or the template that makes it";
         return Failure::configuration(error.code(), error, hint);
     }
@@ -320,7 +337,7 @@ mod tests {
     impl Sink for Warnings {
         fn unit(&self, _: Unit, _: UnitStatus) {}
         fn log(&self, _: Unit, level: Level, text: &str) {
-            if level == Level::Warning {
+            if level != Level::Info {
                 self.0.lock().unwrap().push(text.to_owned());
             }
         }
@@ -388,6 +405,32 @@ mod tests {
         let broken = SourceFile::new("web.yaml", "a: [1\n");
         let failure = rendered(vec![broken]).await.0.unwrap_err();
         assert!(failure.code.starts_with("SRT-M"), "{failure:?}");
+    }
+
+    #[tokio::test]
+    async fn the_errors_of_all_files_are_told_together() {
+        let files = ["a: [1\n---\nkind: A\n", "kind: B\n"];
+        let files = files.iter().enumerate();
+        let files = files.map(|(at, text)| SourceFile::new(format!("{at}.yaml"), *text));
+        let (objects, told) = rendered(files.collect()).await;
+        let failure = objects.unwrap_err();
+        assert!(failure.message.starts_with("0.yaml:"), "{failure:?}");
+        assert!(failure.message.ends_with(" (and 2 more)"), "{failure:?}");
+        let places: Vec<_> = told
+            .iter()
+            .map(|text| text.split(": ").next().unwrap())
+            .collect();
+        assert_eq!(
+            places[1..],
+            ["0.yaml:3:1 (document 2)", "1.yaml:1:1"],
+            "{told:?}"
+        );
+        let many = SourceFile::new("many.yaml", "kind: A\n---\n".repeat(250));
+        let (objects, told) = rendered(vec![many]).await;
+        let failure = objects.unwrap_err();
+        assert!(failure.message.ends_with(" (and 249 more)"), "{failure:?}");
+        assert_eq!(told.len(), 101);
+        assert!(told[100].starts_with("150 more"), "{:?}", told[100]);
     }
 
     #[tokio::test]

@@ -3,7 +3,7 @@
 use serde::Serialize;
 use sortie_cluster::record::Tracked;
 use sortie_health::Verdict;
-use sortie_manifest::{Limits, Object, ObjectId};
+use sortie_manifest::{Limits, Object, ObjectId, ParseError, ParseErrors};
 use sortie_step::health_rules;
 use sortie_step::inspect::{Inspected, inspect};
 
@@ -11,7 +11,7 @@ use super::objects::{self, Told, are_well};
 use super::set::MOST;
 use super::{connect, history, records};
 use crate::args::{Health, Output, ReleaseArgs};
-use crate::exit::{Exit, Failure, Result};
+use crate::exit::{Exit, Failure, Finding, Result};
 use crate::files::{self, Folders};
 use crate::{Surroundings, print};
 
@@ -70,14 +70,66 @@ pub(crate) async fn run(args: &Health, around: &Surroundings) -> Result {
 /// The objects in the files, in their order.
 fn named(paths: &[std::path::PathBuf]) -> Result<Vec<Object>> {
     let mut objects = Vec::new();
+    let (mut faults, mut more) = (Vec::new(), 0);
     for file in files::read(paths, Folders::Recursive, MOST)? {
-        let parsed = sortie_manifest::parse(&file.name, &file.data, &Limits::default())?;
-        objects.extend(parsed);
+        match sortie_manifest::parse(&file.name, &file.data, &Limits::default()) {
+            Ok(parsed) => objects.extend(parsed),
+            Err(errors) => {
+                more += errors.more();
+                faults.extend(errors);
+            }
+        }
+    }
+    if !faults.is_empty() {
+        return Err(unreadable(faults, more));
     }
     if objects.is_empty() {
         return Err(Failure::usage("there is no object in what was named"));
     }
     Ok(objects)
+}
+
+/// One error as itself; several as findings, `more` of which were only counted.
+fn unreadable(errors: Vec<ParseError>, more: usize) -> Failure {
+    let count = errors.len() + more;
+    let (mut findings, mut one) = (Vec::new(), None);
+    for error in errors {
+        let place = error.place().clone();
+        let code = error.code().to_owned();
+        let failure = Failure::from(error);
+        let words = failure.message.strip_prefix(&format!("{place}: "));
+        let words = words.unwrap_or(&failure.message).to_owned();
+        let message = std::iter::once(words).chain(failure.causes.iter().cloned());
+        let message = message.collect::<Vec<_>>().join(": ");
+        findings.push(Finding {
+            severity: "error".to_owned(),
+            file: place.file.to_string(),
+            line: Some(place.line),
+            column: (place.column > 0).then_some(place.column),
+            path: String::new(),
+            code,
+            message: match place.document {
+                0 | 1 => message,
+                number => format!("document {number}: {message}"),
+            },
+        });
+        one.get_or_insert(failure);
+    }
+    findings.truncate(ParseErrors::KEPT);
+    let text = match count.saturating_sub(findings.len()) {
+        0 => format!("{count} documents are no Kubernetes objects"),
+        left => format!("{count} documents are no Kubernetes objects; {left} are not shown"),
+    };
+    match one {
+        Some(one) if count == 1 => one,
+        Some(one) => Failure {
+            message: text,
+            causes: Vec::new(),
+            problems: findings.into(),
+            ..one
+        },
+        None => Failure::usage(text),
+    }
 }
 
 /// An object by what the file says of it.

@@ -26,9 +26,12 @@ impl Sink for Warnings {
     fn unit(&self, _: Unit, _: UnitStatus) {}
 
     fn log(&self, _: Unit, level: Level, text: &str) {
-        if level != Level::Info {
-            print::note(&harmless(&format!("warning: {text}")));
-        }
+        let word = match level {
+            Level::Info => return,
+            Level::Warning => "warning",
+            Level::Error => "error",
+        };
+        print::note(&harmless(&format!("{word}: {text}")));
     }
 
     fn object(&self, _: Unit, _: ObjectRow) {}

@@ -21,7 +21,7 @@ use crate::{Surroundings, clock, print};
 pub(super) enum Look {
     /// Everything.
     Whole,
-    /// Warnings, on stderr: stdout is for the result alone.
+    /// Warnings and errors, on stderr: stdout is for the result alone.
     Warnings,
 }
 
@@ -73,9 +73,10 @@ impl View {
     /// Takes in what was said.
     pub(super) fn show(&mut self, said: Said) {
         if self.look == Look::Warnings {
-            if let Said::Log(_, level @ Level::Warning, text) = &said {
-                let style = Style::new(std::io::stderr().is_terminal(), self.no_color);
-                print::note(&logged(said::level_word(*level), text, style));
+            match &said {
+                Said::Log(_, Level::Warning, _) => self.print(said),
+                Said::Log(_, Level::Error, _) => self.errors.push(said),
+                _ => {}
             }
             return;
         }
@@ -102,6 +103,13 @@ impl View {
     }
 
     fn print(&mut self, said: Said) {
+        if self.look == Look::Warnings {
+            if let Said::Log(_, level, text) = &said {
+                let style = Style::new(std::io::stderr().is_terminal(), self.no_color);
+                print::note(&logged(said::level_word(*level), text, style));
+            }
+            return;
+        }
         if let Some(screen) = &mut self.screen {
             // Above the tree only what asks for attention.
             if let Said::Log(unit, level @ (Level::Warning | Level::Error), text) = &said {

@@ -2,6 +2,7 @@ use std::cell::Cell;
 use std::fmt;
 use std::sync::Arc;
 
+use serde::Deserialize as _;
 use serde::de::{DeserializeSeed, Deserializer, IgnoredAny, MapAccess, SeqAccess, Visitor};
 use serde_json::{Map, Number, Value};
 
@@ -15,7 +16,7 @@ pub(super) fn documents(
     file: &Arc<str>,
     text: &str,
     limits: &Limits,
-) -> Option<Result<Vec<Document>, ParseError>> {
+) -> Option<Vec<Result<Document, ParseError>>> {
     let mut documents = Vec::new();
     let mut rest = text;
     let (mut line, mut counted) = (1, 0);
@@ -23,7 +24,7 @@ pub(super) fn documents(
     loop {
         rest = rest.trim_start_matches([' ', '\t', '\r', '\n']);
         if rest.is_empty() {
-            return Some(Ok(documents));
+            return Some(documents);
         }
         let start = text.len() - rest.len();
         line += text[counted..start]
@@ -39,10 +40,11 @@ pub(super) fn documents(
             column: 0,
         };
         if number > limits.documents {
-            return Some(Err(ParseError::TooManyDocuments {
+            documents.push(Err(ParseError::TooManyDocuments {
                 place,
                 limit: limits.documents,
             }));
+            return Some(documents);
         }
         let refusal = Cell::new(None);
         let seed = Seed {
@@ -53,11 +55,11 @@ pub(super) fn documents(
         };
         let mut reader = serde_json::Deserializer::from_str(rest);
         match seed.deserialize(&mut reader) {
-            Ok(value) => documents.push(Document {
+            Ok(value) => documents.push(Ok(Document {
                 value,
                 number,
                 line,
-            }),
+            })),
             Err(error) => {
                 let line = line + error.line().saturating_sub(1);
                 let place = Place {
@@ -65,7 +67,13 @@ pub(super) fn documents(
                     column: error.column(),
                     ..place
                 };
-                return refusal.take().map(|refusal| Err(refusal.at(place, limits)));
+                let error = refusal.take()?.at(place, limits);
+                let ends = error.is_of_the_whole();
+                documents.push(Err(error));
+                reader = serde_json::Deserializer::from_str(rest);
+                if ends || IgnoredAny::deserialize(&mut reader).is_err() {
+                    return Some(documents);
+                }
             }
         }
         rest = &rest[reader.into_iter::<IgnoredAny>().byte_offset()..];

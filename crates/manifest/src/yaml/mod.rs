@@ -38,9 +38,31 @@ pub struct Document {
 /// `"1"`, `on: x` the key `"on"`). A duplicate key is an error, an explicit key wins over a merged one wherever it stands.
 /// `file` is only used to name places in errors.
 pub fn documents(file: &str, text: &[u8], limits: &Limits) -> Result<Vec<Document>, ParseError> {
-    let file: Arc<str> = Arc::from(file);
+    each(&Arc::from(file), text, limits).into_iter().collect()
+}
+
+/// As [`documents`], with all errors: after one, reading goes on with the next document.
+pub(crate) fn each(
+    file: &Arc<str>,
+    text: &[u8],
+    limits: &Limits,
+) -> Vec<Result<Document, ParseError>> {
+    let text = match readable(file, text, limits) {
+        Ok(text) => text,
+        Err(error) => return vec![Err(error)],
+    };
+    if text.trim_start().starts_with('{')
+        && let Some(read) = json::documents(file, text, limits)
+    {
+        return read;
+    }
+    tree::documents(file, text, limits)
+}
+
+/// The text without its byte order mark, if it is text of a size that is read.
+fn readable<'t>(file: &Arc<str>, text: &'t [u8], limits: &Limits) -> Result<&'t str, ParseError> {
     let start = Place {
-        file: Arc::clone(&file),
+        file: Arc::clone(file),
         document: 1,
         line: 1,
         column: 0,
@@ -58,13 +80,7 @@ pub fn documents(file: &str, text: &[u8], limits: &Limits) -> Result<Vec<Documen
             place: Place { line, ..start },
         }
     })?;
-    let text = text.strip_prefix('\u{feff}').unwrap_or(text);
-    if text.trim_start().starts_with('{')
-        && let Some(result) = json::documents(&file, text, limits)
-    {
-        return result;
-    }
-    tree::documents(&file, text, limits)
+    Ok(text.strip_prefix('\u{feff}').unwrap_or(text))
 }
 
 /// A key short enough for a message.

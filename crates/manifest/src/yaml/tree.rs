@@ -11,45 +11,48 @@ use crate::error::{ParseError, Place};
 use crate::limits::Limits;
 use crate::yaml::{Document, scalar, shorten};
 
-/// Reads a YAML stream.
+/// Reads a YAML stream. After an error, reading goes on with the next document that `---` begins.
 pub(super) fn documents(
     file: &Arc<str>,
     text: &str,
     limits: &Limits,
-) -> Result<Vec<Document>, ParseError> {
+) -> Vec<Result<Document, ParseError>> {
     let mut reader = Reader {
         parser: Parser::new_from_str_with_options(text, options(limits)),
         file,
         limits,
+        text,
+        skipped: 0,
         document: 1,
+        begins: 0,
         nodes: 0,
         bytes: 0,
         anchors: HashMap::new(),
     };
     let mut documents = Vec::new();
-    while let Some((event, span)) = reader.next()? {
-        if !matches!(event, Event::DocumentStart(..)) {
-            continue;
-        }
+    loop {
         reader.document = documents.len() + 1;
-        if reader.document > limits.documents {
-            let place = reader.place(&span);
-            return Err(ParseError::TooManyDocuments {
-                place,
-                limit: limits.documents,
-            });
+        match reader.document() {
+            Ok(None) => return documents,
+            Ok(Some(document)) => documents.push(Ok(document)),
+            Err(error) => {
+                let ends = error.is_of_the_whole();
+                let told = matches!(documents.last(), Some(Err(last)) if is_same(last, &error));
+                if !told {
+                    documents.push(Err(error));
+                }
+                if ends || !reader.resume() {
+                    return documents;
+                }
+            }
         }
-        reader.anchors.clear();
-        let (first, span) = reader.expect(&span)?;
-        let line = span.start.line().max(1);
-        let value = reader.node(first, &span, 0)?.value;
-        documents.push(Document {
-            value,
-            number: reader.document,
-            line,
-        });
     }
-    Ok(documents)
+}
+
+/// Whether both are about one place: what the parser refuses before a document begins, it meets again.
+fn is_same(one: &ParseError, other: &ParseError) -> bool {
+    let position = |error: &ParseError| (error.place().line, error.place().column);
+    position(one) == position(other)
 }
 
 /// The parser's own limits; depth is bounded there too, so that it never builds what is refused.
@@ -66,7 +69,13 @@ struct Reader<'t> {
     parser: Parser<'t, StrInput<'t>>,
     file: &'t Arc<str>,
     limits: &'t Limits,
+    /// What the parser was given: the text, or what is left of it after an error.
+    text: &'t str,
+    /// Lines before that.
+    skipped: usize,
     document: usize,
+    /// Line of what the parser was given, from 1, that the present document begins on.
+    begins: usize,
     nodes: usize,
     bytes: usize,
     anchors: HashMap<usize, Node>,
@@ -82,6 +91,59 @@ struct Node {
 }
 
 impl<'t> Reader<'t> {
+    /// The next document.
+    fn document(&mut self) -> Result<Option<Document>, ParseError> {
+        let start = loop {
+            match self.next()? {
+                None => return Ok(None),
+                Some((Event::DocumentStart(..), span)) => break span,
+                // What stands between documents belongs to the next one.
+                Some((_, span)) => self.begins = span.end.line().max(self.begins),
+            }
+        };
+        self.begins = start.start.line().max(1);
+        if self.document > self.limits.documents {
+            let place = self.place(&start);
+            return Err(ParseError::TooManyDocuments {
+                place,
+                limit: self.limits.documents,
+            });
+        }
+        self.anchors.clear();
+        let (first, span) = self.expect(&start)?;
+        let line = self.line(span.start.line());
+        let value = self.node(first, &span, 0)?.value;
+        Ok(Some(Document {
+            value,
+            number: self.document,
+            line,
+        }))
+    }
+
+    /// Goes on after an error: at the next line with a document marker, which no scalar can hold.
+    fn resume(&mut self) -> bool {
+        let mut at = 0;
+        for (index, line) in self.text.split_inclusive('\n').enumerate() {
+            let begins = line
+                .strip_prefix("---")
+                .is_some_and(|rest| rest.is_empty() || rest.starts_with([' ', '\t', '\r', '\n']));
+            if begins && index >= self.begins.max(1) {
+                self.text = &self.text[at..];
+                self.skipped += index;
+                self.begins = 1;
+                self.parser = Parser::new_from_str_with_options(self.text, options(self.limits));
+                return true;
+            }
+            at += line.len();
+        }
+        false
+    }
+
+    /// A line that the parser counted, in the whole text.
+    fn line(&self, counted: usize) -> usize {
+        counted.max(1) + self.skipped
+    }
+
     fn next(&mut self) -> Result<Option<(Event<'t>, Span)>, ParseError> {
         match self.parser.next_event() {
             None => Ok(None),
@@ -244,7 +306,7 @@ impl<'t> Reader<'t> {
         let place = Place {
             file: Arc::clone(self.file),
             document: self.document,
-            line: mark.line().max(1),
+            line: self.line(mark.line()),
             column: mark.col() + 1,
         };
         match error.kind() {
@@ -270,7 +332,7 @@ impl<'t> Reader<'t> {
         Place {
             file: Arc::clone(self.file),
             document: self.document,
-            line: span.start.line().max(1),
+            line: self.line(span.start.line()),
             column: span.start.col() + 1,
         }
     }
