@@ -8,7 +8,7 @@ use serde_json::{Value, json};
 use sortie_manifest::{ObjectId, labels, order};
 
 use crate::connect::Cluster;
-use crate::error::{Cause, Error};
+use crate::error::{Cause, Error, holder_clause};
 use crate::fault::Point;
 use crate::lease::Guard;
 use crate::request::Call;
@@ -40,6 +40,9 @@ pub enum Gone {
     NotOurs,
 }
 
+/// Is told why an object that is being deleted is still there, whenever that changes; `None`: nothing holds it any more.
+pub type Held<'a> = &'a (dyn Fn(&ObjectId, Option<&str>) + Sync);
+
 impl Cluster {
     /// Deletes an object and waits, by watch, until it is gone or another has taken its name.
     /// Workloads go after their pods, everything else at once.
@@ -51,6 +54,17 @@ impl Cluster {
         patience: Duration,
         guard: &Guard,
     ) -> Result<Gone, Error> {
+        self.delete_telling(doomed, patience, guard, &|_, _| {})
+            .await
+    }
+
+    async fn delete_telling(
+        &self,
+        doomed: &Doomed,
+        patience: Duration,
+        guard: &Guard,
+        held: Held<'_>,
+    ) -> Result<Gone, Error> {
         for _ in 0..RACES {
             let Some((resource, live)) = self.find(&doomed.id).await? else {
                 return Ok(Gone::Absent);
@@ -61,7 +75,7 @@ impl Cluster {
             let uid = text(&live, "/metadata/uid");
             match self.send_delete(doomed, &resource, &live, guard).await {
                 Ok(()) => {
-                    self.wait_until_gone(doomed, resource, &uid, patience)
+                    self.wait_until_gone(doomed, resource, &uid, (patience, held))
                         .await?;
                     if doomed.id.kind == "CustomResourceDefinition" {
                         self.forget_kinds();
@@ -85,9 +99,21 @@ impl Cluster {
     /// inside a stage. Every object is tried; the results are in the order of deletion.
     pub async fn delete_all(
         &self,
+        doomed: Vec<Doomed>,
+        patience: Duration,
+        guard: &Guard,
+    ) -> Vec<(ObjectId, Result<Gone, Error>)> {
+        self.delete_all_telling(doomed, patience, guard, &|_, _| {})
+            .await
+    }
+
+    /// [`delete_all`](Self::delete_all) that tells meanwhile what each object waits for.
+    pub async fn delete_all_telling(
+        &self,
         mut doomed: Vec<Doomed>,
         patience: Duration,
         guard: &Guard,
+        held: Held<'_>,
     ) -> Vec<(ObjectId, Result<Gone, Error>)> {
         doomed.sort_by(|a, b| order::compare(&b.id, &a.id));
         let stage = |doomed: &Doomed| order::stage(&doomed.id.group, &doomed.id.kind);
@@ -96,10 +122,8 @@ impl Cluster {
             let deletions: Vec<_> = stage
                 .iter()
                 .map(|doomed| async move {
-                    (
-                        doomed.id.clone(),
-                        self.delete(doomed, patience, guard).await,
-                    )
+                    let result = self.delete_telling(doomed, patience, guard, held).await;
+                    (doomed.id.clone(), result)
                 })
                 .collect();
             let concurrency = self.inner.options.concurrency;
@@ -143,13 +167,14 @@ impl Cluster {
         doomed: &Doomed,
         resource: Resource,
         uid: &str,
-        patience: Duration,
+        (patience, held): (Duration, Held<'_>),
     ) -> Result<(), Error> {
         let namespace = doomed.id.namespace.clone().unwrap_or_default();
         let mut selection = Selection::of(resource, &namespace).named(&doomed.id.name);
-        selection.metadata_only = true;
+        // What is left in a namespace is in its status.
+        selection.metadata_only = doomed.id.kind != "Namespace";
         let name = doomed.id.name.as_str();
-        let mut finalizers = Vec::new();
+        let mut holders = Holders::default();
         let watching = async {
             let mut watched = self.watch(selection).await?;
             watched
@@ -157,10 +182,18 @@ impl Cluster {
                     let Some(object) = view.objects.get(name) else {
                         return Some(());
                     };
-                    finalizers = remaining_finalizers(object);
-                    (text(object, "/metadata/uid") != uid).then_some(())
+                    if text(object, "/metadata/uid") != uid {
+                        return Some(());
+                    }
+                    let now = Holders::of(object);
+                    if now != holders {
+                        held(&doomed.id, now.clause().as_deref());
+                        holders = now;
+                    }
+                    None
                 })
                 .await;
+            held(&doomed.id, None);
             Ok(())
         };
         match tokio::time::timeout(patience, watching).await {
@@ -168,25 +201,49 @@ impl Cluster {
             // With its definition the kind itself has gone.
             Ok(Err(error)) if is_not_served(&error) => Ok(()),
             Ok(Err(error)) => Err(error),
-            Err(_) => Err(self.stuck(doomed, patience, finalizers).await),
+            Err(_) => Err(self.stuck(doomed, patience, holders).await),
         }
     }
 }
 
 impl Cluster {
     /// Why an object does not go away.
-    async fn stuck(&self, doomed: &Doomed, waited: Duration, finalizers: Vec<String>) -> Error {
+    async fn stuck(&self, doomed: &Doomed, waited: Duration, holders: Holders) -> Error {
         let live = self.find(&doomed.id).await.ok().flatten();
         let live = live.map(|(_, live)| live).unwrap_or_default();
         let since = text(&live, "/metadata/deletionTimestamp");
-        let holders = finalizers.iter().map(|name| holder(name)).collect();
         let cause = Cause::Stuck {
             waited,
             since,
-            holders,
+            holders: holders.finalizers,
             remaining: remaining_content(&live),
         };
         Error::new("delete", doomed.id.to_string(), cause)
+    }
+}
+
+/// What keeps an object that is being deleted.
+#[derive(Debug, Default, PartialEq, Eq)]
+struct Holders {
+    /// Finalizers, each with who has to clear it.
+    finalizers: Vec<String>,
+    /// What is left in a namespace.
+    remaining: Vec<String>,
+}
+
+impl Holders {
+    fn of(live: &Value) -> Self {
+        let finalizers = remaining_finalizers(live);
+        Self {
+            finalizers: finalizers.iter().map(|name| holder(name)).collect(),
+            remaining: remaining_content(live),
+        }
+    }
+
+    /// In words; `None`: nothing but time.
+    fn clause(&self) -> Option<String> {
+        let held = !self.finalizers.is_empty() || !self.remaining.is_empty();
+        held.then(|| holder_clause(&self.finalizers, &self.remaining))
     }
 }
 
@@ -275,4 +332,29 @@ fn text(object: &Value, pointer: &str) -> String {
         .and_then(Value::as_str)
         .unwrap_or_default()
         .to_owned()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_keeps_an_object_is_told_and_the_garbage_collector_is_not() {
+        let clause = |live: Value| Holders::of(&live).clause();
+        let finalizers = |names: &[&str]| json!({"metadata": {"finalizers": names}});
+        assert_eq!(clause(finalizers(&["foregroundDeletion"])), None);
+        assert_eq!(
+            clause(finalizers(&["foregroundDeletion", "example.com/hold"])).unwrap(),
+            "waiting for finalizers example.com/hold (of the controller of example.com)"
+        );
+        let condition =
+            |kind: &str, status: &str| json!({"type": kind, "status": status, "message": kind});
+        let namespace = json!({"status": {"conditions": [
+            condition("NamespaceDeletionContentFailure", "False"),
+            condition("NamespaceContentRemaining", "True"),
+            condition("NamespaceFinalizersRemaining", "True"),
+        ]}});
+        let remaining = "NamespaceContentRemaining; NamespaceFinalizersRemaining";
+        assert_eq!(clause(namespace).unwrap(), remaining);
+    }
 }

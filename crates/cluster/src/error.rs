@@ -443,7 +443,7 @@ fn since_clause(since: &str) -> String {
     }
 }
 
-fn holder_clause(holders: &[String], remaining: &[String]) -> String {
+pub(crate) fn holder_clause(holders: &[String], remaining: &[String]) -> String {
     if !remaining.is_empty() {
         return remaining.join("; ");
     }

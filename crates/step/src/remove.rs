@@ -1,5 +1,7 @@
 //! Removing objects in the reverse of the order in which they would be applied.
 
+use std::collections::BTreeMap;
+use std::sync::{Mutex, PoisonError};
 use std::time::Duration;
 
 use sortie_cluster::delete::{Doomed, Gone};
@@ -16,6 +18,9 @@ use crate::run::Run;
 /// How long a deletion may take before its finalizers are named.
 const GONE_WITHIN: Duration = Duration::from_secs(120);
 
+/// Objects that the failure at the deadline names.
+const NAMED: usize = 10;
+
 /// Delete objects that are still the ones meant, what stands on others before these: each batch is gone before the next
 /// begins. Every one is tried; what became of each comes back.
 pub(crate) async fn remove(
@@ -28,19 +33,20 @@ pub(crate) async fn remove(
         run.info(unit, "nothing to remove");
         return Vec::new();
     }
-    let names: Vec<String> = doomed.iter().map(|doomed| doomed.id.to_string()).collect();
-    let pending = format!("the deletion of {}", names.join(", "));
-    run.bounds.pending().set(pending);
+    let waiting = Waiting::begin(run, unit, &doomed);
     let mut results = Vec::new();
     for batch in batches(run, doomed).await {
         for doomed in &batch {
             show(run, unit, &doomed.id, Health::Progressing, "being deleted");
         }
-        let deletion = run
-            .env
-            .cluster
-            .delete_all(batch, GONE_WITHIN, locked.guard());
-        for (id, result) in deletion.await {
+        let held = |id: &ObjectId, why: Option<&str>| waiting.held(id, why);
+        let deletion =
+            run.env
+                .cluster
+                .delete_all_telling(batch, GONE_WITHIN, locked.guard(), &held);
+        let deleted = deletion.await;
+        waiting.over(deleted.iter().map(|(id, _)| id));
+        for (id, result) in deleted {
             match &result {
                 Ok(gone) => tell(run, unit, &id, *gone),
                 Err(error) => {
@@ -59,6 +65,68 @@ pub(crate) async fn remove(
         }
     }
     results
+}
+
+/// What is not gone yet, and what holds it: the failure at the deadline tells it.
+struct Waiting<'a> {
+    run: &'a Run<'a>,
+    unit: Unit,
+    /// Each with why it is still there, where that is known.
+    open: Mutex<BTreeMap<ObjectId, Option<String>>>,
+}
+
+impl<'a> Waiting<'a> {
+    fn begin(run: &'a Run<'a>, unit: Unit, doomed: &[Doomed]) -> Self {
+        let open = doomed.iter().map(|doomed| (doomed.id.clone(), None));
+        let open = Mutex::new(open.collect());
+        let waiting = Self { run, unit, open };
+        waiting.change(|_| {});
+        waiting
+    }
+
+    fn held(&self, id: &ObjectId, why: Option<&str>) {
+        self.change(|open| {
+            if let Some(entry) = open.get_mut(id) {
+                *entry = why.map(str::to_owned);
+            }
+        });
+        if let Some(why) = why {
+            let message = format!("being deleted, {why}");
+            show(self.run, self.unit, id, Health::Progressing, &message);
+        }
+    }
+
+    fn over<'b>(&self, ids: impl Iterator<Item = &'b ObjectId>) {
+        self.change(|open| ids.for_each(|id| drop(open.remove(id))));
+    }
+
+    fn change(&self, change: impl FnOnce(&mut BTreeMap<ObjectId, Option<String>>)) {
+        let mut open = self.open.lock().unwrap_or_else(PoisonError::into_inner);
+        change(&mut open);
+        self.run.bounds.pending().replace(pending(&open));
+    }
+}
+
+/// Lines for people: what is held, and why, before the rest.
+fn pending(open: &BTreeMap<ObjectId, Option<String>>) -> Vec<String> {
+    let held = open
+        .iter()
+        .filter_map(|(id, why)| Some((id, why.as_ref()?)));
+    let mut lines: Vec<String> = held
+        .take(NAMED)
+        .map(|(id, why)| format!("the deletion of {id}, {why}"))
+        .collect();
+    let rest = open.iter().filter(|(_, why)| why.is_none());
+    let room = NAMED.saturating_sub(lines.len());
+    let mut rest: Vec<String> = rest.take(room).map(|(id, _)| id.to_string()).collect();
+    let more = open.len().saturating_sub(lines.len() + rest.len());
+    if more > 0 {
+        rest.push(format!("{more} more"));
+    }
+    if !rest.is_empty() {
+        lines.push(format!("the deletion of {}", rest.join(", ")));
+    }
+    lines
 }
 
 /// Whether nothing more can be written.
@@ -122,4 +190,32 @@ fn show(run: &Run<'_>, unit: Unit, id: &ObjectId, health: Health, message: &str)
         message: message.to_owned(),
     };
     run.sink.object(unit, row);
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_deadline_names_what_is_held_before_the_rest() {
+        let id = |name: usize| ObjectId {
+            group: String::new(),
+            kind: "Role".into(),
+            namespace: None,
+            name: format!("r{name:02}"),
+        };
+        let mut open: BTreeMap<ObjectId, Option<String>> =
+            (0..3).map(|name| (id(name), None)).collect();
+        assert_eq!(
+            pending(&open),
+            ["the deletion of Role/r00, Role/r01, Role/r02"]
+        );
+        open.insert(id(1), Some("for a reason".into()));
+        let held = "the deletion of Role/r01, for a reason";
+        assert_eq!(pending(&open), [held, "the deletion of Role/r00, Role/r02"]);
+        open.extend((3..50).map(|name| (id(name), None)));
+        let lines = pending(&open);
+        assert_eq!((lines.len(), lines[0].as_str()), (2, held));
+        assert!(lines[1].ends_with("Role/r09, 40 more"), "{lines:?}");
+    }
 }

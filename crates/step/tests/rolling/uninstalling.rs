@@ -1,5 +1,7 @@
 //! The end of a release: what goes, in which order, and what stays.
 
+use std::time::Duration;
+
 use futures::{StreamExt as _, stream};
 use serde_json::Value;
 use sortie_cluster::fault::Point;
@@ -305,6 +307,35 @@ async fn what_cannot_be_deleted_keeps_the_records_for_the_next_time() {
     world.kubectl(&patch, "").await;
     uninstall(&world, Uninstall::default()).await.outputs();
     assert_eq!(traces(&world).await, [""; 0]);
+    world.finish().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_holds_a_deletion_is_named_meanwhile_and_at_the_deadline() {
+    let world = World::new("uninstall_held").await;
+    let held = config("held", "1").replace(
+        "annotations: {",
+        "finalizers: [example.com/hold]\n  annotations: {",
+    );
+    let set = documents(&[&config("a", "1"), &held]);
+    world.deploy(plain(&set)).await.outputs();
+    let mut task = world.task(Action::Uninstall(Uninstall::default()));
+    task.timeout = Duration::from_secs(5);
+    let told = world.run(&task).await;
+    let free = r#"{"metadata":{"finalizers":null}}"#;
+    let patch = ["patch", "configmap", "held", "--type=merge", "-p", free];
+    world.kubectl(&patch, "").await;
+
+    let failure = told.failure();
+    assert_eq!(failure.code, "SRT-T010", "{failure:?}");
+    let why = "/held, waiting for finalizers example.com/hold (of the controller of example.com)";
+    assert!(failure.message.contains(why), "{failure:?}");
+    let meanwhile = told
+        .rows
+        .iter()
+        .any(|row| row.id.name == "held" && row.message.contains("example.com/hold"));
+    assert!(meanwhile, "{:?}", told.rows);
+    uninstall(&world, Uninstall::default()).await.outputs();
     world.finish().await;
 }
 
