@@ -269,7 +269,35 @@ async fn versions_come_a_broken_one_is_explained_and_goes() {
     );
 
     let ended = world.on(&["rollback", "--to", "1"]).await.ok();
-    assert!(ended.stdout.contains("runs in namespace"), "{ended:?}");
+    let told = "number 4, with the content of number 1, runs in namespace";
+    assert!(ended.stdout.contains(told), "{ended:?}");
+    assert_eq!(world.numbers().await[0], status(4, "Succeeded"));
+
+    // What is good by its record may be broken by now.
+    let ended = world.on(&["rollback"]).await.ok();
+    assert!(ended.stdout.contains("sortie rollback --to 2"), "{ended:?}");
+    world.namespace.finish().await.unwrap();
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_never_was_cannot_be_rolled_back() {
+    let world = World::new("cli_typo").await;
+    let nowhere = format!("{}-absent", world.namespace.name());
+    for namespace in [world.namespace.name(), &nowhere] {
+        let named = ["-n", namespace, "--release", "typo"];
+        for verb in [
+            &["rollback"][..],
+            &["rollback", "--to", "1"],
+            // A Lease that a rollback left would be a release to it.
+            &["uninstall", "--yes"],
+        ] {
+            let ended = world.me.sortie(&[verb, &named].concat()).await;
+            assert_eq!(ended.code, 4, "{verb:?}: {ended:?}");
+            let told = format!("there is no release typo in namespace {namespace}");
+            assert!(ended.stderr.contains(&told), "{verb:?}: {ended:?}");
+            assert!(!ended.stderr.contains("manifest"), "{verb:?}: {ended:?}");
+        }
+    }
     world.namespace.finish().await.unwrap();
 }
 

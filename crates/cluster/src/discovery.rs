@@ -193,7 +193,10 @@ impl Kinds {
                     format!("{api_version} {other}"),
                 )
             })
-            .filter(|(distance, ..)| *distance <= 2.max(wanted.len() / 4))
+            // Short names are soon like any other.
+            .filter(|(distance, ..)| {
+                *distance <= (wanted.len() / 3).clamp(1, 2.max(wanted.len() / 4))
+            })
             .collect();
         scored.sort();
         let best = scored.first().map_or(0, |(distance, ..)| *distance);
@@ -289,7 +292,10 @@ mod tests {
             ["apps/v1 Deployment"]
         );
         assert_eq!(kinds.nearest("", "service"), ["v1 Service"]);
-        assert!(kinds.nearest("example.com", "FlinkSessionJob").is_empty());
+        assert_eq!(kinds.nearest("", "Pdd"), ["v1 Pod"]);
+        for unlike in ["FlinkSessionJob", "Foo", "X"] {
+            assert!(kinds.nearest("example.com", unlike).is_empty(), "{unlike}");
+        }
     }
 
     #[test]

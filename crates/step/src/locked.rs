@@ -177,17 +177,26 @@ impl Locked {
         configuration::collect(run, self).await;
     }
 
-    /// Give the lease back; a lease that cannot be given back in time runs out.
-    pub(crate) async fn release(self) {
-        drop(tokio::time::timeout(self.lease, self.held.release()).await);
+    /// Give the lease back; a lease that cannot be given back in time runs out. One of a release that has no record, such
+    /// as after a first deployment that was refused, is deleted: nothing else is left of it.
+    pub(crate) async fn release(self, run: &Run<'_>) {
+        let (records, lease, was_empty) = (self.records, self.lease, self.history.is_empty());
+        drop(tokio::time::timeout(lease, self.held.release()).await);
+        if was_empty {
+            let forgetting = async {
+                if records.history().await.is_ok_and(|now| now.is_empty()) {
+                    // One that stays harms nobody.
+                    drop(delete_lease(run, records.release()).await);
+                }
+            };
+            drop(tokio::time::timeout(lease, forgetting).await);
+        }
     }
 
     /// Give the lease back and delete it: the release is no more. One that another task takes meanwhile stays.
     pub(crate) async fn remove(self, run: &Run<'_>) {
-        let release = self.records.release().clone();
-        self.release().await;
-        let (namespace, name) = (release.namespace(), release.lease_name());
-        if let Err(error) = lease::remove(&run.env.cluster, namespace, &name).await {
+        drop(tokio::time::timeout(self.lease, self.held.release()).await);
+        if let Err(error) = delete_lease(run, self.records.release()).await {
             run.warn(Unit::WrapUp, chain(&error));
         }
     }
@@ -199,6 +208,11 @@ impl Locked {
         let error = sortie_cluster::Error::new("go on with", target, Cause::LeaseLost { source });
         Failure::cluster(&error)
     }
+}
+
+async fn delete_lease(run: &Run<'_>, release: &Release) -> Result<bool, sortie_cluster::Error> {
+    let (namespace, name) = (release.namespace(), release.lease_name());
+    lease::remove(&run.env.cluster, namespace, &name).await
 }
 
 fn owner(task: &Task) -> Owner {

@@ -3,9 +3,9 @@
 use serde_json::{Value, json};
 use sortie_step::task::{Action, RollingRollback, Target};
 
-use super::connect;
 use super::follow::{self, Job};
 use super::view::Look;
+use super::{history, records};
 use crate::args::{Output, Rollback};
 use crate::exit::{Exit, Result};
 use crate::{Surroundings, print};
@@ -18,12 +18,16 @@ pub(crate) async fn run(args: &Rollback, around: &Surroundings) -> Result {
         delete_storage,
         timeout,
     } = args;
-    let (cluster, namespace) = connect(&release.cluster).await?;
+    let (cluster, records) = records(release).await?;
+    if records.history().await?.is_empty() {
+        return Err(history::nothing(records.release()));
+    }
+    let namespace = records.release().namespace();
     let job = Job {
         verb: "rollback",
         look: Look::Whole,
         cluster,
-        namespace: namespace.clone(),
+        namespace: namespace.to_owned(),
         release: release.release.clone(),
         timeout: *timeout,
         action: Action::RollingRollback(RollingRollback {
@@ -36,18 +40,26 @@ pub(crate) async fn run(args: &Rollback, around: &Surroundings) -> Result {
         Output::Json => {
             print::json(&json!({ "event": "end", "status": "SUCCEEDED", "outputs": outputs }))
         }
-        Output::Text => print::line(
-            &match outputs.get("releaseNumber").and_then(Value::as_u64) {
-                Some(number) => format!(
-                    "release {} number {number} runs in namespace {namespace}",
-                    release.release
-                ),
-                None => format!(
-                    "release {}: there was nothing to roll back",
-                    release.release
-                ),
-            },
-        ),
+        Output::Text => print::line(&told(&release.release, namespace, &outputs)),
     }
     Ok(Exit::Done)
+}
+
+fn told(release: &str, namespace: &str, outputs: &Value) -> String {
+    let number = |key: &str| outputs.get(key).and_then(Value::as_u64);
+    match (number("releaseNumber"), number("recordNumber")) {
+        (Some(good), Some(own)) => format!(
+            "release {release} number {own}, with the content of number {good}, runs in namespace {namespace}"
+        ),
+        (Some(good), None) => {
+            format!("release {release} number {good} runs in namespace {namespace}")
+        }
+        (None, _) => {
+            let reason = outputs.get("reason").and_then(Value::as_str);
+            format!(
+                "release {release}: {}",
+                reason.unwrap_or("nothing to roll back")
+            )
+        }
+    }
 }

@@ -46,6 +46,11 @@ impl History {
         self.unreadable
     }
 
+    /// Whether there is no record at all, neither one that can be read nor another.
+    pub fn is_empty(&self) -> bool {
+        self.stored.is_empty() && self.unreadable.is_empty()
+    }
+
     /// The record with this number.
     pub fn number(&self, number: u64) -> Option<&Stored> {
         self.stored

@@ -221,7 +221,9 @@ impl RecordError {
     /// What the person who asked can do about it.
     pub fn advice(&self) -> &'static str {
         match self {
-            Self::InvalidName { .. } => "Choose another release name: it is part of object names and labels.",
+            Self::InvalidName { .. } => {
+                "Choose another release name: it is part of object names and labels."
+            }
             Self::NewerFormat { .. } => "Use the version of Sortie that wrote it, or a later one.",
             Self::Damaged { .. } => {
                 "Restore that Secret from a backup. Without one, save it and delete it with kubectl in the namespace of the release; deploying goes on without it."

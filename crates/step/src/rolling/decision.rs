@@ -75,9 +75,7 @@ pub(super) fn decide(known: Known<'_>, target: Target, task: &Task) -> Result<De
     };
     if target == Target::LastGood {
         if newest.is_good() {
-            return nothing(format!(
-                "the newest release, number {number}, is good: nothing to roll back"
-            ));
+            return nothing(good_already(heads, number));
         }
         let (ours, theirs) = (&task.requested_by.execution, &newest.asked_by.execution);
         if !ours.is_empty() && ours != theirs {
@@ -87,6 +85,20 @@ pub(super) fn decide(known: Known<'_>, target: Target, task: &Task) -> Result<De
         }
     }
     below(known, newest)
+}
+
+/// The newest release is good by its record. Whoever has found out otherwise since can go on.
+fn good_already(heads: &[&Head], newest: u64) -> String {
+    let mut older = heads.iter().rev().filter(|head| head.number < newest);
+    let before = older.find(|head| head.is_good());
+    let way = before.map_or_else(String::new, |before| {
+        format!(
+            "; should number {newest} be broken now, choose number {good}, the last good one before it: \
+             sortie rollback --to {good}",
+            good = before.number
+        )
+    });
+    format!("the newest release, number {newest}, is good: nothing to roll back{way}")
 }
 
 fn another_newest(failed: u64, newest: u64) -> Result<Decision, Failure> {
@@ -280,6 +292,31 @@ mod tests {
         ] {
             let got = decided(statuses, "", Target::Below(failed), "run");
             assert_eq!(got, expected, "{statuses:?} below {failed}");
+        }
+    }
+
+    #[test]
+    fn where_the_newest_is_good_the_one_before_can_be_chosen() {
+        for (statuses, way) in [
+            ("s", None),
+            ("xs", None),
+            ("oxs", Some(1)),
+            ("oos", Some(2)),
+        ] {
+            let heads = heads(statuses, "");
+            let heads: Vec<&Head> = heads.iter().collect();
+            let known = Known {
+                heads: &heads,
+                unreadable: &[],
+            };
+            let Ok(Decision::Nothing(reason)) = decide(known, Target::LastGood, &task("")) else {
+                panic!("{statuses}")
+            };
+            let named = way.map(|number| format!("sortie rollback --to {number}"));
+            match named {
+                Some(named) => assert!(reason.ends_with(&named), "{reason}"),
+                None => assert!(!reason.contains("--to"), "{reason}"),
+            }
         }
     }
 

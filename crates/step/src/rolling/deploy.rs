@@ -41,7 +41,7 @@ pub(crate) async fn run(run: &Run<'_>, options: &RollingDeploy) -> Result<Value,
         Before::Locked(locked, rendered) => (locked, rendered),
     };
     let result = under_lease(run, options, &locked, rendered).await;
-    locked.release().await;
+    locked.release(run).await;
     result
 }
 
@@ -310,7 +310,7 @@ async fn tidy_up(run: &Run<'_>, number: u64) {
         if newest == Some(number) {
             locked.tidy(run, Some(number)).await;
         }
-        locked.release().await;
+        locked.release(run).await;
     };
     drop(tokio::time::timeout(run.env.limits.lease * 2, tidy).await);
 }

@@ -34,15 +34,53 @@ use crate::units::Ended;
 
 /// Roll back. The outputs name the release and the number that was brought back.
 pub(crate) async fn run(run: &Run<'_>, options: &RollingRollback) -> Result<Value, Ended> {
-    let lock = async {
-        run.units.enter(Unit::Initialize);
-        run.check_namespace()?;
-        Ok(Locked::acquire(run, Unit::Initialize).await?)
+    let before = run
+        .bounds
+        .run(std::future::pending(), before(run, options))
+        .await?;
+    let mut locked = match before {
+        Before::Nothing(outputs) => return Ok(outputs),
+        Before::Locked(locked) => locked,
     };
-    let mut locked = run.bounds.run(std::future::pending(), lock).await?;
     let result = under_lease(run, options, &mut locked).await;
-    locked.release().await;
+    locked.release(run).await;
     result
+}
+
+/// How far it comes without the right to write.
+enum Before {
+    /// There is nothing to do.
+    Nothing(Value),
+    /// The release is ours.
+    Locked(Box<Locked>),
+}
+
+/// Of a release without records no Lease is made: nobody would ever delete it.
+async fn before(run: &Run<'_>, options: &RollingRollback) -> Result<Before, Ended> {
+    let unit = Unit::Initialize;
+    run.units.enter(unit);
+    run.check_namespace()?;
+    let records = locked::records(run)?;
+    run.bounds
+        .pending()
+        .set("the API server did not show the release's records");
+    if locked::history(&records, run.task).await?.is_empty() {
+        let known = Known {
+            heads: &[],
+            unreadable: &[],
+        };
+        if let Decision::Nothing(reason) = decide(known, options.target, run.task)? {
+            return Ok(Before::Nothing(nothing(run, &reason)));
+        }
+    }
+    let locked = Locked::acquire(run, unit).await?;
+    Ok(Before::Locked(Box::new(locked)))
+}
+
+fn nothing(run: &Run<'_>, reason: &str) -> Value {
+    run.info(Unit::Initialize, reason);
+    let name = &run.task.release.name;
+    json!({"releaseName": name, "rolledBack": false, "reason": reason})
 }
 
 async fn under_lease(
@@ -64,11 +102,7 @@ async fn under_lease(
     let plan = match decide(known, options.target, run.task)? {
         Decision::Restore(plan) => plan,
         Decision::Needs(number) => return Err(unreadable_one(locked, number, &heads).into()),
-        Decision::Nothing(reason) => {
-            run.info(unit, &reason);
-            let name = &run.task.release.name;
-            return Ok(json!({"releaseName": name, "rolledBack": false, "reason": reason}));
-        }
+        Decision::Nothing(reason) => return Ok(nothing(run, &reason)),
         Decision::Done(number) => {
             locked.tidy(run, Some(number)).await;
             return Ok(told(&run.task.release, &numbered(locked, number)?.head));
@@ -98,7 +132,7 @@ async fn under_lease(
         run.info(Unit::WrapUp, text);
     }
     let result = match result {
-        Ok(()) => Ok(told_of(run, &stored.head, plan.good, restored).await),
+        Ok(()) => Ok(told_of(run, &stored.head, &plan, restored).await),
         Err(ended) => Err(ended),
     };
     match plan.record {
@@ -109,8 +143,11 @@ async fn under_lease(
 }
 
 /// What a rollback that went well tells.
-async fn told_of(run: &Run<'_>, head: &Head, good: u64, restored: Restored) -> Value {
-    let mut outputs = outputs(run, good);
+async fn told_of(run: &Run<'_>, head: &Head, plan: &Plan, restored: Restored) -> Value {
+    let mut outputs = outputs(run, plan.good);
+    if !matches!(plan.record, Place::Undone(_)) {
+        outputs["recordNumber"] = head.number.into();
+    }
     restored.instances.tell(run, &mut outputs).await;
     let replaced = replacement::replaced(head, &run.task.id);
     // One that a killed holder of this task had deleted for that was not there any more.
@@ -236,7 +273,10 @@ async fn restore(
     let (good, count) = (plan.good, objects.len());
     run.info(
         Unit::Rollback,
-        format!("bringing release number {good} back: {count} objects"),
+        format!(
+            "bringing release number {good} back: {count} object{}",
+            if count == 1 { "" } else { "s" }
+        ),
     );
     let sequence = Sequence::of(&objects, &run.task.release.namespace).unwrap_or_else(|errors| {
         let (_, failure) = disordered(&errors);

@@ -43,7 +43,7 @@ pub(crate) async fn run(run: &Run<'_>, options: Uninstall) -> Result<Value, Ende
     let result = under_lease(run, options, &mut locked).await;
     match &result {
         Ok(_) => locked.remove(run).await,
-        Err(_) => locked.release().await,
+        Err(_) => locked.release(run).await,
     }
     result
 }
@@ -64,8 +64,7 @@ async fn before(run: &Run<'_>, options: Uninstall) -> Result<Before, Ended> {
         .pending()
         .set("the API server did not show the release's records");
     let history = locked::history(&records, run.task).await?;
-    let recorded = !history.records().is_empty() || !history.unreadable().is_empty();
-    let known = recorded || has_lease(run, &records).await?;
+    let known = !history.is_empty() || has_lease(run, &records).await?;
     if options.dry_run || !known {
         let plan = survey(run, &records, &history, options).await?;
         if !known && plan.going().is_empty() {

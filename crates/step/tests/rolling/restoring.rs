@@ -98,6 +98,16 @@ async fn without_an_earlier_success_nothing_happens() {
     let world = World::new("no_success").await;
     let none = world.rollback(Target::LastGood).await;
     assert_eq!(none.outputs()["rolledBack"], false);
+    let none = world.rollback(Target::Number(1)).await;
+    assert_eq!(none.failure().code, "SRT-T021");
+    let leases = async || world.kubectl(&["get", "lease", "-o", "name"], "").await;
+    assert_eq!(leases().await, "", "nothing is left of what never was");
+
+    // Nor of a first deployment that the API server refuses.
+    let refused =
+        "apiVersion: v1\nkind: Service\nmetadata: {name: a}\nspec: {ports: [{port: 99999}]}\n";
+    world.deploy(plain(refused)).await.failure();
+    assert_eq!(leases().await, "");
 
     let v3 = world.cluster.image("sample-v3").await.unwrap();
     let set = documents(&[&config("a", "1"), &web(&v3, "")]);
@@ -137,7 +147,14 @@ async fn each_way_of_naming_a_release() {
         ["Superseded", "Succeeded", "Failed"]
     );
 
-    world.rollback(Target::Number(1)).await.outputs();
+    let told = world.rollback(Target::Number(1)).await;
+    let outputs = told.outputs();
+    assert_eq!(
+        (&outputs["releaseNumber"], &outputs["recordNumber"]),
+        (&1.into(), &4.into())
+    );
+    assert!(told.said("number 1 back: 1 object"), "{:?}", told.lines);
+    assert!(!told.said("1 objects"), "{:?}", told.lines);
     assert_eq!(value().await, "1");
     assert_eq!(
         world.statuses().await,
