@@ -424,3 +424,37 @@ async fn ctrl_c_stops_at_a_safe_place_and_the_next_deployment_carries_on() {
     assert_eq!(world.numbers().await[0].1, "Succeeded");
     world.namespace.finish().await.unwrap();
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn versioning_and_what_is_kept_are_chosen() {
+    let world = World::new("cli_versioning").await;
+    let pod = "---\napiVersion: v1\nkind: Pod\nmetadata: {name: user}\nspec: {containers: [{name: c, image: c, envFrom: [{configMapRef: {name: web}}]}]}\n";
+    world.me.file("one.yaml", &format!("{CONFIG}{pod}"));
+    let names = async |how: &[&str]| {
+        let render = ["render", "one.yaml", "-o", "json"];
+        let listed = world.on(&[&render, how].concat()).await.ok().json();
+        listed["items"][0]["metadata"]["name"]
+            .as_str()
+            .unwrap()
+            .to_owned()
+    };
+    let by_content = names(&[]).await;
+    assert!(by_content.starts_with("web-"), "{by_content}");
+    assert_eq!(names(&["--versioning", "content"]).await, by_content);
+    assert_eq!(names(&["--versioning", "release"]).await, "web-1");
+    assert_eq!(names(&["--versioning", "off"]).await, "web");
+
+    world.me.file("one.yaml", CONFIG);
+    let deploy = ["deploy", "one.yaml", "--versioning", "off"];
+    for number in 1..=3 {
+        let ended = world.on(&[&deploy[..], &["--history", "2"]].concat()).await;
+        assert_eq!(ended.code, 0, "{number}: {ended:?}");
+    }
+    let kept = [status(3, "Succeeded"), status(2, "Superseded")];
+    assert_eq!(world.numbers().await, kept);
+    let diff = ["diff", "one.yaml", "--versioning", "off"];
+    world.on(&diff).await.ok();
+    let ended = world.on(&[&deploy[..], &["--history", "0"]].concat()).await;
+    assert_eq!(ended.code, 2, "{ended:?}");
+    world.namespace.finish().await.unwrap();
+}

@@ -65,6 +65,29 @@ pub struct WithArgs {
     /// YAML or JSON file with what <+...> expressions in values files may name
     #[arg(long, value_name = "FILE")]
     pub context: Option<PathBuf>,
+    /// How ConfigMaps and Secrets get a new name for a new version
+    #[arg(long, value_enum, default_value_t)]
+    pub versioning: Versioning,
+}
+
+/// What the suffix in the name of a ConfigMap or Secret is made of.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, ValueEnum)]
+pub enum Versioning {
+    /// The content: pods restart when it changes.
+    #[default]
+    Content,
+    /// The release number: pods restart on each deployment.
+    Release,
+    /// There is none: names stay as written.
+    Off,
+}
+
+/// How many releases are kept.
+#[derive(Clone, Copy, Debug, Args)]
+pub struct HistoryArgs {
+    /// Releases that are kept to go back to
+    #[arg(long, default_value_t = 5, value_name = "N", value_parser = clap::value_parser!(u16).range(1..=100))]
+    pub history: u16,
 }
 
 #[derive(Debug, Args)]
@@ -173,6 +196,8 @@ pub struct Deploy {
     /// Write Jobs without waiting for their end
     #[arg(long)]
     pub skip_job_wait: bool,
+    #[command(flatten)]
+    pub kept: HistoryArgs,
     /// How long the whole deployment may take
     #[arg(long, default_value = "10m", value_name = "DURATION", value_parser = duration::parse)]
     pub timeout: Duration,
@@ -196,6 +221,8 @@ pub struct Rollback {
     /// Also remove volumes, claims and namespaces that the failed release added
     #[arg(long)]
     pub delete_storage: bool,
+    #[command(flatten)]
+    pub kept: HistoryArgs,
     /// How long the whole rollback may take
     #[arg(long, default_value = "10m", value_name = "DURATION", value_parser = duration::parse)]
     pub timeout: Duration,

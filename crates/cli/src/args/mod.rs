@@ -13,8 +13,8 @@ use clap::{Args, Parser, Subcommand, ValueEnum};
 
 pub use delegate::{Delegate, DelegateInstall, DelegateRevoke, DelegateToken, DelegateTokenCreate};
 pub use local::{
-    ClusterArgs, Deploy, Dev, Diff, Health, ReleaseArgs, Render, Rollback, SetArgs, Strategy,
-    Uninstall, Validate, WithArgs,
+    ClusterArgs, Deploy, Dev, Diff, Health, HistoryArgs, ReleaseArgs, Render, Rollback, SetArgs,
+    Strategy, Uninstall, Validate, Versioning, WithArgs,
 };
 pub use remote::{
     Abort, Apply, Delete, ExecutionArgs, Get, Level, Login, Logs, Run, ScopeArgs, Watch,

@@ -22,6 +22,7 @@ pub(crate) async fn run(args: &Deploy, around: &Surroundings) -> Result {
         prune,
         prune_limit,
         skip_job_wait,
+        kept,
         timeout,
     } = args;
     let set = set::read(&set.paths, &set.with)?;
@@ -29,6 +30,7 @@ pub(crate) async fn run(args: &Deploy, around: &Surroundings) -> Result {
     let job = Job {
         verb: "deploy",
         look: Look::Whole,
+        history: kept.history.into(),
         cluster,
         namespace: namespace.clone(),
         release: release.release.clone(),

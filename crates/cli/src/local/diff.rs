@@ -50,6 +50,7 @@ async fn cluster(args: &Diff, around: &Surroundings) -> Result<Vec<Difference>> 
     let job = Job {
         verb: "diff",
         look: Look::Warnings,
+        history: sortie_step::Limits::default().history,
         cluster,
         namespace,
         release: args.release.release.clone(),

@@ -39,6 +39,8 @@ pub(super) struct Job {
     pub(super) action: Action,
     /// How much is shown of it.
     pub(super) look: Look,
+    /// How many records of the release are kept.
+    pub(super) history: usize,
 }
 
 /// Who asks for a step that runs here.
@@ -79,6 +81,7 @@ pub(super) async fn run(job: Job, around: &Surroundings) -> Result<Value> {
         timeout,
         action,
         look,
+        history,
     } = job;
     let who = Asker::of(
         around.environment.user.as_deref(),
@@ -115,7 +118,10 @@ pub(super) async fn run(job: Job, around: &Surroundings) -> Result<Value> {
             std::process::id()
         ),
         rules_namespace: sortie_step::health_rules::SHARED_NAMESPACE.to_owned(),
-        limits: Limits::default(),
+        limits: Limits {
+            history,
+            ..Limits::default()
+        },
     };
     let mut view = View::open(verb, &task.release.name, look, around);
     let outcome = {

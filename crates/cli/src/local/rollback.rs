@@ -16,6 +16,7 @@ pub(crate) async fn run(args: &Rollback, around: &Surroundings) -> Result {
         release,
         to,
         delete_storage,
+        kept,
         timeout,
     } = args;
     let (cluster, records) = records(release).await?;
@@ -26,6 +27,7 @@ pub(crate) async fn run(args: &Rollback, around: &Surroundings) -> Result {
     let job = Job {
         verb: "rollback",
         look: Look::Whole,
+        history: kept.history.into(),
         cluster,
         namespace: namespace.to_owned(),
         release: release.release.clone(),

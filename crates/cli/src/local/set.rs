@@ -6,9 +6,9 @@ use std::path::{Path, PathBuf};
 use serde_json::{Value, json};
 use sortie_manifest::{Limits, yaml};
 use sortie_render::SourceFile;
-use sortie_step::task::{RollingDeploy, Source};
+use sortie_step::task::{RollingDeploy, Source, Versioning};
 
-use crate::args::WithArgs;
+use crate::args::{self, WithArgs};
 use crate::exit::{Failure, Result};
 use crate::files::{self, Folders};
 
@@ -17,7 +17,11 @@ pub(super) const MOST: u64 = 64 << 20;
 
 /// Options with manifests, values and context; everything else as by default.
 pub(super) fn read(paths: &[PathBuf], with: &WithArgs) -> Result<RollingDeploy> {
-    let WithArgs { values, context } = with;
+    let WithArgs {
+        values,
+        context,
+        versioning,
+    } = with;
     let manifests = manifests(paths, values)?;
     let values = files::read(values, Folders::Flat, MOST)?;
     let values = values
@@ -26,6 +30,11 @@ pub(super) fn read(paths: &[PathBuf], with: &WithArgs) -> Result<RollingDeploy> 
     Ok(RollingDeploy {
         manifests: vec![Source::Inline(manifests)],
         values: values.collect(),
+        versioning: match versioning {
+            args::Versioning::Content => Versioning::ContentHash,
+            args::Versioning::Release => Versioning::ReleaseNumber,
+            args::Versioning::Off => Versioning::Off,
+        },
         context: context.as_deref().map_or(Ok(json!({})), self::context)?,
         ..RollingDeploy::default()
     })

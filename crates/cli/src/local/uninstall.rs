@@ -38,6 +38,7 @@ pub(crate) async fn run(args: &Uninstall, around: &Surroundings) -> Result {
     let job = |cluster: &Cluster, dry_run, look| Job {
         verb: "uninstall",
         look,
+        history: sortie_step::Limits::default().history,
         cluster: cluster.clone(),
         namespace: release.namespace().to_owned(),
         release: release.name().to_owned(),
