@@ -67,7 +67,7 @@ pub enum Cause {
         problems: Vec<Problem>,
     },
     /// A field changed that the API server never lets change.
-    #[error("a field that cannot change would change: {}", problem_list(.problems))]
+    #[error("{}", immutable_clause(.problems))]
     Immutable {
         /// The fields, with the server's words.
         problems: Vec<Problem>,
@@ -417,6 +417,21 @@ fn problem_list(problems: &[Problem]) -> String {
         .map(Problem::to_string)
         .collect::<Vec<_>>()
         .join("; ")
+}
+
+/// The fields alone, where the server says no more than that they cannot change.
+fn immutable_clause(problems: &[Problem]) -> String {
+    let bare = |problem: &&Problem| {
+        let says_no_more = problem.message.ends_with("field is immutable")
+            || problem.message == "differs from the live object";
+        says_no_more && !problem.field.is_empty()
+    };
+    if problems.iter().all(|problem| bare(&problem)) {
+        let fields: Vec<&str> = problems.iter().map(|one| one.field.as_str()).collect();
+        return format!("{} cannot change", fields.join(", "));
+    }
+    let list = problem_list(problems);
+    format!("a field that cannot change would change: {list}")
 }
 
 fn nearest_clause(nearest: &[String]) -> String {

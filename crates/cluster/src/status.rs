@@ -3,6 +3,7 @@
 use serde_json::Value;
 
 use crate::error::{Cause, Problem};
+use crate::quoted::without_values;
 
 /// How the API server says that a field never changes.
 const IMMUTABLE: [&str; 8] = [
@@ -63,7 +64,7 @@ impl Status {
         Self {
             code,
             reason: text(&value, "/reason"),
-            message: text(&value, "/message"),
+            message: without_values(&text(&value, "/message")),
             about: text(&value, "/details/kind"),
             name: text(&value, "/details/name"),
             retry_after: value
@@ -75,7 +76,7 @@ impl Status {
                 .map(|cause| StatusCause {
                     reason: text(cause, "/reason"),
                     field: text(cause, "/field"),
-                    message: text(cause, "/message"),
+                    message: without_values(&text(cause, "/message")),
                 })
                 .collect(),
         }
@@ -329,6 +330,21 @@ mod tests {
             read(422, "m", "Invalid", &causes).into_cause(),
             Cause::Invalid { .. }
         ));
+    }
+
+    #[test]
+    fn a_jobs_new_template_is_named_and_not_shown() {
+        let quoted = r#"{"spec":{"containers":[{"env":[{"name":"A","value":"hunter2"}]}]}}"#;
+        let message = format!("Invalid value: {quoted}: field is immutable");
+        let causes =
+            json!([{"reason": "FieldValueInvalid", "field": "spec.template", "message": message}]);
+        let whole = format!("Job.batch \"a\" is invalid: spec.template: {message}");
+        let status = read(422, &whole, "Invalid", &causes);
+        assert!(!format!("{status:?}").contains("hunter2"), "{status:?}");
+        assert_eq!(
+            status.into_cause().to_string(),
+            "spec.template cannot change"
+        );
     }
 
     #[test]

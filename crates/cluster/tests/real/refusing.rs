@@ -222,6 +222,39 @@ async fn an_immutable_field_is_named() {
     let error = refusal(&fixture, objects(fixture.ns(), &changed)).await;
     assert_eq!(error.code(), "SRT-C006", "{error}");
     assert!(error.to_string().contains("spec.selector"), "{error}");
+    // What the API server quotes of the object is not for a log.
+    let pod = |value: &str| {
+        json!({"restartPolicy": "Never", "containers": [
+            {"name": "a", "image": "a:1", "env": [{"name": "A", "value": value}]},
+        ]})
+    };
+    let job = |value: &str| {
+        json!({"apiVersion": "batch/v1", "kind": "Job", "metadata": {"name": "a"},
+               "spec": {"suspend": true, "template": {"spec": pod(value)}}})
+        .to_string()
+    };
+    let lone = |value: &str| {
+        json!({"apiVersion": "v1", "kind": "Pod", "metadata": {"name": "a"}, "spec": pod(value)})
+            .to_string()
+    };
+    for (before, after, words) in [
+        (
+            job("hunter2"),
+            job("hunter3"),
+            "spec.template.spec cannot change",
+        ),
+        (
+            lone("hunter2"),
+            lone("hunter3"),
+            "pod updates may not change",
+        ),
+    ] {
+        fixture.apply(objects(fixture.ns(), &before)).await;
+        let error = refusal(&fixture, objects(fixture.ns(), &after)).await;
+        assert_eq!(error.code(), "SRT-C006", "{error}");
+        let told = format!("{error} {error:?}");
+        assert!(told.contains(words) && !told.contains("hunter"), "{told}");
+    }
     fixture.finish().await;
 }
 
