@@ -12,11 +12,12 @@ use sortie_cluster::{Cause as Refusal, Cluster, Error, clock};
 use sortie_health::diagnosis::{
     Budgets, Cause, Change, Diagnosis, Diagnostician, Observation, covers,
 };
-use sortie_health::{ClusterRules, Status, Verdict};
+use sortie_health::{ClusterRules, Facts, Status, Verdict};
 use sortie_manifest::workload::Workload;
-use sortie_manifest::{Object, ObjectId, labels};
+use sortie_manifest::{ObjectId, labels};
 
 use crate::adoption::object_of;
+use crate::failure::chain;
 use crate::steady::facts::{Set, complete, is_tracked};
 use crate::steady::{last_words, surroundings};
 
@@ -32,6 +33,21 @@ pub struct Inspected {
     pub verdict: Verdict,
     /// What is wrong with its pods, when it is a workload that is not healthy.
     pub trouble: Option<Trouble>,
+    /// Whether it is unknown because the account may not read it.
+    pub is_forbidden: bool,
+}
+
+impl Inspected {
+    /// An object that could not be read.
+    #[must_use]
+    pub fn unread(id: ObjectId, why: &Error) -> Self {
+        Self {
+            id,
+            verdict: Verdict::new(Status::Unknown, chain(why)),
+            trouble: None,
+            is_forbidden: matches!(why.cause(), Refusal::Forbidden { .. }),
+        }
+    }
 }
 
 /// Trouble in the words that a failed deployment would use.
@@ -45,6 +61,9 @@ pub struct Trouble {
     pub hint: &'static str,
 }
 
+/// An object as it was read; an error is about this one alone.
+type Found = Result<Option<Value>, Error>;
+
 /// What is around the workloads of a namespace: pods, revisions, events.
 type Surroundings = [Vec<Value>; 3];
 
@@ -53,35 +72,44 @@ type Surroundings = [Vec<Value>; 3];
 /// this [hash](sortie_cluster::record::Release::hash) only its own pods are read.
 ///
 /// # Errors
-/// An object cannot be read. Pods and events that may not be read leave their workloads unexplained.
+/// The API server does not answer. What it does not show is unknown, with the reason. Pods and events that may not be read leave their workloads unexplained.
 pub async fn inspect(
     cluster: &Cluster,
     release: Option<&str>,
     objects: &[Tracked],
     rules: &Arc<ClusterRules>,
 ) -> Result<Vec<Inspected>, Error> {
-    let found: Vec<Option<Value>> = stream::iter(objects)
-        .map(|tracked| async { Ok(cluster.find(&tracked.id).await?.map(|(_, object)| object)) })
+    let found: Vec<Found> = stream::iter(objects)
+        .map(|tracked| async {
+            match cluster.find(&tracked.id).await {
+                Ok(found) => Ok(Ok(found.map(|(_, object)| object))),
+                Err(error) if is_of_one(&error) => Ok(Err(error)),
+                Err(error) => Err(error),
+            }
+        })
         .buffered(AT_ONCE)
         .try_collect()
         .await?;
-    let workloads = objects
-        .iter()
-        .zip(&found)
-        .filter(|(tracked, _)| Workload::of(&tracked.id.group, &tracked.id.kind).is_some());
-    let workloads: Vec<Object> = workloads
-        .filter_map(|(_, live)| object_of(live.clone()?))
-        .collect();
-    let set = Set::of(workloads.iter()).with_rules(Arc::clone(rules));
+    let set = set_of(objects, &found);
     let ours = release.map(|hash| format!("{}={hash}", labels::RELEASE));
     let mut around: BTreeMap<(&str, bool), Surroundings> = BTreeMap::new();
     let mut inspected = Vec::new();
     for (tracked, object) in objects.iter().zip(&found) {
         let id = &tracked.id;
+        let object = match object {
+            Ok(object) => object.as_ref(),
+            Err(why) => {
+                inspected.push(Inspected::unread(id.clone(), why));
+                continue;
+            }
+        };
         let mut trouble = None;
         let verdict = match object {
             Some(object) => {
-                let mut facts = set.about(id, object);
+                let mut facts = set
+                    .as_ref()
+                    .map_or_else(Facts::default, |set| set.about(id, object));
+                facts.rules = Arc::clone(rules);
                 complete(&mut facts, cluster, object).await;
                 sortie_health::assess_with(object, &facts)
             }
@@ -109,9 +137,29 @@ pub async fn inspect(
             id,
             verdict,
             trouble,
+            is_forbidden: false,
         });
     }
     Ok(inspected)
+}
+
+/// Whether the API server refuses to show one object, and may show others.
+fn is_of_one(error: &Error) -> bool {
+    matches!(
+        error.cause(),
+        Refusal::Forbidden { .. } | Refusal::Server { .. } | Refusal::Unreadable { .. }
+    )
+}
+
+/// What the workloads say about the rest; `None` when one of them cannot be read.
+fn set_of(objects: &[Tracked], found: &[Found]) -> Option<Set> {
+    let mut workloads = Vec::new();
+    for (tracked, live) in objects.iter().zip(found) {
+        if Workload::of(&tracked.id.group, &tracked.id.kind).is_some() {
+            workloads.extend(live.as_ref().ok()?.clone().and_then(object_of));
+        }
+    }
+    Some(Set::of(workloads.iter()))
 }
 
 async fn read_around(

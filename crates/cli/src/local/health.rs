@@ -2,12 +2,13 @@
 
 use serde::Serialize;
 use sortie_cluster::record::Tracked;
+use sortie_cluster::{Cause, Cluster, Error};
 use sortie_health::Verdict;
-use sortie_manifest::{Limits, Object, ObjectId, ParseError, ParseErrors};
+use sortie_manifest::{Limits, Object, ObjectId, Origin, ParseError, ParseErrors};
 use sortie_step::health_rules;
 use sortie_step::inspect::{Inspected, inspect};
 
-use super::objects::{self, Told, are_well};
+use super::objects::{self, Told, ended};
 use super::set::MOST;
 use super::{connect, history, records};
 use crate::args::{Health, Output, ReleaseArgs};
@@ -60,11 +61,7 @@ pub(crate) async fn run(args: &Health, around: &Surroundings) -> Result {
         Output::Json => judged.iter().for_each(|one| print::json(&Row::from(one))),
         Output::Text => objects::show(&judged),
     }
-    Ok(if are_well(&judged) {
-        Exit::Done
-    } else {
-        Exit::Failed
-    })
+    Ok(ended(&judged))
 }
 
 /// The objects in the files, in their order.
@@ -139,17 +136,22 @@ fn judged(object: Object) -> Inspected {
         verdict: sortie_health::assess(&object.into_value()),
         id,
         trouble: None,
+        is_forbidden: false,
     }
 }
 
 /// The objects that the files name, as they are in the cluster.
 async fn of_cluster(objects: Vec<Object>, args: &Health) -> Result<Vec<Inspected>> {
     let (cluster, namespace) = connect(&args.cluster).await?;
-    let targets = cluster.locate(objects, &namespace).await;
-    let targets = targets.map_err(|errors| match errors.into_iter().next() {
-        Some(error) => Failure::from(error),
-        None => Failure::new(Exit::Failed, "the cluster does not know these objects"),
-    })?;
+    let ids: Vec<ObjectId> = objects.iter().map(Object::id).collect();
+    let origins: Vec<Origin> = objects.iter().map(|one| one.origin().clone()).collect();
+    let unknown = unknown_kinds(&cluster, &objects, &namespace).await?;
+    let refusal = |origin: &Origin| unknown.iter().find(|why| why.origin() == Some(origin));
+    let known = objects
+        .into_iter()
+        .filter(|one| refusal(one.origin()).is_none());
+    let targets = cluster.locate(known.collect(), &namespace).await;
+    let targets = targets.map_err(first)?;
     let tracked: Vec<Tracked> = targets
         .into_iter()
         .map(|target| Tracked {
@@ -159,7 +161,38 @@ async fn of_cluster(objects: Vec<Object>, args: &Health) -> Result<Vec<Inspected
         .collect();
     let namespaces = [namespace.as_str(), health_rules::SHARED_NAMESPACE];
     let rules = health_rules::read(&cluster, &namespaces).await?.rules;
-    Ok(inspect(&cluster, None, &tracked, &rules).await?)
+    let mut inspected = inspect(&cluster, None, &tracked, &rules).await?.into_iter();
+    let rows = ids.into_iter().zip(&origins);
+    let row = |(id, origin)| match refusal(origin) {
+        Some(why) => Some(Inspected::unread(id, why)),
+        None => inspected.next(),
+    };
+    Ok(rows.filter_map(row).collect())
+}
+
+/// Why the cluster does not know the kinds of some of these objects; any other fault is an error.
+async fn unknown_kinds(
+    cluster: &Cluster,
+    objects: &[Object],
+    namespace: &str,
+) -> Result<Vec<Error>> {
+    let Err(errors) = cluster.locate(objects.to_vec(), namespace).await else {
+        return Ok(Vec::new());
+    };
+    let is_unknown = |error: &Error| matches!(error.cause(), Cause::UnknownKind { .. });
+    let (unknown, others): (Vec<Error>, Vec<Error>) = errors.into_iter().partition(is_unknown);
+    if others.is_empty() {
+        Ok(unknown)
+    } else {
+        Err(first(others))
+    }
+}
+
+fn first(errors: Vec<Error>) -> Failure {
+    match errors.into_iter().next() {
+        Some(error) => Failure::from(error),
+        None => Failure::new(Exit::Failed, "the cluster does not know these objects"),
+    }
 }
 
 /// The objects of a release, as they are in the cluster.
@@ -184,6 +217,7 @@ impl<'a> From<&'a Inspected> for Row<'a> {
                 },
             verdict: Verdict { status, message },
             trouble,
+            ..
         } = inspected;
         Self {
             group,

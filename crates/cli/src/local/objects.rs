@@ -7,7 +7,7 @@ use sortie_health::Status;
 use sortie_step::health_rules;
 use sortie_step::inspect::{Inspected, Trouble, inspect};
 
-use crate::exit::Result;
+use crate::exit::{Exit, Result};
 use crate::print;
 use crate::style::harmless;
 
@@ -34,11 +34,18 @@ impl<'a> From<&'a Trouble> for Told<'a> {
     }
 }
 
-/// Whether each is healthy, or stopped on purpose.
-pub(super) fn are_well(inspected: &[Inspected]) -> bool {
-    inspected
-        .iter()
-        .all(|one| matches!(one.verdict.status, Status::Healthy | Status::Suspended))
+/// Done when each is healthy, or stopped on purpose; not allowed when nothing is wrong but that some may not be read.
+pub(super) fn ended(inspected: &[Inspected]) -> Exit {
+    let is_well =
+        |one: &Inspected| matches!(one.verdict.status, Status::Healthy | Status::Suspended);
+    let mut ill = inspected.iter().filter(|one| !is_well(one)).peekable();
+    if ill.peek().is_none() {
+        Exit::Done
+    } else if ill.all(|one| one.is_forbidden) {
+        Exit::NotAllowed
+    } else {
+        Exit::Failed
+    }
 }
 
 /// The number whose objects run now: the newest, or the one that a rollback of it brought back.
@@ -98,5 +105,38 @@ pub(super) fn show(inspected: &[Inspected]) {
         let (kind, name) = (&one.id.kind, &one.id.name);
         print::line(&harmless(&format!("{kind}/{name}: {code}: {explanation}")));
         print::line(&format!("  what to do: {hint}"));
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use sortie_health::Verdict;
+    use sortie_manifest::ObjectId;
+
+    use super::*;
+
+    #[test]
+    fn what_may_not_be_read_is_told_only_when_nothing_else_is_wrong() {
+        let one = |status, is_forbidden| Inspected {
+            id: ObjectId {
+                group: String::new(),
+                kind: "ConfigMap".into(),
+                namespace: None,
+                name: "a".into(),
+            },
+            verdict: Verdict::new(status, "so"),
+            trouble: None,
+            is_forbidden,
+        };
+        let well = || one(Status::Healthy, false);
+        let forbidden = || one(Status::Unknown, true);
+        assert_eq!(ended(&[well(), one(Status::Suspended, false)]), Exit::Done);
+        assert_eq!(ended(&[well(), forbidden()]), Exit::NotAllowed);
+        let ill = one(Status::Progressing, false);
+        assert_eq!(ended(&[forbidden(), ill]), Exit::Failed);
+        assert_eq!(
+            ended(&[one(Status::Unknown, false), forbidden()]),
+            Exit::Failed
+        );
     }
 }

@@ -8,7 +8,7 @@ use sortie_cluster::{Cause, Cluster};
 use sortie_step::inspect::Inspected;
 
 use super::history::{described, nothing};
-use super::objects::{self, Told, are_well, of_release, running};
+use super::objects::{self, Told, ended, of_release, running};
 use super::records;
 use crate::args::{Output, ReleaseArgs};
 use crate::exit::{Exit, Failure, Result};
@@ -79,8 +79,8 @@ pub(crate) async fn run(args: &ReleaseArgs, around: &Surroundings) -> Result {
     let newer_is_lost = unreadable
         .iter()
         .any(|record| record.number > Some(newest.number));
-    Ok(if are_well(&inspected) && ended_well && !newer_is_lost {
-        Exit::Done
+    Ok(if ended_well && !newer_is_lost {
+        ended(&inspected)
     } else {
         Exit::Failed
     })
@@ -145,6 +145,7 @@ impl<'a> From<&'a Inspected> for Row<'a> {
             id,
             verdict,
             trouble,
+            ..
         } = inspected;
         Self {
             group: &id.group,

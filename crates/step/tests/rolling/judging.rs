@@ -163,3 +163,33 @@ async fn whoever_asks_later_hears_what_the_deployment_said_of_claims_and_service
     }
     world.finish().await;
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_may_not_be_read_hides_nothing_else() {
+    let mut world = World::new("asked_without_right").await;
+    let service = "apiVersion: v1\nkind: Service\nmetadata: {name: seen}\nspec: {clusterIP: None, ports: [{port: 80}]}\n";
+    let set = documents(&[&config("hidden", "1"), service]);
+    world.deploy(plain(&set)).await.outputs();
+    let head = world.heads().await.pop().unwrap();
+    world
+        .with_rights("\n- {apiGroups: [\"\"], resources: [services], verbs: [get]}\n")
+        .await;
+    let inspected = inspect(&world.api, None, &head.inventory, &Arc::default()).await;
+    let inspected = inspected.unwrap();
+    assert_eq!(inspected.len(), 2);
+    for one in inspected {
+        let is_hidden = one.id.name == "hidden";
+        assert_eq!(one.is_forbidden, is_hidden, "{one:?}");
+        let expected = if is_hidden {
+            Status::Unknown
+        } else {
+            Status::Healthy
+        };
+        assert_eq!(one.verdict.status, expected, "{one:?}");
+        assert!(
+            !is_hidden || one.verdict.message.contains("not allowed"),
+            "{one:?}"
+        );
+    }
+    world.finish().await;
+}
