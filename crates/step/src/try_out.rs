@@ -38,11 +38,16 @@ pub(crate) async fn judge(
 ) -> Result<Vec<Planned>, Failure> {
     let cluster = &run.env.cluster;
     let namespace = &run.task.release.namespace;
-    let targets = cluster.locate(objects, namespace).await;
-    let mut targets = targets.map_err(|errors| refused(run.sink, Unit::Initialize, &errors))?;
+    let located = cluster.locate_each(objects, namespace).await;
+    let (mut targets, mut errors) = located.map_err(|error| Failure::cluster(&error))?;
     allow(&mut targets, asked);
-    let planned = cluster.plan(targets, &scope(run, adopt)).await;
-    planned.map_err(|errors| refused(run.sink, Unit::Initialize, &errors))
+    // What is wrong with some objects does not hide what the API server says of the others.
+    match cluster.plan(targets, &scope(run, adopt)).await {
+        Ok(planned) if errors.is_empty() => return Ok(planned),
+        Ok(_) => {}
+        Err(refusals) => errors.extend(refusals),
+    }
+    Err(refused(run.sink, Unit::Initialize, &errors))
 }
 
 /// As [`try_out`], for a rollback: what is refused is left out and comes back as errors.
@@ -51,24 +56,12 @@ pub(crate) async fn judge(
 /// The API server cannot be asked at all.
 pub(crate) async fn try_out_each(
     run: &Run<'_>,
-    mut objects: Vec<Object>,
+    objects: Vec<Object>,
 ) -> Result<(Vec<Planned>, Vec<Error>), Failure> {
     let namespace = &run.task.release.namespace;
     let cluster = &run.env.cluster;
-    let mut refusals = Vec::new();
-    let mut targets: Vec<Target> = loop {
-        let errors = match cluster.locate(objects.clone(), namespace).await {
-            Ok(targets) => break targets,
-            Err(errors) => errors,
-        };
-        let left = objects.len();
-        let bad = named(&errors);
-        objects.retain(|object| !bad.contains(&object.id().to_string()));
-        if objects.len() == left {
-            return Err(refused(run.sink, Unit::Rollback, &errors));
-        }
-        refusals.extend(errors);
-    };
+    let located = cluster.locate_each(objects, namespace).await;
+    let (mut targets, mut refusals) = located.map_err(|error| Failure::cluster(&error))?;
     allow(&mut targets, Asked::ByRollback);
     loop {
         let errors = match cluster.plan(targets.clone(), &scope(run, false)).await {

@@ -11,15 +11,34 @@ use crate::error::{Cause, Error};
 use crate::resource::Resource;
 
 impl Cluster {
-    /// Finds the API of every object, fills in `namespace` where a namespaced object names none, and
-    /// rejects unknown kinds and objects that are in the set twice. All errors are found at once.
+    /// As [`Cluster::locate_each`], where all objects have to be good.
     ///
-    /// The kind of a custom resource may be defined by the set itself.
+    /// # Errors
+    /// All that is wrong with the objects, or that the cluster cannot be asked.
     pub async fn locate(
         &self,
         objects: Vec<Object>,
         namespace: &str,
     ) -> Result<Vec<Target>, Vec<Error>> {
+        match self.locate_each(objects, namespace).await {
+            Ok((targets, errors)) if errors.is_empty() => Ok(targets),
+            Ok((_, errors)) => Err(errors),
+            Err(error) => Err(vec![error]),
+        }
+    }
+
+    /// Finds the API of every object, fills in `namespace` where a namespaced object names none, and
+    /// rejects unknown kinds and objects that are in the set twice: the good ones, and an error for each other.
+    ///
+    /// The kind of a custom resource may be defined by the set itself.
+    ///
+    /// # Errors
+    /// The cluster cannot be asked for its kinds.
+    pub async fn locate_each(
+        &self,
+        objects: Vec<Object>,
+        namespace: &str,
+    ) -> Result<(Vec<Target>, Vec<Error>), Error> {
         let definitions = definitions(&objects);
         let mut targets = Vec::with_capacity(objects.len());
         let mut errors = Vec::new();
@@ -37,19 +56,18 @@ impl Cluster {
                 },
                 Err(error) => {
                     // Without an answer about kinds at all, one error says it.
-                    let lasting = matches!(error.cause(), Cause::UnknownKind { .. });
-                    errors.push(error);
-                    if !lasting {
-                        return Err(errors);
+                    let of_object = matches!(
+                        error.cause(),
+                        Cause::UnknownKind { .. } | Cause::Invalid { .. }
+                    );
+                    if !of_object {
+                        return Err(error);
                     }
+                    errors.push(error);
                 }
             }
         }
-        if errors.is_empty() {
-            Ok(targets)
-        } else {
-            Err(errors)
-        }
+        Ok((targets, errors))
     }
 
     async fn locate_one(

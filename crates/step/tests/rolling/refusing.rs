@@ -68,6 +68,15 @@ async fn sets_that_cannot_work_leave_nothing_behind() {
         assert!(code.starts_with("SRT-"), "{code}");
         assert_refused(&told, config_kind, &code, words);
     }
+    let all = documents(&[&config("good", "1"), unknown, &twice, invalid]);
+    let told = world.deploy(plain(&all)).await;
+    assert!(
+        told.failure().message.ends_with(" (and 2 more)"),
+        "{told:?}"
+    );
+    for word in ["Deploymnet", "the same object is also at", "99999"] {
+        assert!(told.said(word), "{word}: {:?}", told.lines);
+    }
     let nothing = world.deploy(plain("# nothing\n")).await;
     assert_refused(&nothing, config_kind, "SRT-T011", &["no Kubernetes object"]);
     world.assert_untouched(&[GOOD]).await;
