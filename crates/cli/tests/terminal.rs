@@ -111,14 +111,14 @@ async fn a_picture_fits_the_window_also_when_that_changes() {
     terminal
         .until(|seen| seen.contains("0 of 1 updated replica"))
         .await;
-    terminal.resize(40, 8);
+    terminal.resize(30, 8);
     let narrow = |seen: &str| {
         let mut lines = seen.lines();
-        lines.any(|line| line.contains("Deployment/web") && line.ends_with('…'))
+        lines.any(|line| line.contains("/web") && line.ends_with("Progressing"))
     };
     let seen = terminal.until(narrow).await;
     assert!(
-        seen.lines().all(|line| line.chars().count() <= 40),
+        seen.lines().all(|line| line.chars().count() <= 30),
         "{seen}"
     );
     terminal.resize(110, 30);

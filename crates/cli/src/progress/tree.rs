@@ -23,23 +23,38 @@ const AGE: usize = 9;
 /// What can have been done to a resource, in the order in which it is counted.
 const CHANGES: [&str; 4] = ["created", "configured", "deleted", "unchanged"];
 
+/// Columns of a resource's name below which the row of a narrow terminal does not say what was done to it.
+const NARROWEST_NAME: usize = 10;
+
 /// One line of the tree: pieces with their tones.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct Line(Vec<(Tone, String)>);
+pub struct Line {
+    pieces: Vec<(Tone, String)>,
+    /// In the row of a resource, which piece is its name; a gap and its health follow.
+    name: Option<usize>,
+}
 
 impl Line {
     /// A line of plain text.
     pub(super) fn of(text: &str) -> Self {
-        Self(Vec::new()).push(Tone::Plain, text)
+        Self::default().push(Tone::Plain, text)
     }
 
     fn indented(depth: usize) -> Self {
-        Self(vec![(Tone::Plain, "  ".repeat(depth))])
+        Self::default().push(Tone::Plain, &"  ".repeat(depth))
     }
 
     fn push(mut self, tone: Tone, text: &str) -> Self {
-        self.0.push((tone, harmless(text)));
+        self.pieces.push((tone, harmless(text)));
         self
+    }
+
+    /// The next piece is a resource's name.
+    fn named(self) -> Self {
+        Self {
+            name: Some(self.pieces.len()),
+            ..self
+        }
     }
 
     /// A piece that is as wide as its column, and a gap.
@@ -51,14 +66,53 @@ impl Line {
     /// The line, cut to `width` columns.
     #[must_use]
     pub fn fit(&self, width: usize, style: Style) -> String {
-        let whole: usize = self.0.iter().map(|(_, text)| text.width()).sum();
+        match self.squeezed(width) {
+            Some(squeezed) => squeezed.cut_to(width, style),
+            None => self.cut_to(width, style),
+        }
+    }
+
+    /// The row of a resource whose health would be cut off: without what follows that, and with as much of the name as
+    /// there is room for.
+    fn squeezed(&self, width: usize) -> Option<Self> {
+        let at = self.name?;
+        let (before, rest) = self.pieces.split_at_checked(at)?;
+        let [(tone, name), (_, gap), health, after @ ..] = rest else {
+            return None;
+        };
+        let wide = |pieces: &[(Tone, String)]| -> usize {
+            pieces.iter().map(|(_, text)| text.width()).sum()
+        };
+        let row = wide(before) + name.width() + gap.width() + health.1.width();
+        let end = if wide(after) > 0 { row + 1 } else { row };
+        if end <= width {
+            return None;
+        }
+        let room =
+            |before: &[(Tone, String)]| width.saturating_sub(wide(before) + health.1.width());
+        let indent = before.get(..1)?;
+        let before = if room(before) > NARROWEST_NAME {
+            before
+        } else {
+            indent
+        };
+        let room = room(before);
+        let name = shortened(name, room.saturating_sub(1));
+        let gap = " ".repeat(room.saturating_sub(name.width()));
+        let mut pieces = before.to_vec();
+        pieces.extend([(*tone, name), (Tone::Plain, gap), health.clone()]);
+        Some(Self { pieces, name: None })
+    }
+
+    fn cut_to(&self, width: usize, style: Style) -> String {
+        let whole: usize = self.pieces.iter().map(|(_, text)| text.width()).sum();
         let mut left = if whole <= width {
             whole
         } else {
             width.saturating_sub(1)
         };
         let mut shown = String::new();
-        for (tone, text) in &self.0 {
+        for (tone, text) in &self.pieces {
             let (piece, rest) = cut(text, left);
             left -= piece.width();
             shown.push_str(&style.paint(*tone, piece));
@@ -71,6 +125,27 @@ impl Line {
         }
         shown
     }
+}
+
+/// A name in at most `width` columns; of a longer one more of the end is left than of the beginning.
+fn shortened(name: &str, width: usize) -> String {
+    if name.width() <= width {
+        return name.to_owned();
+    }
+    let head = width / 3;
+    let tail = width.saturating_sub(head + 1);
+    let skipped = name.width() - tail;
+    // A wide character in the middle of the cut goes.
+    let (left, right) = cut(name, skipped);
+    let right = if left.width() < skipped {
+        right
+            .chars()
+            .next()
+            .map_or(right, |c| &right[c.len_utf8()..])
+    } else {
+        right
+    };
+    format!("{}…{right}", cut(name, head).0)
 }
 
 /// The tree of an execution at a moment.
@@ -188,7 +263,7 @@ fn resources(resources: &[Resource], depth: usize, now: Timestamp, lines: &mut V
         if columns[0] > 0 {
             line = line.cell(Tone::Faint, &resource.change, columns[0]);
         }
-        line = line.cell(Tone::Plain, &name(resource), columns[1]);
+        line = line.named().cell(Tone::Plain, &name(resource), columns[1]);
         line = line.cell(
             tone_of_health(&resource.health),
             &resource.health,
@@ -386,6 +461,56 @@ mod tests {
             created     Deployment/gone  Missing      41 s       why
             configured  Deployment/web   Progressing  2.0 s      why
             3 of 6 done: 1 created, 1 deleted, 1 unchanged
+        ");
+    }
+
+    #[test]
+    fn a_narrow_terminal_shows_health_and_a_piece_of_the_name() {
+        let known = |name: &str, change: &str, health: &str| Resource {
+            change: change.to_owned(),
+            since: Some(at(2)),
+            ..resource(name, health, "why")
+        };
+        let nodes = [Node {
+            resources: vec![
+                known("checkout-service", "configured", "Progressing"),
+                known("日本語の名前", "created", "Degraded"),
+                known("web", "created", "Unknown"),
+            ],
+            ..node(0, "rolling", "RUNNING")
+        }];
+        let lines = tree(&nodes, at(42));
+        for width in 1..120 {
+            for line in &lines {
+                let line = line.fit(width, Style::none());
+                assert!(line.width() <= width, "{width}: {line}");
+            }
+        }
+        for width in 24..120 {
+            let shown: Vec<String> = lines[1..4]
+                .iter()
+                .map(|line| line.fit(width, Style::none()))
+                .collect();
+            for (line, (health, name)) in shown.iter().zip([
+                ("Degraded", "前"),
+                ("Progressing", "ice"),
+                ("Unknown", "web"),
+            ]) {
+                assert!(
+                    line.contains(health) && line.contains(name),
+                    "{width}: {line}"
+                );
+            }
+        }
+        let shown: Vec<String> = lines
+            .iter()
+            .map(|line| line.fit(29, Style::none()))
+            .collect();
+        insta::assert_snapshot!(shown.join("\n"), @r"
+        ▸ rolling  42 s
+            Deplo…本語の名前 Degraded
+            Depl…-service Progressing
+            Deployment/web    Unknown
         ");
     }
 
