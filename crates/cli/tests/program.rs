@@ -341,3 +341,13 @@ async fn names_are_checked_before_anybody_is_asked() {
         }
     }
 }
+
+#[tokio::test]
+async fn what_is_no_object_is_told_with_what_to_do() {
+    let me = Person::new();
+    me.file("bad.yaml", "apiVersion: v1\nmetadata: {name: a}\n");
+    let ended = me.sortie(&["health", "-f", "bad.yaml"]).await;
+    assert_eq!(ended.code, 2, "{ended:?}");
+    assert!(ended.stderr.contains("bad.yaml:1"), "{ended:?}");
+    assert!(ended.stderr.contains("hint: "), "{ended:?}");
+}

@@ -113,6 +113,10 @@ impl Explain for sortie_manifest::ParseError {
     fn code(&self) -> &'static str {
         self.code()
     }
+
+    fn hint(&self) -> Option<String> {
+        Some("correct the file at that place".to_owned())
+    }
 }
 
 impl Explain for RecordError {
