@@ -178,6 +178,12 @@ async fn the_preset_namespaces_is_what_the_steps_need() {
     let account = Account::create(elsewhere, &format!("rbac: {{namespaces: [{good}]}}")).await;
     let steps = Steps::new(&account, good).await;
 
+    // A first one that is refused leaves nothing behind.
+    let refused = "apiVersion: v1\nkind: ConfigMap\nmetadata: {name: note}\ndata: {number: 1}\n";
+    assert_eq!(failed(steps.deploy(refused).await).code, "SRT-C005");
+    let leases = ["get", "leases", "-n", good, "-o", "name"];
+    assert_eq!(kubectl(cluster.kubeconfig(), &leases, "").unwrap(), "");
+
     succeeded(&steps.deploy(&every_kind("web", "one", &image)).await);
     // A release that changes and adds everything, and fails; its rollback removes what it added.
     let second = every_kind("web", "two", &image) + "---\n" + &every_kind("more", "two", &image);
