@@ -1,7 +1,8 @@
 //! A terminal on which a picture is drawn again and again in the same place.
 //!
 //! Between two drawings the cursor stands below the picture, visible, at the beginning of a line: whenever and however the
-//! program ends, the terminal is as it should be.
+//! program ends, the terminal is as it should be. Ctrl-C makes a terminal forget what it was sent and has not shown yet, perhaps
+//! the end of a drawing: who closes the screen says once more that the cursor is to be seen.
 
 use std::io::{IsTerminal as _, Write as _};
 use std::sync::{Mutex, Once, PoisonError};
@@ -12,6 +13,9 @@ use crate::style::Style;
 /// Lines that are assumed when the terminal does not say.
 const ROWS: usize = 24;
 const COLUMNS: usize = 80;
+
+/// The cursor can be seen, and what is sent is shown at once.
+const AT_REST: &str = "\x1b[?25h\x1b[?2026l";
 
 /// Rows of the picture that is on the terminal; the hook for panics takes it away before it speaks.
 static SHOWN: Mutex<usize> = Mutex::new(0);
@@ -35,7 +39,7 @@ impl Screen {
         HOOK.call_once(|| {
             let before = std::panic::take_hook();
             std::panic::set_hook(Box::new(move |panic| {
-                write(&taken_away());
+                write(&farewell());
                 before(panic);
             }));
         });
@@ -77,7 +81,7 @@ impl Screen {
 impl Drop for Screen {
     fn drop(&mut self) {
         // After a failure the message stands below what was printed, not below half a picture.
-        write(&taken_away());
+        write(&farewell());
     }
 }
 
@@ -116,8 +120,13 @@ fn painted(taken_away: &str, above: &str, lines: &[String]) -> String {
         text.push_str(line);
         text.push('\n');
     }
-    text.push_str("\x1b[?25h\x1b[?2026l");
+    text.push_str(AT_REST);
     text
+}
+
+/// What leaves the terminal as it should be, whatever of the last drawing it has shown.
+fn farewell() -> String {
+    taken_away() + AT_REST
 }
 
 fn write(text: &str) {
@@ -163,5 +172,7 @@ mod tests {
             drawn.ends_with("AWAYwarning\na\n\x1b[?25h\x1b[?2026l"),
             "{drawn:?}"
         );
+        // Also when the terminal has forgotten that drawing's end.
+        assert_eq!(farewell(), "\x1b[?25h\x1b[?2026l");
     }
 }
