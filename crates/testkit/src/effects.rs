@@ -7,8 +7,9 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use anyhow::{Context as _, Result};
-use serde::Deserialize;
 use serde_json::Value;
+
+use crate::audit_event::Event;
 
 /// Accounts of the cluster's own controllers.
 const CONTROLLERS: &str = "system:serviceaccount:kube-system:";
@@ -183,50 +184,6 @@ impl Sum {
         }
         sum
     }
-}
-
-#[derive(Deserialize)]
-struct Event {
-    verb: String,
-    #[serde(rename = "requestURI", default)]
-    uri: String,
-    user: User,
-    #[serde(rename = "objectRef", default)]
-    object: Object,
-    #[serde(rename = "responseStatus", default)]
-    status: Status,
-    #[serde(rename = "requestObject", default)]
-    request: Value,
-    #[serde(rename = "responseObject", default)]
-    response: Value,
-    #[serde(rename = "requestReceivedTimestamp", default)]
-    received: String,
-    #[serde(rename = "stageTimestamp", default)]
-    answered: String,
-}
-
-#[derive(Deserialize)]
-struct User {
-    #[serde(rename = "username", default)]
-    name: String,
-}
-
-#[derive(Default, Deserialize)]
-#[serde(default)]
-struct Object {
-    #[serde(rename = "apiGroup")]
-    group: String,
-    resource: String,
-    subresource: String,
-    namespace: String,
-    name: String,
-    uid: String,
-}
-
-#[derive(Default, Deserialize)]
-#[serde(default)]
-struct Status {
-    code: u16,
 }
 
 impl Event {

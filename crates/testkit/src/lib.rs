@@ -13,6 +13,7 @@ pub use self::{
     wait::wait_for,
 };
 
+mod audit_event;
 mod clock;
 mod cluster;
 mod diagnostics;

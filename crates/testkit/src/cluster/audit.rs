@@ -14,6 +14,7 @@ use serde::{Deserialize, Serialize};
 use tokio::io::{AsyncReadExt as _, AsyncSeekExt as _};
 
 use super::{Cluster, Place};
+use crate::audit_event::Event;
 
 /// Bound on the log's delay behind the requests.
 const LIMIT: Duration = Duration::from_secs(20);
@@ -206,67 +207,28 @@ fn read(text: &str, user: &str) -> Result<Vec<Audited>> {
             break;
         }
         let event: Event = serde_json::from_str(line).context("parse the audit log")?;
-        let (Some(object), Some(status)) = (event.object, event.response) else {
-            continue;
-        };
-        if event.user.name != user {
+        let Event { object, status, .. } = &event;
+        if event.user.name != user || object.resource.is_empty() || status.code == 0 {
             continue;
         }
         let next = places.len();
         let place = *places.entry(event.id).or_insert(next);
         let request = Audited {
             verb: event.verb,
-            group: object.group,
-            resource: object.resource,
-            subresource: object.subresource,
-            namespace: object.namespace,
-            name: object.name,
+            group: event.object.group,
+            resource: event.object.resource,
+            subresource: event.object.subresource,
+            namespace: event.object.namespace,
+            name: event.object.name,
             query: event
                 .uri
                 .split_once('?')
                 .map_or_else(String::new, |(_, query)| query.to_owned()),
-            code: status.code,
+            code: event.status.code,
         };
         requests.insert(place, request);
     }
     Ok(requests.into_values().collect())
-}
-
-#[derive(Deserialize)]
-struct Event {
-    #[serde(rename = "auditID")]
-    id: String,
-    verb: String,
-    #[serde(rename = "requestURI", default)]
-    uri: String,
-    user: User,
-    #[serde(rename = "objectRef")]
-    object: Option<Object>,
-    #[serde(rename = "responseStatus")]
-    response: Option<Response>,
-}
-
-#[derive(Deserialize)]
-struct User {
-    #[serde(rename = "username", default)]
-    name: String,
-}
-
-#[derive(Default, Deserialize)]
-#[serde(default)]
-struct Object {
-    #[serde(rename = "apiGroup")]
-    group: String,
-    resource: String,
-    subresource: String,
-    namespace: String,
-    name: String,
-}
-
-#[derive(Deserialize)]
-struct Response {
-    #[serde(default)]
-    code: u16,
 }
 
 #[cfg(test)]
