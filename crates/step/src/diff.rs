@@ -35,12 +35,7 @@ pub(crate) async fn run(run: &Run<'_>, options: &RollingDeploy) -> Result<Value,
 
 async fn compare(run: &Run<'_>, options: &RollingDeploy) -> Result<Vec<Difference>, Ended> {
     run.units.enter(Unit::FetchFiles);
-    run.check_namespace()?;
-    let records = locked::records(run)?;
-    run.bounds
-        .pending()
-        .set("the API server did not show the release's records");
-    let history = locked::history(&records, run.task).await?;
+    let (records, history) = locked::look(run).await?;
     let rendered = render(run, options).await?;
     run.check_objects(&rendered.objects)?;
     let first = history.last_good(None).is_none();

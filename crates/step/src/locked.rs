@@ -28,6 +28,20 @@ pub(crate) fn records(run: &Run<'_>) -> Result<Records, Failure> {
     Ok(Records::new(run.env.cluster.clone(), release))
 }
 
+/// The first look of a step at its release, before it may write: whether its namespace may be worked on, and what is recorded.
+///
+/// # Errors
+/// The policy does not allow the namespace, or as [`history`].
+pub(crate) async fn look(run: &Run<'_>) -> Result<(Records, History), Failure> {
+    run.check_namespace()?;
+    let records = records(run)?;
+    run.bounds
+        .pending()
+        .set("the API server did not show the release's records");
+    let history = history(&records, run.task).await?;
+    Ok((records, history))
+}
+
 /// The history of the task's release.
 ///
 /// # Errors

@@ -57,12 +57,7 @@ enum Before {
 
 async fn before(run: &Run<'_>, options: &RollingDeploy) -> Result<Before, Ended> {
     run.units.enter(Unit::FetchFiles);
-    run.check_namespace()?;
-    let records = locked::records(run)?;
-    run.bounds
-        .pending()
-        .set("the API server did not show the release's records");
-    let history = locked::history(&records, run.task).await?;
+    let (records, history) = locked::look(run).await?;
     let rendered = match earlier(history.heads(), run.task)? {
         Earlier::Done(number) => {
             let head = &history.number(number).ok_or_else(|| gone(number))?.head;

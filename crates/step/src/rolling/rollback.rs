@@ -59,12 +59,8 @@ enum Before {
 async fn before(run: &Run<'_>, options: &RollingRollback) -> Result<Before, Ended> {
     let unit = Unit::Initialize;
     run.units.enter(unit);
-    run.check_namespace()?;
-    let records = locked::records(run)?;
-    run.bounds
-        .pending()
-        .set("the API server did not show the release's records");
-    if locked::history(&records, run.task).await?.is_empty() {
+    let (_, history) = locked::look(run).await?;
+    if history.is_empty() {
         let known = Known {
             heads: &[],
             unreadable: &[],

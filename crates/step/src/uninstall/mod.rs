@@ -58,12 +58,7 @@ enum Before {
 
 async fn before(run: &Run<'_>, options: Uninstall) -> Result<Before, Ended> {
     run.units.enter(Unit::Initialize);
-    run.check_namespace()?;
-    let records = locked::records(run)?;
-    run.bounds
-        .pending()
-        .set("the API server did not show the release's records");
-    let history = locked::history(&records, run.task).await?;
+    let (records, history) = locked::look(run).await?;
     let known = !history.is_empty() || has_lease(run, &records).await?;
     if options.dry_run || !known {
         let plan = survey(run, &records, &history, options).await?;
