@@ -35,12 +35,7 @@ async fn the_example_runs_and_a_broken_version_is_rolled_back() {
     let image = cluster.image("sample-v1").await.unwrap();
     let (repository, v1) = image.rsplit_once(':').unwrap();
     let broken = cluster.image("sample-v3").await.unwrap();
-    let bin = sortie_testkit::environment::cache_dir()
-        .unwrap()
-        .join("bin");
-    let host = Person::new()
-        .with("KUBECONFIG", cluster.kubeconfig().to_str().unwrap())
-        .with("PATH", bin.to_str().unwrap());
+    let host = Person::with_tools().with("KUBECONFIG", cluster.kubeconfig().to_str().unwrap());
     let mut dev = Following::start(&host, &["dev", "--listen", "127.0.0.1:0", "-o", "json"]);
     dev.until("started").await;
     let started: serde_json::Value = serde_json::from_str(&dev.seen[0]).unwrap();

@@ -4,7 +4,7 @@
 mod support;
 
 use serde_json::Value;
-use sortie_testkit::{Cluster, TestNamespace};
+use support::world::World;
 use support::{Ended, Person};
 
 const APP: &str = r#"
@@ -37,28 +37,11 @@ spec:
 
 const CONFIG: &str = "apiVersion: v1\nkind: ConfigMap\nmetadata: {name: web}\n";
 
-struct World {
-    cluster: Cluster,
-    namespace: TestNamespace,
-    me: Person,
-}
-
 impl World {
     async fn new(test: &str) -> Self {
-        let cluster = Cluster::shared().await.unwrap();
-        let namespace = cluster.namespace(test).await.unwrap();
-        let path = std::env::join_paths([sortie_testkit::environment::cache_dir()
-            .unwrap()
-            .join("bin")]);
-        let me = Person::new()
-            .with("KUBECONFIG", cluster.kubeconfig().to_str().unwrap())
-            .with("PATH", path.unwrap().to_str().unwrap());
+        let me = Person::with_tools();
         me.file("k8s/app.yaml", APP);
-        Self {
-            cluster,
-            namespace,
-            me,
-        }
+        Self::of(test, me).await
     }
 
     async fn values(&self, image: &str, greeting: &str) {
@@ -69,12 +52,6 @@ impl World {
         );
     }
 
-    /// Runs a verb on the release of this test.
-    async fn on(&self, verb: &[&str]) -> Ended {
-        let release = ["-n", self.namespace.name(), "--release", "shop"];
-        self.me.sortie(&[verb, &release].concat()).await
-    }
-
     async fn deploy(&self, more: &[&str]) -> Ended {
         self.on(&[&["deploy", "k8s", "--values", "values.yaml"], more].concat())
             .await
@@ -82,17 +59,10 @@ impl World {
 
     /// Makes the record with this number unreadable.
     async fn damage(&self, number: u64) {
-        let output =
-            tokio::process::Command::new(sortie_testkit::environment::tool("kubectl").unwrap())
-                .arg("--kubeconfig")
-                .arg(self.cluster.kubeconfig())
-                .args(["-n", self.namespace.name(), "patch", "secret"])
-                .arg(format!("sortie.release.shop.{number}"))
-                .args(["-p", r#"{"data": {"head": "bm90IGpzb24="}}"#])
-                .output()
-                .await
-                .unwrap();
-        assert!(output.status.success(), "{output:?}");
+        let record = format!("sortie.release.shop.{number}");
+        let patch = r#"{"data": {"head": "bm90IGpzb24="}}"#;
+        self.kubectl(&["patch", "secret", &record, "-p", patch])
+            .await;
     }
 
     async fn numbers(&self) -> Vec<(u64, String)> {

@@ -4,7 +4,7 @@
 mod support;
 
 use serde_json::{Value, json};
-use sortie_testkit::{Cluster, TestNamespace};
+use support::world::World;
 use support::{Ended, Person};
 
 const SET: &str = r#"
@@ -30,38 +30,16 @@ const VALUES: &str = "greeting: <+env.greeting>\npassword: hunter2\n";
 
 /// Someone with tools, and no cluster.
 fn person() -> Person {
-    let tools = sortie_testkit::environment::cache_dir()
-        .unwrap()
-        .join("bin");
-    let me = Person::new().with("PATH", tools.to_str().unwrap());
+    let me = Person::with_tools();
     me.file("k8s/set.yaml", SET);
     me.file("values.yaml", VALUES);
     me.file("context.yaml", "env: {greeting: hello}\n");
     me
 }
 
-struct World {
-    cluster: Cluster,
-    namespace: TestNamespace,
-    me: Person,
-}
-
 impl World {
     async fn new(test: &str) -> Self {
-        let cluster = Cluster::shared().await.unwrap();
-        let namespace = cluster.namespace(test).await.unwrap();
-        let me = person().with("KUBECONFIG", cluster.kubeconfig().to_str().unwrap());
-        Self {
-            cluster,
-            namespace,
-            me,
-        }
-    }
-
-    /// Runs a verb on the release of this test.
-    async fn on(&self, verb: &[&str]) -> Ended {
-        let release = ["-n", self.namespace.name(), "--release", "shop"];
-        self.me.sortie(&[verb, &release].concat()).await
+        Self::of(test, person()).await
     }
 
     /// A verb with the set, its values and its context.
@@ -74,20 +52,6 @@ impl World {
             "context.yaml",
         ];
         self.on(&[&[verb], &set[..], more].concat()).await
-    }
-
-    async fn kubectl(&self, args: &[&str]) -> String {
-        let output =
-            tokio::process::Command::new(sortie_testkit::environment::tool("kubectl").unwrap())
-                .arg("--kubeconfig")
-                .arg(self.cluster.kubeconfig())
-                .args(["-n", self.namespace.name()])
-                .args(args)
-                .output()
-                .await
-                .unwrap();
-        assert!(output.status.success(), "{output:?}");
-        String::from_utf8(output.stdout).unwrap()
     }
 }
 

@@ -3,29 +3,16 @@
 
 mod support;
 
-use sortie_testkit::{Cluster, TestNamespace};
 use support::Person;
 use support::gate::Gate;
 use support::terminal::Terminal;
+use support::world::World;
 
 const WIDE: (u16, u16) = (110, 30);
 
-struct World {
-    cluster: Cluster,
-    namespace: TestNamespace,
-    me: Person,
-}
-
 impl World {
     async fn new(test: &str) -> Self {
-        let cluster = Cluster::shared().await.unwrap();
-        let namespace = cluster.namespace(test).await.unwrap();
-        let me = Person::new().with("KUBECONFIG", cluster.kubeconfig().to_str().unwrap());
-        Self {
-            cluster,
-            namespace,
-            me,
-        }
+        Self::of(test, Person::new()).await
     }
 
     /// A set of a Deployment that gets ready at this path, and as many ConfigMaps.
@@ -58,8 +45,7 @@ spec:
     }
 
     fn on_terminal(&self, verb: &[&str], size: (u16, u16)) -> Terminal {
-        let release = ["-n", self.namespace.name(), "--release", "shop"];
-        Terminal::start(&self.me, &[verb, &release].concat(), size)
+        Terminal::start(&self.me, &[verb, &self.release()].concat(), size)
     }
 }
 
@@ -80,18 +66,9 @@ async fn a_picture_moves_on_and_leaves_the_terminal_tidy() {
     );
     assert!(row.contains(" s  "), "its age: {row}");
     let left = terminal.left().await;
-    assert_eq!(left.code, 0, "{}", left.screen);
-    assert!(left.cursor);
-    assert!(
-        left.screen.contains("4 of 4 done: 4 created"),
-        "{}",
-        left.screen
-    );
-    assert!(
-        left.screen.contains("number 1 runs in namespace"),
-        "{}",
-        left.screen
-    );
+    left.ended(0);
+    left.says("4 of 4 done: 4 created");
+    left.says("number 1 runs in namespace");
     // Nothing of the pictures on the way is left.
     assert_eq!(
         left.screen.matches("Fetch Files").count(),
@@ -128,23 +105,10 @@ async fn a_picture_fits_the_window_also_when_that_changes() {
 
     terminal.types("\x03");
     let left = terminal.left().await;
-    assert_eq!(left.code, 130, "{}", left.screen);
-    assert!(left.cursor);
-    assert!(
-        left.screen.contains("stopping at the next safe place"),
-        "{}",
-        left.screen
-    );
-    assert!(
-        left.screen.contains("stopped at a safe place"),
-        "{}",
-        left.screen
-    );
-    assert!(
-        left.screen.contains("sortie rollback -n"),
-        "{}",
-        left.screen
-    );
+    left.ended(130);
+    left.says("stopping at the next safe place");
+    left.says("stopped at a safe place");
+    left.says("sortie rollback -n");
     world.namespace.finish().await.unwrap();
 }
 
@@ -164,12 +128,8 @@ async fn uninstalling_is_asked_for_and_shown() {
     );
     terminal.types("n\r");
     let left = terminal.left().await;
-    assert_eq!(left.code, 130, "{}", left.screen);
-    assert!(
-        left.screen.contains("nothing was deleted"),
-        "{}",
-        left.screen
-    );
+    left.ended(130);
+    left.says("nothing was deleted");
     let status = [&["status"], release.as_slice()].concat();
     world.me.sortie(&status).await.ok();
 
@@ -177,14 +137,9 @@ async fn uninstalling_is_asked_for_and_shown() {
     terminal.until(|seen| seen.contains("[y/N]")).await;
     terminal.types("yes\r");
     let left = terminal.left().await;
-    assert_eq!(left.code, 0, "{}", left.screen);
-    assert!(left.cursor);
-    assert!(
-        left.screen.contains("2 of 2 done: 2 deleted"),
-        "{}",
-        left.screen
-    );
-    assert!(left.screen.contains("2 objects deleted"), "{}", left.screen);
+    left.ended(0);
+    left.says("2 of 2 done: 2 deleted");
+    left.says("2 objects deleted");
     assert_eq!(world.me.sortie(&status).await.code, 4);
     world.namespace.finish().await.unwrap();
 }
@@ -205,12 +160,8 @@ async fn a_question_is_given_up_by_ctrl_c_and_by_the_system() {
         terminal.until(|seen| seen.contains("[y/N]")).await;
         give_up(&terminal);
         let left = terminal.left().await;
-        assert_eq!(left.code, 130, "{}", left.screen);
-        assert!(
-            left.screen.contains("nothing was deleted"),
-            "{}",
-            left.screen
-        );
+        left.ended(130);
+        left.says("nothing was deleted");
     }
     let status = [&["status"], release.as_slice()].concat();
     world.me.sortie(&status).await.ok();
@@ -237,18 +188,14 @@ async fn a_second_ctrl_c_ends_at_once_and_the_next_one_carries_on() {
         .await;
     terminal.types("\x03");
     let left = terminal.left().await;
-    assert_eq!(left.code, 130, "{}", left.screen);
-    assert!(left.cursor);
-    assert!(left.screen.contains("ended at once"), "{}", left.screen);
-    assert!(left.screen.contains("carries on"), "{}", left.screen);
+    left.ended(130);
+    left.says("ended at once");
+    left.says("carries on");
 
-    let release = ["-n", world.namespace.name(), "--release", "shop"];
-    let history = [&["history"], release.as_slice()].concat();
-    let listed = world.me.sortie(&history).await.ok();
+    let listed = world.on(&["history"]).await.ok();
     assert!(listed.stdout.contains("InProgress"), "{listed:?}");
     world.set("/ready", 1).await;
-    let deploy = [&["deploy", "set.yaml"], release.as_slice()].concat();
-    let ended = world.me.sortie(&deploy).await.ok();
+    let ended = world.on(&["deploy", "set.yaml"]).await.ok();
     assert!(ended.stdout.contains("number 2 runs"), "{ended:?}");
     assert!(
         ended.stdout.contains("was interrupted earlier"),
@@ -267,11 +214,7 @@ async fn a_request_of_the_system_to_end_is_one_of_a_person_to_stop() {
         .await;
     terminal.terminate();
     let left = terminal.left().await;
-    assert_eq!(left.code, 130, "{}", left.screen);
-    assert!(
-        left.screen.contains("stopped at a safe place"),
-        "{}",
-        left.screen
-    );
+    left.ended(130);
+    left.says("stopped at a safe place");
     world.namespace.finish().await.unwrap();
 }

@@ -3,6 +3,7 @@
 
 pub mod gate;
 pub mod terminal;
+pub mod world;
 
 use std::path::{Path, PathBuf};
 use std::process::Stdio;
@@ -55,6 +56,14 @@ impl Person {
             folder: tempfile::tempdir().unwrap(),
             variables: Vec::new(),
         }
+    }
+
+    /// Someone with the tools that tests have: helm, kubectl.
+    pub fn with_tools() -> Self {
+        let tools = sortie_testkit::environment::cache_dir()
+            .unwrap()
+            .join("bin");
+        Self::new().with("PATH", tools.to_str().unwrap())
     }
 
     pub fn with(mut self, name: &str, value: &str) -> Self {

@@ -33,6 +33,19 @@ pub struct Left {
     pub cursor: bool,
 }
 
+impl Left {
+    /// It ended with this code, and left a cursor that can be seen.
+    #[track_caller]
+    pub fn ended(&self, code: i32) {
+        assert_eq!((self.code, self.cursor), (code, true), "{}", self.screen);
+    }
+
+    #[track_caller]
+    pub fn says(&self, text: &str) {
+        assert!(self.screen.contains(text), "{}", self.screen);
+    }
+}
+
 impl Terminal {
     /// Runs the program with this terminal as its own: keys become signals.
     pub fn start(me: &Person, arguments: &[&str], size: (u16, u16)) -> Self {
