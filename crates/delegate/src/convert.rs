@@ -88,6 +88,7 @@ pub fn task(task: v1::Task, blobs: &Blobs) -> Result<Task, Malformed> {
             user: requested_by.user,
             execution: requested_by.execution_id,
         },
+        undo_changes: false,
         timeout,
         action,
     })

@@ -92,6 +92,18 @@ pub async fn run_until(
         Action::RollingRollback(options) => Box::pin(rolling::rollback::run(&run, options)).await,
         Action::Uninstall(options) => Box::pin(uninstall::run(&run, *options)).await,
         Action::Diff(options) => Box::pin(diff::run(&run, options)).await,
+        Action::DryRun(_)
+        | Action::Apply(_)
+        | Action::Scale(_)
+        | Action::Patch(_)
+        | Action::Delete(_)
+        | Action::Rollout(_)
+        | Action::CanaryDeploy(_)
+        | Action::CanaryDelete
+        | Action::BlueGreenDeploy(_)
+        | Action::SwapServices(_)
+        | Action::StageScaleDown
+        | Action::StageScaleUp(_) => Err(not_yet().into()),
     };
     run.units.end(&result);
     match result {
@@ -100,4 +112,11 @@ pub async fn run_until(
         Err(Ended::Failed(failure)) => Ok(Outcome::Failed(failure.masked(&masked))),
         Err(Ended::HandedOver) => Err(HandedOver),
     }
+}
+
+/// What this version does not carry out.
+fn not_yet() -> Failure {
+    let hint = "update the delegate";
+    let text = "this delegate does not know the step";
+    Failure::new(FailureKind::Configuration, "SRT-T019", text, hint)
 }

@@ -1,10 +1,18 @@
 //! What a step is asked to do. The delegate makes a [`Task`] from the wire, the command line from its arguments.
 
+mod single;
+mod strategy;
+
 use std::time::Duration;
 
 use serde_json::Value;
 use sortie_render::SourceFile;
 use sortie_render::git::Reference;
+
+pub use single::{
+    Amount, Apply, Delete, Patch, PatchKind, Resources, Rollout, RolloutCommand, Scale, Set,
+};
+pub use strategy::{BlueGreenDeploy, CanaryDeploy, StageScaleUp, SwapServices};
 
 /// One step to carry out on one release.
 #[derive(Clone, Debug)]
@@ -19,6 +27,9 @@ pub struct Task {
     pub requested_by: RequestedBy,
     /// How long the whole step may take.
     pub timeout: Duration,
+    /// Whether it is part of a rollback: before anything else, what steps of the same execution have scaled, patched or
+    /// applied is undone.
+    pub undo_changes: bool,
     /// What to do.
     pub action: Action,
 }
@@ -65,10 +76,34 @@ pub enum Action {
     RollingDeploy(RollingDeploy),
     /// Bring the last good release back.
     RollingRollback(RollingRollback),
+    /// Run a few pods of a new version beside the present one.
+    CanaryDeploy(CanaryDeploy),
+    /// Remove what canaries of the release run.
+    CanaryDelete,
+    /// Run a new version in the colour that gets no traffic.
+    BlueGreenDeploy(BlueGreenDeploy),
+    /// Let the two colours exchange their traffic.
+    SwapServices(SwapServices),
+    /// Take all pods from the colour that gets no traffic.
+    StageScaleDown,
+    /// Give the colour that gets no traffic its pods back.
+    StageScaleUp(StageScaleUp),
     /// Remove a release and everything it owns.
     Uninstall(Uninstall),
     /// Say how a deployment with these options would change the cluster, and write nothing.
     Diff(RollingDeploy),
+    /// Say what a set comes to once it is rendered, let the API server judge it, and write nothing.
+    DryRun(Set),
+    /// Bring objects to the cluster as they are, beside any release number.
+    Apply(Apply),
+    /// Change how many pods a workload has.
+    Scale(Scale),
+    /// Change some fields of an object.
+    Patch(Patch),
+    /// Delete objects.
+    Delete(Delete),
+    /// Restart, stop, list or bring back revisions of workloads.
+    Rollout(Rollout),
 }
 
 /// Options of a rolling deployment.

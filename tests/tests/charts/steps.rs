@@ -129,6 +129,7 @@ impl Steps {
                 owner: Owner::default(),
             },
             requested_by: RequestedBy::default(),
+            undo_changes: false,
             timeout: Duration::from_secs(120),
             action,
         };

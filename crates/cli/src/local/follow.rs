@@ -100,6 +100,7 @@ pub(super) async fn run(job: Job, around: &Surroundings) -> Result<Value> {
             user: who.name,
             ..RequestedBy::default()
         },
+        undo_changes: false,
         timeout,
         action,
     };

@@ -219,6 +219,7 @@ mod tests {
                 execution: execution.into(),
                 ..RequestedBy::default()
             },
+            undo_changes: false,
             timeout: Duration::from_secs(1),
             action: Action::RollingRollback(RollingRollback::default()),
         }

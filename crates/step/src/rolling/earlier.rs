@@ -91,6 +91,7 @@ mod tests {
                 owner: crate::task::Owner::default(),
             },
             requested_by: RequestedBy::default(),
+            undo_changes: false,
             timeout: std::time::Duration::from_secs(1),
             action: Action::RollingDeploy(RollingDeploy::default()),
         }

@@ -360,6 +360,7 @@ pub(crate) fn task(action: Action) -> Task {
             user: "ann".to_owned(),
             execution: String::new(),
         },
+        undo_changes: false,
         timeout: Duration::from_secs(120),
         action,
     }

@@ -1,0 +1,43 @@
+//! Options of the steps that run a new version beside the old one.
+
+use std::time::Duration;
+
+use super::{Amount, RollingDeploy};
+
+/// Options of a canary: copies of the workloads beside the originals, which stay as they are.
+#[derive(Clone, Debug)]
+pub struct CanaryDeploy {
+    /// What is deployed, and how. Nothing is pruned by a canary.
+    pub deploy: RollingDeploy,
+    /// How many pods each copy has: of those that the original has now, at least one.
+    pub instances: Amount,
+}
+
+/// Options of a blue-green deployment: copies of the workloads in the colour that gets no traffic.
+#[derive(Clone, Debug)]
+pub struct BlueGreenDeploy {
+    /// What is deployed, and how. Pruning concerns the colour that is deployed.
+    pub deploy: RollingDeploy,
+    /// Nothing is done when the set is the one that gets the traffic already.
+    pub skip_unchanged: bool,
+}
+
+/// Options of the exchange of the two colours.
+#[derive(Clone, Copy, Debug)]
+pub struct SwapServices {
+    /// How long clients may still be on their way to the colour that had the traffic, before the step ends.
+    pub settle: Duration,
+    /// How long pods and endpoints may take.
+    pub patience: Duration,
+    /// Undo the swap of the same execution; nothing to do when there was none.
+    pub back: bool,
+}
+
+/// Options of bringing the colour without traffic to its size.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct StageScaleUp {
+    /// How many pods each workload gets; `None`: as many as it had before it was scaled down.
+    pub instances: Option<Amount>,
+    /// Ends as soon as the numbers are written.
+    pub skip_steady_state_check: bool,
+}
