@@ -1,5 +1,7 @@
 //! Which kinds the cluster serves: aggregated discovery, cached until a kind is missing.
 
+mod bare;
+
 use std::collections::HashMap;
 use std::sync::{Arc, PoisonError, RwLock};
 

@@ -60,6 +60,14 @@ pub enum Cause {
         /// Kinds the cluster serves that may have been meant, as `apps/v1 Deployment`.
         nearest: Vec<String>,
     },
+    /// Several APIs of the cluster serve a kind of this name.
+    #[error("kind {kind} can mean {}", .candidates.join(" or "))]
+    AmbiguousKind {
+        /// As it was asked for.
+        kind: String,
+        /// What may have been meant, as `Route.route.openshift.io`.
+        candidates: Vec<String>,
+    },
     /// The object is malformed or breaks a rule of its kind (400, 422).
     #[error("the API server finds it invalid: {}", problem_list(.problems))]
     Invalid {
@@ -294,6 +302,7 @@ impl Error {
             Cause::Unreadable { .. } => "SRT-C022",
             Cause::LeaseLost { .. } => "SRT-C023",
             Cause::NotReplaced { .. } => "SRT-C024",
+            Cause::AmbiguousKind { .. } => "SRT-C028",
         }
     }
 
@@ -309,6 +318,9 @@ impl Error {
             }
             Cause::UnknownKind { .. } => {
                 "Correct apiVersion and kind, or install the operator whose CustomResourceDefinition defines it."
+            }
+            Cause::AmbiguousKind { .. } => {
+                "Name the kind with its group, as the message does: Kind.group."
             }
             Cause::Invalid { .. } => "Correct the named fields in the manifest.",
             Cause::Immutable { .. } => {

@@ -30,6 +30,10 @@ pub enum Point {
     HeadDelete,
     /// A part that no head names any more is removed.
     PartDelete,
+    /// What steps without a release number change is noted.
+    ChangesWrite,
+    /// The notes of a release that is no more are removed.
+    ChangesDelete,
     /// The infrastructure namespace is made.
     NamespaceCreate,
     /// An object is applied.
@@ -55,7 +59,7 @@ pub enum Side {
 
 impl Point {
     /// Every point, for tests that walk through all of them.
-    pub const ALL: [Self; 16] = [
+    pub const ALL: [Self; 18] = [
         Self::LeaseCreate,
         Self::LeaseTake,
         Self::LeaseRenew,
@@ -66,6 +70,8 @@ impl Point {
         Self::HeadUpdate,
         Self::HeadDelete,
         Self::PartDelete,
+        Self::ChangesWrite,
+        Self::ChangesDelete,
         Self::NamespaceCreate,
         Self::Apply,
         Self::Patch,
@@ -87,6 +93,8 @@ impl Point {
             Self::HeadUpdate => "head-update",
             Self::HeadDelete => "head-delete",
             Self::PartDelete => "part-delete",
+            Self::ChangesWrite => "changes-write",
+            Self::ChangesDelete => "changes-delete",
             Self::NamespaceCreate => "namespace-create",
             Self::Apply => "apply",
             Self::Patch => "patch",

@@ -9,7 +9,7 @@ use sortie_manifest::{ObjectId, labels};
 
 use crate::connect::Cluster;
 use crate::error::{Cause, Error};
-use crate::record::{HEAD_TYPE, METADATA_LIST, PART_TYPE};
+use crate::record::{METADATA_LIST, no_records};
 use crate::resource::{Resource, escape};
 use crate::watch::Selection;
 
@@ -119,7 +119,7 @@ impl Cluster {
                 let all = Selection::of(resource.clone(), namespace).labelled(&selector);
                 if resource == Resource::secrets() {
                     // Not our own records, which are large.
-                    all.where_fields(format!("type!={HEAD_TYPE},type!={PART_TYPE}"))
+                    all.where_fields(no_records())
                 } else {
                     all
                 }
@@ -169,8 +169,7 @@ impl Cluster {
             resource.path(Some(namespace), None)
         );
         if kind == ConfigKind::Secret {
-            let records = format!("type!={HEAD_TYPE},type!={PART_TYPE}");
-            path.push_str(&format!("&fieldSelector={}", escape(&records)));
+            path.push_str(&format!("&fieldSelector={}", escape(&no_records())));
         }
         let selection = Selection::of(resource, namespace);
         let target = &selection.resource.plural;

@@ -18,6 +18,7 @@ pub mod inventory;
 pub mod lease;
 mod logs;
 mod named;
+pub mod patch;
 mod quoted;
 mod rbac;
 mod read;

@@ -79,8 +79,7 @@ impl Cluster {
             .labelled(format!("{}={}", labels::RELEASE, scope.release));
         if *resource == Resource::secrets() {
             // Not our own records, which are large.
-            let (head, part) = (crate::record::HEAD_TYPE, crate::record::PART_TYPE);
-            selection = selection.where_fields(format!("type!={head},type!={part}"));
+            selection = selection.where_fields(crate::record::no_records());
         }
         let call = Call::read("list", resource.plural.clone(), selection.path());
         let read = async {

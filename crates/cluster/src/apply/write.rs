@@ -6,9 +6,7 @@ use std::time::Duration;
 
 use futures::StreamExt as _;
 use futures::stream::FuturesUnordered;
-use http::Method;
 use serde_json::Value;
-use sortie_manifest::ObjectId;
 use tokio::time::Instant;
 
 use super::autoscale::REPLICAS;
@@ -17,15 +15,12 @@ use super::mark::Owned;
 use super::plan::{apply_call, is_creation};
 use super::scrub::scrub;
 use super::{
-    Applied, CONTROL_MANAGER, Change, Desired, Document, MANAGER, Outcome, Planned, Target,
-    managed_fields_of,
+    Applied, Change, Desired, Document, MANAGER, Outcome, Planned, Target, managed_fields_of,
 };
 use crate::connect::Cluster;
 use crate::error::{Cause, Error};
 use crate::fault::Point;
 use crate::lease::Guard;
-use crate::request::Call;
-use crate::resource::{Resource, escape};
 
 /// How often an object that keeps changing under our hands is planned anew.
 const RACES: u32 = 8;
@@ -124,33 +119,6 @@ impl Cluster {
                 done(planned, result);
                 next += 1;
             }
-        }
-    }
-
-    /// Changes single fields by a JSON patch under [`CONTROL_MANAGER`].
-    ///
-    /// `operations` is the list of RFC 6902; a failed `test` in it is a conflict.
-    pub async fn patch(
-        &self,
-        resource: &Resource,
-        id: &ObjectId,
-        operations: &Value,
-        guard: &Guard,
-    ) -> Result<Value, Error> {
-        let path = resource.path(id.namespace.as_deref(), Some(&id.name));
-        let path = format!("{path}?fieldManager={}", escape(CONTROL_MANAGER));
-        let place = (Method::PATCH, path);
-        let mut call = Call::write("patch", id.to_string(), place, (Point::Patch, guard));
-        call.content_type = "application/json-patch+json";
-        let call = call.body(operations)?;
-        match self.ask(&call).await? {
-            Ok(answer) => answer.json(&call),
-            // The server does not say that it was a `test` which failed, only that it was no field.
-            Err(status) if status.code == 422 && status.causes.is_empty() && tests(operations) => {
-                let message = "a value or version that the patch tests is another".to_owned();
-                Err(call.failure(Cause::Conflict { message }))
-            }
-            Err(status) => Err(call.failure(status.into_cause())),
         }
     }
 
@@ -281,12 +249,4 @@ fn owned_after(result: &Document, autoscaled: bool) -> Option<Owned> {
     Some(Owned::read(
         &handover::without(fields, REPLICAS).to_string(),
     ))
-}
-
-/// Whether a JSON patch tests anything.
-fn tests(operations: &Value) -> bool {
-    let is_test = |operation: &Value| operation.get("op").and_then(Value::as_str) == Some("test");
-    operations
-        .as_array()
-        .is_some_and(|all| all.iter().any(is_test))
 }

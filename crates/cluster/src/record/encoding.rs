@@ -191,7 +191,7 @@ pub(super) fn secret_name(secret: &Value) -> String {
     name.unwrap_or_default().to_owned()
 }
 
-fn release_labels(release: &Release) -> BTreeMap<String, String> {
+pub(super) fn release_labels(release: &Release) -> BTreeMap<String, String> {
     BTreeMap::from([
         (labels::RELEASE.to_owned(), release.hash()),
         (NAME_LABEL.to_owned(), release.name().to_owned()),
@@ -202,7 +202,7 @@ fn release_labels(release: &Release) -> BTreeMap<String, String> {
     ])
 }
 
-fn data(secret: &Value, key: &str) -> Result<Vec<u8>, String> {
+pub(super) fn data(secret: &Value, key: &str) -> Result<Vec<u8>, String> {
     let text = secret
         .get("data")
         .and_then(|data| data.get(key))

@@ -7,6 +7,7 @@
 //!
 //! [`Head`], [`History`] and the encoding are pure; [`Records`] is the reading and writing.
 
+pub mod changes;
 mod encoding;
 mod head;
 mod history;
@@ -39,6 +40,12 @@ pub const PART_TYPE: &str = "sortie.dev/part.v1";
 /// Asks for metadata without content.
 pub(crate) const METADATA_LIST: &str =
     "application/json;as=PartialObjectMetadataList;v=v1;g=meta.k8s.io";
+
+/// Selects the Secrets that are no records of ours.
+pub(crate) fn no_records() -> String {
+    let types = [HEAD_TYPE, PART_TYPE, changes::CHANGES_TYPE];
+    types.map(|kind| format!("type!={kind}")).join(",")
+}
 
 /// Longest release name: it is a label value too.
 const NAME_LIMIT: usize = 63;

@@ -387,7 +387,7 @@ impl Records {
         }
     }
 
-    async fn put(
+    pub(super) async fn put(
         &self,
         place: (Method, String),
         point: Point,
@@ -421,12 +421,12 @@ impl Records {
         }
     }
 
-    async fn secret(&self, name: &str) -> Result<Value, Error> {
+    pub(super) async fn secret(&self, name: &str) -> Result<Value, Error> {
         let call = Call::read("read", format!("record {name}"), self.path(Some(name)));
         self.cluster.fetch(&call).await
     }
 
-    fn path(&self, name: Option<&str>) -> String {
+    pub(super) fn path(&self, name: Option<&str>) -> String {
         Resource::secrets().path(Some(self.release.namespace()), name)
     }
 

@@ -6,7 +6,7 @@ use crate::fault::Point;
 use crate::lease::Guard;
 
 impl Records {
-    /// Removes every record of the release, those that cannot be read too, and every part. Returns how many heads there were.
+    /// Removes every record of the release, those that cannot be read too, its changes and every part. Returns how many heads there were.
     ///
     /// The newest head goes last of all heads: killed on the way, what is left still tells what was going on. Parts without
     /// a head are found again by their label.
@@ -14,6 +14,7 @@ impl Records {
     /// # Errors
     /// One cannot be removed, or somebody has written to it since `history` was read.
     pub async fn remove_all(&self, history: &History, guard: &Guard) -> Result<usize, RecordError> {
+        self.remove_changes(guard).await?;
         for record in history.unreadable() {
             let write = (Point::HeadDelete, guard);
             self.remove(&record.secret, Some(&record.version), write)
