@@ -76,6 +76,17 @@ pub fn companion(original: &Object, side: &Side) -> Result<Object, ObjectError> 
     Ok(copy)
 }
 
+/// Annotates the pods of a workload of `apps` or OpenShift.
+pub fn annotate_pods(workload: &mut Object, key: &str, value: &str) {
+    // Neither name nor kind change, so that it stays an object.
+    drop(workload.edit(|whole| {
+        let metadata = map_at(map_at(spec_of(whole), "template"), "metadata");
+        if let Some(annotations) = map_at(metadata, "annotations") {
+            annotations.insert(key.to_owned(), Value::String(value.to_owned()));
+        }
+    }));
+}
+
 /// Whether an object scales one of these workloads.
 pub fn scales(object: &Object, workloads: &[ObjectId]) -> bool {
     let is_scaler = matches!(

@@ -9,6 +9,7 @@ mod decision;
 pub mod invariant;
 pub mod progressive;
 pub mod replicas;
+pub mod routing;
 pub mod simulator;
 pub mod swap;
 pub mod weights;

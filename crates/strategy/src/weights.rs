@@ -2,17 +2,22 @@
 
 use std::collections::BTreeSet;
 
+use thiserror::Error;
+
 /// Why shares cannot be given out.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Error)]
 pub enum WeightError {
     /// No destination, or no destination with a weight.
+    #[error("no destination has a weight")]
     Nothing,
     /// More destinations with a weight than there are hundredths.
+    #[error("{destinations} destinations are too many")]
     TooMany {
         /// How many.
         destinations: usize,
     },
     /// A destination that the route does not have.
+    #[error("there is no destination {name} among {}", .known.join(", "))]
     Unknown {
         /// Its name.
         name: String,
@@ -20,16 +25,19 @@ pub enum WeightError {
         known: Vec<String>,
     },
     /// The same destination twice.
+    #[error("destination {name} comes twice")]
     Twice {
         /// Its name.
         name: String,
     },
     /// The named ones ask for more than everything.
+    #[error("together they are {sum}, more than 100")]
     Over {
         /// Their sum.
         sum: u64,
     },
     /// All are named, and they do not make a hundred.
+    #[error("together they are {sum}, not 100")]
     NotAll {
         /// Their sum.
         sum: u64,
@@ -45,7 +53,8 @@ pub fn normalised(weights: &[u32]) -> Result<Vec<u32>, WeightError> {
     shared(weights, 100)
 }
 
-fn shared(weights: &[u32], whole: u32) -> Result<Vec<u32>, WeightError> {
+/// As [`normalised`], with the sum `whole`.
+pub(crate) fn shared(weights: &[u32], whole: u32) -> Result<Vec<u32>, WeightError> {
     let sum: u64 = weights.iter().copied().map(u64::from).sum();
     if sum == 0 {
         return Err(WeightError::Nothing);
