@@ -147,6 +147,36 @@ async fn whoever_may_act_as_another_does() {
     world.namespace.finish().await.unwrap();
 }
 
+/// A key as OpenSSL encrypts it, with the passphrase `opens`.
+#[tokio::test]
+async fn an_encrypted_client_key_is_opened_by_the_passphrase_of_a_file() {
+    let me = Person::new();
+    me.file("client.pem", include_str!("samples/client.pem"));
+    me.file("client.key", include_str!("samples/client.key"));
+    me.file("right", "opens\n");
+    me.file("wrong", "hunter22\n");
+    // Nobody listens there: whoever has credentials comes so far.
+    let how = "status --release shop --server https://127.0.0.1:1 --insecure-skip-tls-verify --client-certificate client.pem --client-key client.key";
+    let how: Vec<&str> = how.split(' ').collect();
+    for (passphrase, code, said) in [
+        (Some("right"), 3, "SRT-C019"),
+        (
+            Some("wrong"),
+            2,
+            "the passphrase does not open the client key",
+        ),
+        (Some("none"), 2, "cannot read none"),
+        (None, 2, "--client-key-passphrase-file"),
+    ] {
+        let passphrase = passphrase.map(|file| ["--client-key-passphrase-file", file]);
+        let passphrase = passphrase.as_ref().map_or(&[][..], |both| &both[..]);
+        let ended = me.sortie(&[&how, passphrase].concat()).await;
+        assert_eq!(ended.code, code, "{ended:?}");
+        assert!(ended.stderr.contains(said), "{ended:?}");
+        assert!(!ended.stderr.contains("hunter22"), "{ended:?}");
+    }
+}
+
 #[tokio::test]
 async fn arguments_that_do_not_go_together_are_refused() {
     let me = Person::new();
@@ -155,6 +185,7 @@ async fn arguments_that_do_not_go_together_are_refused() {
         &["--token-file", "token"][..],
         &["--server", "https://a", "--kubeconfig", "b"],
         &["--server", "https://a", "--client-certificate", "b"],
+        &["--server", "https://a", "--client-key-passphrase-file", "b"],
         &["--server", "https://a", "--username", "b"],
         &[
             "--server",

@@ -51,7 +51,7 @@ pub struct ServerArgs {
     /// Client certificate, PEM
     #[arg(long, value_name = "FILE", requires_all = ["address", "client_key"], conflicts_with = "oidc_issuer_url", hide_short_help = true, help_heading = ELSEWHERE)]
     pub client_certificate: Option<PathBuf>,
-    /// Key of the client certificate, PEM, not encrypted
+    /// Key of the client certificate, PEM
     #[arg(
         long,
         value_name = "FILE",
@@ -60,6 +60,15 @@ pub struct ServerArgs {
         help_heading = ELSEWHERE
     )]
     pub client_key: Option<PathBuf>,
+    /// File with the passphrase that the client key is encrypted with
+    #[arg(
+        long,
+        value_name = "FILE",
+        requires = "client_key",
+        hide_short_help = true,
+        help_heading = ELSEWHERE
+    )]
+    pub client_key_passphrase_file: Option<PathBuf>,
     /// User, at an identity provider or at a proxy before the API server
     #[arg(long, value_name = "NAME", requires_all = ["address", "password_file"], conflicts_with = "client_certificate", hide_short_help = true, help_heading = ELSEWHERE)]
     pub username: Option<String>,

@@ -100,6 +100,11 @@ fn credential(args: &ServerArgs) -> Result<Credential> {
         return Ok(Credential::Certificate {
             certificate: read(certificate)?,
             key: secret(key)?,
+            passphrase: args
+                .client_key_passphrase_file
+                .as_deref()
+                .map(secret)
+                .transpose()?,
         });
     }
     match password {

@@ -207,7 +207,7 @@ impl Credentials {
     async fn ask(&self, plugin: &Plugin) -> Result<Obtained, CredentialError> {
         let given = plugin.run().await?;
         if let Some((certificate, key)) = &given.certificate {
-            self.identity.show(certificate.as_bytes(), key)?;
+            self.identity.show(certificate.as_bytes(), key, None)?;
         }
         let header = match &given.token {
             Some(token) => Some(bearer(token, "the plugin's token")?),

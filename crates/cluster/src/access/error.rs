@@ -74,8 +74,20 @@ pub enum CredentialError {
         problem: String,
     },
     /// A client key that needs a passphrase.
-    #[error("the client key is encrypted")]
+    #[error("the client key is encrypted, and there is no passphrase for it")]
     EncryptedKey,
+    /// Another passphrase encrypts the client key.
+    #[error("the passphrase does not open the client key")]
+    Passphrase,
+    /// A client key that is encrypted as OpenSSL did before PKCS #8.
+    #[error("the client key is encrypted in OpenSSL's own format, which is not read")]
+    KeyFormat,
+    /// A client key that is encrypted in a way that is unknown, insecure or too costly.
+    #[error("the encryption of the client key is not accepted: {problem}")]
+    KeyScheme {
+        /// What is wrong with it.
+        problem: String,
+    },
     /// A kubeconfig with an `auth-provider` that is not OIDC.
     #[error("auth-provider `{name}` is not supported")]
     UnknownProvider {
@@ -195,6 +207,9 @@ impl CredentialError {
             Self::ReadFile { .. }
             | Self::Malformed { .. }
             | Self::EncryptedKey
+            | Self::Passphrase
+            | Self::KeyFormat
+            | Self::KeyScheme { .. }
             | Self::UnknownProvider { .. } => "SRT-C025",
             Self::PluginStart { .. }
             | Self::PluginNeedsTerminal { .. }
@@ -214,7 +229,11 @@ impl CredentialError {
             Self::ReadFile { .. } => "Check the file's path and that you may read it.",
             Self::Malformed { .. } => "Correct it where it is written down.",
             Self::EncryptedKey => {
-                "Decrypt it (openssl pkcs8 -in KEY -out PLAIN) into a file that only you can read, and name that."
+                "Name a file with its passphrase (--client-key-passphrase-file with --server), or decrypt it once: openssl pkey -in KEY -out PLAIN"
+            }
+            Self::Passphrase => "Check the file that the passphrase is in.",
+            Self::KeyFormat | Self::KeyScheme { .. } => {
+                "Encrypt it anew: openssl pkcs8 -topk8 -v2 aes-256-cbc -in KEY -out NEW"
             }
             Self::UnknownProvider { .. } => {
                 "Use the cloud's credential plugin instead: gke-gcloud-auth-plugin or kubelogin, as kubectl needs since 1.26."

@@ -3,15 +3,18 @@
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, PoisonError, RwLock};
 
+use rustls::InconsistentKeys;
 use rustls::SignatureScheme;
 use rustls::client::ResolvesClientCert;
 use rustls::crypto::CryptoProvider;
+use rustls::crypto::aws_lc_rs::sign::any_supported_type;
+use rustls::pki_types::CertificateDer;
 use rustls::pki_types::pem::PemObject as _;
-use rustls::pki_types::{CertificateDer, PrivateKeyDer};
 use rustls::sign::CertifiedKey;
-use secrecy::{ExposeSecret as _, SecretString};
+use secrecy::SecretString;
 
 use super::error::CredentialError;
+use super::key;
 
 /// The certificate that new connections show, if any. Clones share it.
 #[derive(Clone)]
@@ -38,9 +41,10 @@ impl Identity {
     pub(crate) fn from_pem(
         certificate: &[u8],
         key: &SecretString,
+        passphrase: Option<&SecretString>,
     ) -> Result<Self, CredentialError> {
         let identity = Self::none();
-        identity.show(certificate, key)?;
+        identity.show(certificate, key, passphrase)?;
         Ok(identity)
     }
 
@@ -49,8 +53,9 @@ impl Identity {
         &self,
         certificate: &[u8],
         key: &SecretString,
+        passphrase: Option<&SecretString>,
     ) -> Result<(), CredentialError> {
-        let key = certified(certificate, key)?;
+        let key = certified(certificate, key, passphrase)?;
         let shown = &self.shared.shown;
         *shown.write().unwrap_or_else(PoisonError::into_inner) = Some(Arc::new(key));
         self.shared.edition.fetch_add(1, Ordering::SeqCst);
@@ -105,29 +110,28 @@ pub(crate) fn provider() -> Arc<CryptoProvider> {
     )
 }
 
-fn certified(certificate: &[u8], key: &SecretString) -> Result<CertifiedKey, CredentialError> {
+fn certified(
+    certificate: &[u8],
+    key: &SecretString,
+    passphrase: Option<&SecretString>,
+) -> Result<CertifiedKey, CredentialError> {
     let chain = certificates(certificate, "the client certificate")?;
-    let text = key.expose_secret();
-    if text.contains("BEGIN ENCRYPTED PRIVATE KEY") || text.contains("Proc-Type: 4,ENCRYPTED") {
-        return Err(CredentialError::EncryptedKey);
-    }
-    let malformed = |what: &str, problem: &str| CredentialError::Malformed {
-        what: what.to_owned(),
+    let malformed = |problem: &str| CredentialError::Malformed {
+        what: "the client certificate with its key".to_owned(),
         problem: problem.to_owned(),
     };
-    let key = PrivateKeyDer::from_pem_slice(text.as_bytes()).map_err(|_| {
-        malformed(
-            "the client key",
-            "there is no private key in PEM form in it",
-        )
-    })?;
-    CertifiedKey::from_der(chain, key, &provider()).map_err(|error| {
-        let problem = match error {
-            rustls::Error::InconsistentKeys(_) => "the key is not the certificate's",
-            _ => "the key's algorithm is not supported",
-        };
-        malformed("the client certificate with its key", problem)
-    })
+    let key = key::read(key, passphrase)?;
+    let key =
+        any_supported_type(&key).map_err(|_| malformed("the key's algorithm is not supported"))?;
+    let certified = CertifiedKey::new(chain, key);
+    match certified.keys_match() {
+        // Of a kind of key that does not say what its public half is: the API server will see.
+        Ok(()) | Err(rustls::Error::InconsistentKeys(InconsistentKeys::Unknown)) => Ok(certified),
+        Err(rustls::Error::InconsistentKeys(_)) => {
+            Err(malformed("the key is not the certificate's"))
+        }
+        Err(_) => Err(malformed("the certificate cannot be read")),
+    }
 }
 
 fn certificates(pem: &[u8], what: &str) -> Result<Vec<CertificateDer<'static>>, CredentialError> {

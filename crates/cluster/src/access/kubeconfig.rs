@@ -85,7 +85,7 @@ fn identity(auth: &AuthInfo) -> Result<Identity, CredentialError> {
         (None, None) => Ok(Identity::none()),
         (Some(certificate), Some(key)) => {
             let key = String::from_utf8(key).map_err(|_| malformed("client-key is not PEM"))?;
-            Identity::from_pem(&certificate, &key.into())
+            Identity::from_pem(&certificate, &key.into(), None)
         }
         (Some(_), None) => Err(malformed("it has a client certificate and no key")),
         (None, Some(_)) => Err(malformed("it has a client key and no certificate")),

@@ -10,6 +10,7 @@ mod credentials;
 mod error;
 mod identity;
 mod issuer;
+mod key;
 mod kubeconfig;
 mod plugin;
 mod transport;
@@ -82,12 +83,14 @@ pub enum Credential {
     Token(SecretString),
     /// A file with a bearer token; read again each minute and when the token is refused.
     TokenFile(PathBuf),
-    /// A client certificate with its key, both PEM. The key must not be encrypted.
+    /// A client certificate with its key, both PEM.
     Certificate {
         /// The certificate, and those between it and the authority.
         certificate: Vec<u8>,
-        /// The key.
+        /// The key. One that is encrypted must be PKCS #8 (`ENCRYPTED PRIVATE KEY`).
         key: SecretString,
+        /// What opens the key if it is encrypted.
+        passphrase: Option<SecretString>,
     },
     /// User and password. Kubernetes itself takes none since 1.19; some proxies before it do.
     Password {
@@ -242,8 +245,12 @@ impl Server {
             Credential::Anonymous => credentials::Source::Fixed(None),
             Credential::Token(token) => credentials::Source::bearer(&token)?,
             Credential::TokenFile(path) => credentials::Source::TokenFile(path),
-            Credential::Certificate { certificate, key } => {
-                identity = Identity::from_pem(&certificate, &key)?;
+            Credential::Certificate {
+                certificate,
+                key,
+                passphrase,
+            } => {
+                identity = Identity::from_pem(&certificate, &key, passphrase.as_ref())?;
                 credentials::Source::Fixed(None)
             }
             Credential::Password { user, password } => {

@@ -39,7 +39,7 @@ pub async fn refused(cluster: &Cluster, namespace: &str) -> Error {
     let targets = cluster.locate(set, namespace).await.unwrap();
     let scope = sortie_cluster::apply::Scope {
         release: "r".into(),
-        adopt: false,
+        ..Default::default()
     };
     cluster.plan(targets, &scope).await.unwrap_err().remove(0)
 }
@@ -129,26 +129,52 @@ async fn credentials_that_cannot_be_used_are_told_before_any_request() {
     let params = rcgen::CertificateParams::default();
     let certificate = params.self_signed(&key).unwrap().pem().into_bytes();
     let other = rcgen::KeyPair::generate().unwrap().serialize_pem();
-    let encrypted = other.replace("BEGIN PRIVATE", "BEGIN ENCRYPTED PRIVATE");
-    for (certificate, key, said) in [
+    let encrypted = encrypted(&other, "opens");
+    for (certificate, key, passphrase, said) in [
         (
             certificate.clone(),
             other,
+            None,
             "the key is not the certificate's",
         ),
         (
             certificate.clone(),
-            encrypted,
-            "the client key is encrypted",
+            encrypted.clone(),
+            None,
+            "there is no passphrase for it",
         ),
-        (certificate.clone(), "hunter22".to_owned(), "no private key"),
-        (b"hunter22".to_vec(), key.serialize_pem(), "no certificate"),
+        (
+            certificate.clone(),
+            encrypted.clone(),
+            Some("hunter22"),
+            "the passphrase does not open the client key",
+        ),
+        (
+            certificate.clone(),
+            encrypted,
+            Some("opens"),
+            "the key is not the certificate's",
+        ),
+        (
+            certificate.clone(),
+            "hunter22".to_owned(),
+            None,
+            "no private key",
+        ),
+        (
+            b"hunter22".to_vec(),
+            key.serialize_pem(),
+            None,
+            "no certificate",
+        ),
     ] {
         let credential = Credential::Certificate {
             certificate,
             key: key.into(),
+            passphrase: passphrase.map(Into::into),
         };
-        assert!(!format!("{credential:?}").contains("PRIVATE"));
+        let shown = format!("{credential:?}");
+        assert!(!shown.contains("PRIVATE") && !shown.contains("hunter22"));
         let (code, text) = connect(credential).await;
         assert_eq!(code, "SRT-C025", "{text}");
         assert!(text.contains(said) && !text.contains("hunter22"), "{text}");
@@ -197,6 +223,23 @@ fn certificate(
     (certificate.pem(), key.serialize_pem())
 }
 
+/// The same key, encrypted as `openssl pkcs8 -topk8` does.
+fn encrypted(key: &str, passphrase: &str) -> String {
+    use base64::Engine as _;
+    use pkcs8::pkcs5::pbes2::Parameters;
+    let plain = rcgen::KeyPair::from_pem(key).unwrap().serialize_der();
+    let parameters =
+        Parameters::generate_pbkdf2_sha256_aes256cbc(2048, b"eight by", [7; 16]).unwrap();
+    let encrypted = pkcs8::PrivateKeyInfoRef::try_from(&plain[..])
+        .unwrap()
+        .encrypt_with_params(parameters, passphrase)
+        .unwrap();
+    let base64 = base64::engine::general_purpose::STANDARD.encode(encrypted.as_bytes());
+    format!(
+        "-----BEGIN ENCRYPTED PRIVATE KEY-----\n{base64}\n-----END ENCRYPTED PRIVATE KEY-----\n"
+    )
+}
+
 async fn authority() -> Option<(std::path::PathBuf, std::path::PathBuf)> {
     let shared = sortie_testkit::Cluster::shared().await.unwrap();
     let authority = shared.client_authority();
@@ -211,12 +254,15 @@ async fn a_client_certificate() {
     let fixture = Fixture::new("certificate").await;
     if let Some(authority) = authority().await {
         let (certificate, key) = certificate(&authority, "carol", true);
-        let credential = Credential::Certificate {
-            certificate: certificate.into_bytes(),
-            key: key.into(),
-        };
-        let cluster = connect(server(fixture.kubeconfig(), credential)).await;
-        is_user(&cluster, fixture.ns(), "carol").await;
+        for (key, passphrase) in [(encrypted(&key, "opens"), Some("opens")), (key, None)] {
+            let credential = Credential::Certificate {
+                certificate: certificate.clone().into_bytes(),
+                key: key.into(),
+                passphrase: passphrase.map(Into::into),
+            };
+            let cluster = connect(server(fixture.kubeconfig(), credential)).await;
+            is_user(&cluster, fixture.ns(), "carol").await;
+        }
     }
     fixture.finish().await;
 }
