@@ -1,6 +1,9 @@
 //! What a step says while it runs, on its way to whoever shows it.
 
+use std::collections::HashMap;
+
 use jiff::Timestamp;
+use sortie_manifest::ObjectId;
 use sortie_step::report::{Level, ObjectRow, Sink, Unit, UnitStatus};
 use tokio::sync::mpsc::{UnboundedReceiver, UnboundedSender, unbounded_channel};
 
@@ -68,61 +71,77 @@ pub(super) const fn level_word(level: Level) -> &'static str {
     }
 }
 
-/// Takes what was said into the picture of the step.
-pub(super) fn note(node: &mut wire::Node, said: &Said, now: Timestamp) {
-    match said {
-        Said::Unit(unit, status, at) => {
-            let place = node
-                .units
-                .iter()
-                .position(|known| known.name == unit.name());
-            let place = place.unwrap_or_else(|| {
-                node.units.push(wire::Unit {
-                    name: unit.name().to_owned(),
-                    ..wire::Unit::default()
-                });
-                node.units.len() - 1
+/// What is known of a step by what it has said.
+#[derive(Debug)]
+pub(super) struct Picture {
+    /// The step, as it is shown.
+    pub(super) node: wire::Node,
+    /// Where each object stands among the resources of the node.
+    places: HashMap<ObjectId, usize>,
+}
+
+impl Picture {
+    pub(super) fn new(node: wire::Node) -> Self {
+        Self {
+            node,
+            places: HashMap::new(),
+        }
+    }
+
+    /// Takes in what was said.
+    pub(super) fn note(&mut self, said: &Said, now: Timestamp) {
+        match said {
+            Said::Unit(unit, status, at) => self.unit(*unit, *status, *at),
+            Said::Object(_, row) => self.object(row, now),
+            Said::Log(..) => {}
+        }
+    }
+
+    fn unit(&mut self, unit: Unit, status: UnitStatus, at: Timestamp) {
+        let units = &mut self.node.units;
+        let place = units.iter().position(|known| known.name == unit.name());
+        let place = place.unwrap_or_else(|| {
+            units.push(wire::Unit {
+                name: unit.name().to_owned(),
+                ..wire::Unit::default()
             });
-            let Some(known) = node.units.get_mut(place) else {
-                return;
-            };
-            status_word(*status).clone_into(&mut known.status);
-            if *status == UnitStatus::Running {
-                known.started_at.get_or_insert(*at);
-            } else {
-                known.ended_at = Some(*at);
-            }
+            units.len() - 1
+        });
+        let Some(known) = units.get_mut(place) else {
+            return;
+        };
+        status_word(status).clone_into(&mut known.status);
+        if status == UnitStatus::Running {
+            known.started_at.get_or_insert(at);
+        } else {
+            known.ended_at = Some(at);
         }
-        Said::Object(_, row) => {
-            let ObjectRow {
-                id,
-                change,
-                health,
-                message,
-            } = row;
-            let new = wire::Resource {
-                kind: id.kind.clone(),
-                namespace: id.namespace.clone().unwrap_or_default(),
-                name: id.name.clone(),
-                health: health.as_str().to_owned(),
-                message: message.clone(),
-                change: change.as_str().to_owned(),
-                since: Some(now),
-            };
-            let same = |known: &&mut wire::Resource| {
-                (&known.kind, &known.namespace, &known.name)
-                    == (&new.kind, &new.namespace, &new.name)
-            };
-            match node.resources.iter_mut().find(same) {
-                // How long it takes counts from the first word about it.
-                Some(known) => {
-                    let since = known.since.or(new.since);
-                    *known = wire::Resource { since, ..new };
-                }
-                None => node.resources.push(new),
-            }
+    }
+
+    fn object(&mut self, row: &ObjectRow, now: Timestamp) {
+        let ObjectRow {
+            id,
+            change,
+            health,
+            message,
+        } = row;
+        let resources = &mut self.node.resources;
+        let place = *self.places.entry(id.clone()).or_insert(resources.len());
+        // How long it takes counts from the first word about it.
+        let since = resources.get(place).and_then(|known| known.since);
+        let new = wire::Resource {
+            kind: id.kind.clone(),
+            namespace: id.namespace.clone().unwrap_or_default(),
+            name: id.name.clone(),
+            health: health.as_str().to_owned(),
+            message: message.clone(),
+            change: change.as_str().to_owned(),
+            since: since.or(Some(now)),
+        };
+        match resources.get_mut(place) {
+            Some(known) => *known = new,
+            None => resources.push(new),
         }
-        Said::Log(..) => {}
     }
 }
 
@@ -133,12 +152,11 @@ mod tests {
     use sortie_manifest::ObjectId;
     use sortie_step::report::Change;
 
-    #[test]
-    fn rows_of_one_object_replace_each_other() {
-        let row = |name: &str, health| ObjectRow {
+    fn row(group: &str, name: &str, health: Status) -> Said {
+        let row = ObjectRow {
             id: ObjectId {
-                group: "apps".to_owned(),
-                kind: "Deployment".to_owned(),
+                group: group.to_owned(),
+                kind: "Service".to_owned(),
                 namespace: Some("shop".to_owned()),
                 name: name.to_owned(),
             },
@@ -146,42 +164,68 @@ mod tests {
             health,
             message: String::new(),
         };
-        let mut node = wire::Node::default();
-        for (name, health) in [
-            ("web", Status::Progressing),
-            ("db", Status::Progressing),
-            ("web", Status::Healthy),
+        Said::Object(Unit::WaitForSteadyState, row)
+    }
+
+    #[test]
+    fn rows_of_one_object_replace_each_other() {
+        let mut picture = Picture::new(wire::Node::default());
+        for (second, group, name, health) in [
+            (1, "", "web", Status::Progressing),
+            (2, "", "db", Status::Progressing),
+            (3, "serving.knative.dev", "web", Status::Degraded),
+            (4, "", "web", Status::Healthy),
         ] {
-            note(
-                &mut node,
-                &Said::Object(Unit::WaitForSteadyState, row(name, health)),
-                Timestamp::UNIX_EPOCH,
-            );
+            let at = Timestamp::from_second(second).unwrap();
+            picture.note(&row(group, name, health), at);
         }
-        let shown: Vec<_> = node
-            .resources
-            .iter()
-            .map(|r| (r.name.as_str(), r.health.as_str()))
-            .collect();
-        assert_eq!(shown, [("web", "Healthy"), ("db", "Progressing")]);
+        let shown = picture.node.resources.iter();
+        let shown = shown.map(|r| (&*r.name, &*r.health, r.since.unwrap().as_second()));
+        assert_eq!(
+            shown.collect::<Vec<_>>(),
+            [
+                ("web", "Healthy", 1),
+                ("db", "Progressing", 2),
+                ("web", "Degraded", 3)
+            ]
+        );
+    }
+
+    #[test]
+    fn of_many_objects_each_keeps_its_row() {
+        const MANY: usize = 100_000;
+        let mut picture = Picture::new(wire::Node::default());
+        for health in [Status::Progressing, Status::Healthy] {
+            for number in 0..MANY {
+                let said = row("", &number.to_string(), health);
+                picture.note(&said, Timestamp::UNIX_EPOCH);
+            }
+        }
+        let rows = &picture.node.resources;
+        assert_eq!(rows.len(), MANY);
+        let mut numbered = rows.iter().enumerate();
+        assert!(
+            numbered.all(|(place, row)| row.name == place.to_string() && row.health == "Healthy")
+        );
     }
 
     #[test]
     fn a_unit_keeps_its_beginning() {
         let at = |second| Timestamp::from_second(second).unwrap();
-        let mut node = wire::Node::default();
+        let mut picture = Picture::new(wire::Node::default());
         for (status, second) in [
             (UnitStatus::Running, 1),
             (UnitStatus::Running, 2),
             (UnitStatus::Failed, 5),
         ] {
             let said = Said::Unit(Unit::Apply, status, at(second));
-            note(&mut node, &said, at(second));
+            picture.note(&said, at(second));
         }
-        assert_eq!(node.units.len(), 1);
-        assert_eq!(node.units[0].status, "FAILED");
+        let units = picture.node.units;
+        assert_eq!(units.len(), 1);
+        assert_eq!(units[0].status, "FAILED");
         assert_eq!(
-            (node.units[0].started_at, node.units[0].ended_at),
+            (units[0].started_at, units[0].ended_at),
             (Some(at(1)), Some(at(5)))
         );
     }

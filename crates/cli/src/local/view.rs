@@ -8,7 +8,7 @@ use sortie_step::report::Level;
 use sortie_step::task::Release;
 
 use super::follow;
-use super::said::{self, Said};
+use super::said::{self, Picture, Said};
 use crate::args::Output;
 use crate::client::wire::{LogLine, Node};
 use crate::exit::{Exit, Failure, Result};
@@ -31,7 +31,7 @@ pub(super) struct View {
     look: Look,
     screen: Option<Screen>,
     style: Style,
-    node: Node,
+    picture: Picture,
     labels: Labels,
     changes: Changes,
     log: LogLines,
@@ -61,7 +61,7 @@ impl View {
             screen,
             style: Style::new(std::io::stdout().is_terminal(), around.no_color()),
             labels: Labels::of(std::slice::from_ref(&node)),
-            node,
+            picture: Picture::new(node),
             changes: Changes::default(),
             log: LogLines::default(),
             lines: 0,
@@ -80,7 +80,7 @@ impl View {
             }
             return;
         }
-        said::note(&mut self.node, &said, clock::now());
+        self.picture.note(&said, clock::now());
         if self.output == Output::Json {
             return print::json(&as_json(&said));
         }
@@ -122,7 +122,7 @@ impl View {
             Said::Log(unit, level, text) => {
                 self.lines += 1;
                 let line = LogLine {
-                    node: self.node.path.clone(),
+                    node: self.picture.node.path.clone(),
                     unit: unit.name().to_owned(),
                     level: said::level_word(level).to_owned(),
                     seq: self.lines,
@@ -131,7 +131,7 @@ impl View {
                 self.log.show(&line, &self.labels, self.style)
             }
             _ => {
-                let nodes = std::slice::from_ref(&self.node);
+                let nodes = std::slice::from_ref(&self.picture.node);
                 self.changes.since_last(nodes, &self.labels, self.style)
             }
         };
@@ -151,7 +151,10 @@ impl View {
     /// Draws what is known, on a terminal.
     pub(super) fn draw(&mut self) {
         if let Some(screen) = &mut self.screen {
-            screen.draw(&tree(std::slice::from_ref(&self.node), clock::now()));
+            screen.draw(&tree(
+                std::slice::from_ref(&self.picture.node),
+                clock::now(),
+            ));
         }
     }
 
@@ -166,16 +169,16 @@ impl View {
             Outcome::Failed(failure) => self.show_errors(&failure.lines()),
             _ => self.show_errors(&[]),
         }
-        self.node.ended_at = Some(clock::now());
+        self.picture.node.ended_at = Some(clock::now());
         let (status, message) = match &outcome {
             Outcome::Succeeded { .. } => ("SUCCEEDED", None),
             Outcome::Failed(failure) => ("FAILED", Some(failure.message.clone())),
             Outcome::Aborted => ("ABORTED", None),
         };
-        status.clone_into(&mut self.node.status);
+        status.clone_into(&mut self.picture.node.status);
         if let Some(screen) = self.screen.take() {
             // How the units went stays on the terminal.
-            let mut ended = self.node.clone();
+            let mut ended = self.picture.node.clone();
             "RUNNING".clone_into(&mut ended.status);
             let lines = tree(std::slice::from_ref(&ended), clock::now());
             let style = screen.style();
@@ -184,7 +187,7 @@ impl View {
                 print::note(&line.fit(usize::MAX, style));
             }
         } else if self.output == Output::Text && self.look == Look::Whole && message.is_none() {
-            let nodes = std::slice::from_ref(&self.node);
+            let nodes = std::slice::from_ref(&self.picture.node);
             for line in self.changes.since_last(nodes, &self.labels, self.style) {
                 print::line(&line);
             }
