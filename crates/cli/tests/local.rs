@@ -224,6 +224,15 @@ async fn versions_come_a_broken_one_is_explained_and_goes() {
         explanation.contains("container web") && explanation.contains("/data/settings.toml"),
         "{explanation}"
     );
+    // And `health` tells an object as `status` does.
+    let told = world.on(&["health", "-o", "json"]).await.lines();
+    let named = |rows: &[Value]| -> Vec<Value> {
+        let keys = ["group", "kind", "namespace", "name", "status"];
+        let row = |row: &Value| keys.iter().map(|key| row[*key].clone()).collect();
+        rows.iter().map(row).collect()
+    };
+    assert_eq!(named(&told), named(objects));
+    assert_ne!(ill.unwrap()["status"], Value::Null, "{failed}");
     let shown = world.on(&["status"]).await.stdout;
     assert!(
         shown.contains("Deployment/web: SRT-H007: pod web-"),

@@ -1,36 +1,18 @@
 //! `sortie health`: the verdict on each object, from files or from the cluster.
 
-use serde::Serialize;
 use sortie_cluster::record::Tracked;
 use sortie_cluster::{Cause, Cluster, Error};
-use sortie_health::Verdict;
 use sortie_manifest::{Limits, Object, ObjectId, Origin, ParseError, ParseErrors};
 use sortie_step::health_rules;
 use sortie_step::inspect::{Inspected, inspect};
 
-use super::objects::{self, Told, ended};
+use super::objects::{self, Row, ended};
 use super::set::MOST;
 use super::{connect, history, records};
 use crate::args::{Health, Output, ReleaseArgs};
 use crate::exit::{Exit, Failure, Finding, Result};
 use crate::files::{self, Folders};
 use crate::{Surroundings, print};
-
-/// One object, as `-o json` has it on a line of its own.
-#[derive(Debug, Serialize)]
-struct Row<'a> {
-    /// API group; empty for the core group.
-    group: &'a str,
-    kind: &'a str,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    namespace: Option<&'a str>,
-    name: &'a str,
-    status: &'static str,
-    message: &'a str,
-    /// Why its pods do not get there, as a failed deployment would say it.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    trouble: Option<Told<'a>>,
-}
 
 /// Judge. The exit says whether all are healthy, or stopped on purpose.
 pub(crate) async fn run(args: &Health, around: &Surroundings) -> Result {
@@ -202,31 +184,5 @@ async fn of_release(args: &ReleaseArgs) -> Result<Vec<Inspected>> {
     match objects::running(&history) {
         Some(runs) => objects::of_release(&cluster, records.release(), runs).await,
         None => Err(history::nothing(records.release())),
-    }
-}
-
-impl<'a> From<&'a Inspected> for Row<'a> {
-    fn from(inspected: &'a Inspected) -> Self {
-        let Inspected {
-            id:
-                ObjectId {
-                    group,
-                    kind,
-                    namespace,
-                    name,
-                },
-            verdict: Verdict { status, message },
-            trouble,
-            ..
-        } = inspected;
-        Self {
-            group,
-            kind,
-            namespace: namespace.as_deref(),
-            name,
-            status: status.as_str(),
-            message,
-            trouble: trouble.as_ref().map(Told::from),
-        }
     }
 }

@@ -3,7 +3,8 @@
 use serde::Serialize;
 use sortie_cluster::Cluster;
 use sortie_cluster::record::{Head, History, Release};
-use sortie_health::Status;
+use sortie_health::{Status, Verdict};
+use sortie_manifest::ObjectId;
 use sortie_step::health_rules;
 use sortie_step::inspect::{Inspected, Trouble, inspect};
 
@@ -11,12 +12,54 @@ use crate::exit::{Exit, Result};
 use crate::print;
 use crate::style::harmless;
 
+/// One object, as `-o json` has it on a line of its own.
+#[derive(Debug, Serialize)]
+pub(super) struct Row<'a> {
+    /// API group; empty for the core group.
+    group: &'a str,
+    kind: &'a str,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    namespace: Option<&'a str>,
+    name: &'a str,
+    status: &'static str,
+    message: &'a str,
+    /// Why its pods do not get there, as a failed deployment would say it.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    trouble: Option<Told<'a>>,
+}
+
 /// Why the pods of a workload do not get there, as `-o json` has it.
 #[derive(Debug, Serialize)]
-pub(super) struct Told<'a> {
+struct Told<'a> {
     code: &'static str,
     explanation: &'a str,
     hint: &'static str,
+}
+
+impl<'a> From<&'a Inspected> for Row<'a> {
+    fn from(inspected: &'a Inspected) -> Self {
+        let Inspected {
+            id:
+                ObjectId {
+                    group,
+                    kind,
+                    namespace,
+                    name,
+                },
+            verdict: Verdict { status, message },
+            trouble,
+            ..
+        } = inspected;
+        Self {
+            group,
+            kind,
+            namespace: namespace.as_deref(),
+            name,
+            status: status.as_str(),
+            message,
+            trouble: trouble.as_ref().map(Told::from),
+        }
+    }
 }
 
 impl<'a> From<&'a Trouble> for Told<'a> {
@@ -110,9 +153,6 @@ pub(super) fn show(inspected: &[Inspected]) {
 
 #[cfg(test)]
 mod tests {
-    use sortie_health::Verdict;
-    use sortie_manifest::ObjectId;
-
     use super::*;
 
     #[test]

@@ -8,28 +8,12 @@ use sortie_cluster::{Cause, Cluster};
 use sortie_step::inspect::Inspected;
 
 use super::history::{described, nothing};
-use super::objects::{self, Told, ended, of_release, running};
+use super::objects::{self, Row, ended, of_release, running};
 use super::records;
 use crate::args::{Output, ReleaseArgs};
 use crate::exit::{Exit, Failure, Result};
 use crate::style::harmless;
 use crate::{Surroundings, clock, duration, print};
-
-/// One object, as `-o json` has it.
-#[derive(Debug, Serialize)]
-struct Row<'a> {
-    /// API group; empty for the core group.
-    group: &'a str,
-    kind: &'a str,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    namespace: Option<&'a str>,
-    name: &'a str,
-    health: &'static str,
-    message: &'a str,
-    /// Why its pods do not get there, as a failed deployment would say it.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    trouble: Option<Told<'a>>,
-}
 
 /// Who works on the release at the moment, as `-o json` has it.
 #[derive(Debug, Serialize)]
@@ -136,26 +120,6 @@ impl std::fmt::Display for Holding {
             f.write_str(", and is gone: it has not renewed its lease; the next task takes over")?;
         }
         Ok(())
-    }
-}
-
-impl<'a> From<&'a Inspected> for Row<'a> {
-    fn from(inspected: &'a Inspected) -> Self {
-        let Inspected {
-            id,
-            verdict,
-            trouble,
-            ..
-        } = inspected;
-        Self {
-            group: &id.group,
-            kind: &id.kind,
-            namespace: id.namespace.as_deref(),
-            name: &id.name,
-            health: verdict.status.as_str(),
-            message: &verdict.message,
-            trouble: trouble.as_ref().map(Told::from),
-        }
     }
 }
 
