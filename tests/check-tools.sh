@@ -6,12 +6,13 @@ set -euo pipefail
 # What is looked for, and the Debian package that brings it (empty: no package of Debian).
 declare -A package=(
   [cargo]='' [go]='' [jq]=jq [curl]=curl [strip]=binutils [cc]=gcc [buildah]=buildah [mmdebstrap]=mmdebstrap [gzip]=gzip [flock]=util-linux
+  [python3]=python3
   [containerd]=containerd [ctr]=containerd [runc]=runc [/usr/lib/cni/bridge]=containernetworking-plugins [nft]=nftables
   [iptables]=iptables [conntrack]=conntrack [ip]=iproute2 [nsenter]=util-linux
   [git]=git [nginx]=nginx-light [fcgiwrap]=fcgiwrap [docker-registry]=docker-registry [openssl]=openssl
 )
 declare -A wanted=(
-  [build]='cargo go jq curl cc strip buildah mmdebstrap flock'
+  [build]='cargo go jq curl cc strip buildah mmdebstrap flock python3'
   [node]='containerd ctr runc /usr/lib/cni/bridge nft iptables conntrack ip nsenter'
   [tests]='git nginx fcgiwrap docker-registry openssl gzip'
 )

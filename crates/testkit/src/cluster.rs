@@ -20,14 +20,18 @@ use crate::{environment, images, metrics_api};
 
 pub(crate) use self::api::{connect, kubectl_apply, readyz};
 pub use self::audit::{Audit, Audited};
+pub use self::definitions::Crds;
 pub use self::faults::Part;
+pub use self::gateway::Gateway;
 pub(crate) use crate::wait::wait_for;
 
 mod api;
 mod audit;
 mod control_plane;
+mod definitions;
 mod dns;
 mod faults;
+mod gateway;
 pub(crate) mod journal;
 mod kwok;
 pub(crate) mod network;

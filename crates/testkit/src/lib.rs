@@ -2,7 +2,7 @@
 //! See `docs/testing.md`.
 
 pub use self::{
-    cluster::{Audit, Audited, Cluster, Kind, Part, SHARED_NAME, Settings, Summary},
+    cluster::{Audit, Audited, Cluster, Crds, Gateway, Kind, Part, SHARED_NAME, Settings, Summary},
     git_server::GitServer,
     images::Image,
     metrics_api::MetricsApi,

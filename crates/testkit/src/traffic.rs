@@ -70,6 +70,12 @@ pub struct TrafficProbe {
 impl TrafficProbe {
     /// Begins to send `GET /` to a Service's cluster address (or anything else that the node reaches).
     pub fn start(cluster: &Cluster, address: Ipv4Addr, port: u16) -> Result<Self> {
+        Self::start_for(cluster, address, port, &format!("{address}:{port}"))
+    }
+
+    /// The same, to another host at that address: through a gateway, which goes by it.
+    pub fn start_for(cluster: &Cluster, address: Ipv4Addr, port: u16, host: &str) -> Result<Self> {
+        let host = host.to_owned();
         let node = NodeNetwork::of(cluster)?;
         let stop = Arc::new(AtomicBool::new(false));
         let stopped = Arc::clone(&stop);
@@ -77,7 +83,7 @@ impl TrafficProbe {
         let target = SocketAddr::from((address, port));
         let thread = std::thread::spawn(move || {
             node.enter()?;
-            ask(|| Ok(target), &stopped, &sender);
+            ask_for(Some(&host), || Ok(target), &stopped, &sender);
             Ok(())
         });
         Ok(Self {
@@ -134,8 +140,20 @@ pub fn ask(
     stop: &AtomicBool,
     report: &watch::Sender<TrafficReport>,
 ) {
+    ask_for(None, target, stop, report);
+}
+
+fn ask_for(
+    host: Option<&str>,
+    target: impl Fn() -> Result<SocketAddr>,
+    stop: &AtomicBool,
+    report: &watch::Sender<TrafficReport>,
+) {
     while !stop.load(Ordering::Relaxed) {
-        let outcome = target().and_then(|target| request(target, "GET", "/"));
+        let outcome = target().and_then(|target| {
+            let host = host.map_or_else(|| target.to_string(), str::to_owned);
+            request(target, &host, "GET", "/")
+        });
         report.send_modify(|report| count(report, outcome));
         std::thread::sleep(PAUSE);
     }
@@ -182,7 +200,8 @@ impl Cluster {
         // A thread of its own: it never comes back from the namespace.
         let send = move || {
             node.enter()?;
-            request(SocketAddr::from((address, port)), &method, &path)
+            let target = SocketAddr::from((address, port));
+            request(target, &target.to_string(), &method, &path)
         };
         let thread = std::thread::spawn(send);
         blocking(move || {
@@ -238,7 +257,7 @@ fn count(report: &mut TrafficReport, outcome: Result<Reply>) {
 }
 
 /// One request on a connection of its own.
-fn request(target: SocketAddr, method: &str, path: &str) -> Result<Reply> {
+fn request(target: SocketAddr, host: &str, method: &str, path: &str) -> Result<Reply> {
     let mut stream = TcpStream::connect_timeout(&target, TIMEOUT)
         .with_context(|| format!("connect to {target}"))?;
     stream
@@ -248,7 +267,7 @@ fn request(target: SocketAddr, method: &str, path: &str) -> Result<Reply> {
         .set_write_timeout(Some(TIMEOUT))
         .context("set a time-out")?;
     let head = format!(
-        "{method} {path} HTTP/1.1\r\nHost: {target}\r\nContent-Length: 0\r\nConnection: close\r\n\r\n"
+        "{method} {path} HTTP/1.1\r\nHost: {host}\r\nContent-Length: 0\r\nConnection: close\r\n\r\n"
     );
     stream
         .write_all(head.as_bytes())
