@@ -2,6 +2,7 @@
 
 use crate::progressive::{Observation, keep};
 use crate::replicas::{Pair, Slack};
+use crate::swap::{Exchange, Seen, Select};
 
 /// Something that must never be.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -12,6 +13,13 @@ pub enum Violation {
         workload: String,
         /// The canary's percentage.
         canary: u32,
+    },
+    /// A Service is about to leave a colour with ready pods for one without.
+    Deserted {
+        /// The Service.
+        service: String,
+        /// The colour that it is about to select.
+        color: String,
     },
     /// A side has too few pods for its traffic.
     TooFew {
@@ -71,6 +79,22 @@ pub fn served(seen: &Observation, in_use: &[u32]) -> Result<(), Violation> {
                 });
             }
         }
+    }
+    Ok(())
+}
+
+/// No Service that gets traffic leaves a colour with ready pods for one without.
+pub fn never_deserted(exchange: &Exchange, seen: &Seen, select: &Select) -> Result<(), Violation> {
+    let (at, left) = if select.to == exchange.to {
+        (seen.ready, seen.ready_before)
+    } else {
+        (seen.ready_before, seen.ready)
+    };
+    if exchange.needs > 0 && at == 0 && left > 0 {
+        return Err(Violation::Deserted {
+            service: exchange.service.clone(),
+            color: select.to.clone(),
+        });
     }
     Ok(())
 }

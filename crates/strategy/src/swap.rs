@@ -6,10 +6,11 @@
 //! | `Swapping` | one Service after the other is written | all name their new colour: to `Checking`; one names neither: to `Undoing` |
 //! | `Checking` | all are written | the endpoints show the new colour and nothing else: to `Settling`; not within `patience`: to `Undoing` |
 //! | `Settling` | clients may still be on their way to the old colour | `settle` is over: to `Done`; the new colour has no ready pod any more: to `Undoing` |
-//! | `Undoing` | something is wrong after the first write | no Service names its new colour: to `Undone` |
-//! | `Done`, `Undone`, `Failed` | | never |
+//! | `Undoing` | something is wrong after the first write | no Service names its new colour: to `Undone`; one that gets traffic would lose all its ready pods by going back, and that lasts for `patience`: to `Stranded` |
+//! | `Done`, `Undone`, `Stranded`, `Failed` | | never |
 //!
 //! A write is one compare-and-set of one key of a selector. Which Services are swapped is read from the cluster each time.
+//! Whoever must not wait any longer asks [`stop`] for another state, and goes on until the end.
 
 use std::time::Duration;
 
@@ -68,6 +69,8 @@ pub enum Phase {
     Done,
     /// The end: none has, after some had. Why.
     Undone(String),
+    /// The end: some have, because the old colour has no ready pod to go back to. Why they should have gone back.
+    Stranded(String),
     /// The end: nothing was written. Why.
     Failed(String),
 }
@@ -102,6 +105,57 @@ impl State {
         let phase = Phase::Waiting;
         Self { phase, since: now }
     }
+
+    /// Whether nothing comes after it.
+    pub const fn is_end(&self) -> bool {
+        matches!(
+            self.phase,
+            Phase::Done | Phase::Undone(_) | Phase::Stranded(_) | Phase::Failed(_)
+        )
+    }
+}
+
+impl Phase {
+    /// Its name, for a journal.
+    pub const fn name(&self) -> &'static str {
+        match self {
+            Self::Waiting => "waiting",
+            Self::Swapping => "swapping",
+            Self::Checking => "checking",
+            Self::Settling => "settling",
+            Self::Undoing(_) => "undoing",
+            Self::Done => "done",
+            Self::Undone(_) => "undone",
+            Self::Stranded(_) => "stranded",
+            Self::Failed(_) => "failed",
+        }
+    }
+}
+
+/// The state of one who must not wait any longer: from it on, [`decide`] waits for nothing before its end. What is not
+/// known to be followed by the endpoints goes back; what only settles stays.
+pub fn stop(plan: &Plan, state: State, why: &str, now: Timestamp) -> State {
+    let why = why.to_owned();
+    match state.phase {
+        Phase::Waiting => State {
+            phase: Phase::Failed(why),
+            since: now,
+        },
+        Phase::Settling => State {
+            phase: Phase::Done,
+            since: now,
+        },
+        Phase::Swapping | Phase::Checking => undoing_at_once(plan, why, now),
+        Phase::Undoing(why) => undoing_at_once(plan, why, now),
+        Phase::Done | Phase::Undone(_) | Phase::Stranded(_) | Phase::Failed(_) => state,
+    }
+}
+
+fn undoing_at_once(plan: &Plan, why: String, now: Timestamp) -> State {
+    let phase = Phase::Undoing(why);
+    let since = now.saturating_sub(plan.patience);
+    let since = since.unwrap_or(Timestamp::MIN);
+    State { phase, since }
 }
 
 /// Decide what comes next. `seen` has one entry for each exchange of the plan, in its order.
@@ -152,6 +206,14 @@ pub fn decide(plan: &Plan, state: State, seen: &[Seen], now: Timestamp) -> Decis
         },
         Phase::Undoing(why) => {
             let mut all = plan.exchanges.iter().zip(seen);
+            if all.any(|(one, seen)| is_stranded(one, seen)) {
+                return if now >= end {
+                    enter(Phase::Stranded(why.clone()), now)
+                } else {
+                    Decision::wait(state).until(end)
+                };
+            }
+            let mut all = plan.exchanges.iter().zip(seen);
             match all.rposition(|(one, seen)| selects(seen, &one.to)) {
                 Some(index) => {
                     let Exchange { from, to, .. } = &plan.exchanges[index];
@@ -160,7 +222,9 @@ pub fn decide(plan: &Plan, state: State, seen: &[Seen], now: Timestamp) -> Decis
                 None => enter(Phase::Undone(why.clone()), now),
             }
         }
-        Phase::Done | Phase::Undone(_) | Phase::Failed(_) => Decision::wait(state),
+        Phase::Done | Phase::Undone(_) | Phase::Stranded(_) | Phase::Failed(_) => {
+            Decision::wait(state)
+        }
     }
 }
 
@@ -179,6 +243,11 @@ fn select(exchange: usize, from: &str, to: &str) -> Select {
 
 fn selects(seen: &Seen, color: &str) -> bool {
     seen.selects.as_deref() == Some(color)
+}
+
+/// Whether a Service that gets traffic would lose all its ready pods by going back.
+fn is_stranded(exchange: &Exchange, seen: &Seen) -> bool {
+    exchange.needs > 0 && selects(seen, &exchange.to) && seen.ready > 0 && seen.ready_before == 0
 }
 
 /// A Service that names neither of its colours.

@@ -1,6 +1,7 @@
 use proptest::prelude::*;
 
 use super::*;
+use crate::invariant::never_deserted;
 use crate::simulator::Luck;
 
 fn time(seconds: i64) -> Timestamp {
@@ -193,6 +194,22 @@ fn each_state_and_what_follows() {
             None,
         ),
         (
+            "no way back",
+            Phase::Undoing(why()),
+            seen("green", "red", 3, 0),
+            Phase::Undoing(why()),
+            None,
+            Some(110),
+        ),
+        (
+            "a way back that is no worse",
+            Phase::Undoing(why()),
+            seen("green", "red", 0, 0),
+            Phase::Undoing(why()),
+            Some(select(0, "green", "blue")),
+            None,
+        ),
+        (
             "an ended one",
             Phase::Done,
             seen("red", "", 0, 0),
@@ -255,6 +272,15 @@ fn patience_ends() {
         Phase::Undoing("the endpoints of web do not show green alone".to_owned())
     );
     assert_eq!(decision.actions, [select(1, "blue", "green")]);
+    let undoing = State {
+        phase: Phase::Undoing("x".to_owned()),
+        since: time(0),
+    };
+    let decision = decide(&plan(), undoing, &seen("green", "blue", 3, 0), time(60));
+    assert_eq!(
+        (decision.state.phase, decision.actions.len()),
+        (Phase::Stranded("x".to_owned()), 0)
+    );
     let settled = State {
         phase: Phase::Settling,
         since: time(0),
@@ -267,19 +293,85 @@ fn patience_ends() {
     );
 }
 
+#[test]
+fn who_is_stopped_comes_to_an_end_without_waiting() {
+    let (whole, half, none) = (
+        seen("green", "blue", 3, 3),
+        seen("green", "green", 3, 3),
+        seen("blue", "green", 3, 3),
+    );
+    let stranded = seen("green", "blue", 3, 0);
+    let why = "told to".to_owned();
+    for (phase, seen, expected, swapped) in [
+        (
+            Phase::Waiting,
+            &none,
+            Phase::Failed(why.clone()),
+            [false; 2],
+        ),
+        (
+            Phase::Swapping,
+            &half,
+            Phase::Undone(why.clone()),
+            [false; 2],
+        ),
+        (
+            Phase::Checking,
+            &whole,
+            Phase::Undone(why.clone()),
+            [false; 2],
+        ),
+        (
+            Phase::Checking,
+            &stranded,
+            Phase::Stranded(why.clone()),
+            [true; 2],
+        ),
+        (Phase::Settling, &whole, Phase::Done, [true; 2]),
+        (
+            Phase::Undoing(why.clone()),
+            &half,
+            Phase::Undone(why.clone()),
+            [false; 2],
+        ),
+    ] {
+        let (mut seen, now) = (seen.clone(), time(50));
+        let begun = State {
+            phase: phase.clone(),
+            since: now,
+        };
+        let mut state = stop(&plan(), begun, &why, now);
+        for _ in 0..4 {
+            let decision = decide(&plan(), state, &seen, now);
+            state = decision.state;
+            for Select { exchange, to, .. } in decision.actions {
+                seen[exchange].selects = Some(to);
+            }
+        }
+        assert!(state.is_end(), "{phase:?}");
+        assert_eq!(state.phase, expected, "{phase:?}");
+        let now_swapped = [
+            seen[0].selects.as_deref() == Some("green"),
+            seen[1].selects.as_deref() == Some("blue"),
+        ];
+        assert_eq!(now_swapped, swapped, "{phase:?}");
+    }
+}
+
 proptest! {
-    /// Whoever swaps dies before or after any write, pods die and come back, the clock jumps. At the end both Services are
-    /// swapped or none is, no Service that gets traffic is left with a colour without pods while the other has some, and with
-    /// pods that stay the swap succeeds.
+    /// Whoever swaps dies before or after any write, is stopped, pods of either colour die and come back, the clock jumps.
+    /// At the end both Services are swapped or none is, no Service that gets traffic has ever been taken from ready pods to
+    /// none, and with pods that stay the swap succeeds.
     #[test]
-    fn both_or_none(storm in prop::collection::vec(0_u8..8, 0..40), deaths in any::<bool>(), seed in any::<u64>()) {
+    fn both_or_none(storm in prop::collection::vec(0_u8..10, 0..40), deaths in any::<bool>(), seed in any::<u64>()) {
         let mut luck = Luck::new(seed);
         let plan = plan();
         let mut now = time(0);
         let mut state = State::new(now);
         let mut colors = ["blue".to_owned(), "green".to_owned()];
-        let (mut green, blue) = (3, 3);
+        let (mut green, mut blue) = (3, 3);
         let mut followed = [String::from("blue"), String::from("green")];
+        let mut stopped = false;
         for round in 0..1_000 {
             let misfortune = storm.get(round).copied().unwrap_or(7);
             let seen = |followed: &[String; 2]| {
@@ -289,28 +381,36 @@ proptest! {
                 }
                 all
             };
-            let decision = decide(&plan, state, &seen(&followed), now);
+            let observed = seen(&followed);
+            let decision = decide(&plan, state, &observed, now);
             // Stored before anything is done; killed before it is done.
             state = decision.state;
             if misfortune != 0 {
-                for Select { exchange, from, to } in decision.actions {
-                    if colors[exchange] == from {
-                        colors[exchange] = to;
+                for select in decision.actions {
+                    let at = select.exchange;
+                    prop_assert_eq!(never_deserted(&plan.exchanges[at], &observed[at], &select), Ok(()));
+                    if colors[at] == select.from {
+                        colors[at] = select.to;
                     }
                 }
             }
             match misfortune {
                 1 if deaths => green = luck.below(4),
                 2 => now += Duration::from_secs(u64::from(luck.below(40))),
+                3 if deaths => blue = luck.below(4),
+                4 if deaths => {
+                    stopped = true;
+                    state = stop(&plan, state, "told to", now);
+                }
                 _ => now += Duration::from_secs(u64::from(luck.below(4))),
             }
             if round >= storm.len() {
-                green = 3;
+                (green, blue) = (3, 3);
             }
             if luck.below(3) == 0 {
                 followed.clone_from(&colors);
             }
-            if matches!(state.phase, Phase::Done | Phase::Undone(_) | Phase::Failed(_)) {
+            if state.is_end() {
                 break;
             }
         }
@@ -319,7 +419,9 @@ proptest! {
             Phase::Done => prop_assert_eq!(swapped, [true, true]),
             Phase::Undone(_) | Phase::Failed(_) => {
                 prop_assert_eq!(swapped, [false, false]);
+                prop_assert!(deaths || stopped || storm.contains(&2));
             }
+            Phase::Stranded(_) => prop_assert!(deaths && swapped[0]),
             other => prop_assert!(false, "no end: {other:?}"),
         }
     }
