@@ -16,6 +16,7 @@ pub mod print;
 pub mod progress;
 mod remote;
 pub mod settings;
+mod stops;
 pub mod style;
 mod validate;
 

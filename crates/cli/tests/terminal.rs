@@ -218,3 +218,30 @@ async fn a_request_of_the_system_to_end_is_one_of_a_person_to_stop() {
     left.says("stopped at a safe place");
     world.namespace.finish().await.unwrap();
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_token_is_not_shown_and_whatever_ends_its_question_leaves_the_terminal_as_it_was() {
+    use rustix::process::Signal;
+    let me = Person::new();
+    for signal in [Some(Signal::TERM), Some(Signal::INT), None] {
+        // Nobody listens there.
+        let mut terminal = Terminal::start(&me, &["login", "http://127.0.0.1:1"], WIDE);
+        terminal.until(|seen| seen.contains("Token for")).await;
+        assert!(!terminal.echoes());
+        terminal.types("hunter22");
+        match signal {
+            Some(signal) => terminal.send(signal),
+            None => terminal.types("\x03"),
+        }
+        let left = terminal.left().await;
+        left.ended(130);
+        left.says("interrupted");
+        assert!(!left.screen.contains("hunter22"), "{}", left.screen);
+    }
+    let mut terminal = Terminal::start(&me, &["login", "http://127.0.0.1:1"], WIDE);
+    terminal.until(|seen| seen.contains("Token for")).await;
+    terminal.types("hunter22\r");
+    let left = terminal.left().await;
+    left.ended(3);
+    assert!(!left.screen.contains("hunter22"), "{}", left.screen);
+}

@@ -10,7 +10,6 @@ use sortie_render::tools::Search;
 use sortie_step::policy::Policy;
 use sortie_step::task::{Action, Owner, Release, RequestedBy, Task};
 use sortie_step::{FailureKind, Limits, Nothing, Outcome, Renderer};
-use tokio::signal::unix::{Signal, SignalKind, signal};
 use tokio::sync::mpsc::UnboundedReceiver;
 use tokio_util::sync::CancellationToken;
 
@@ -18,6 +17,7 @@ use super::said::{self, Said};
 use super::view::{Look, View};
 use crate::Surroundings;
 use crate::exit::{Exit, Failure, Result};
+use crate::stops::Stops;
 
 /// How often what is shown is drawn anew.
 const REDRAW: Duration = Duration::from_millis(100);
@@ -144,35 +144,6 @@ pub(super) fn renderer(around: &Surroundings) -> Renderer {
             https_proxy: proxies.https,
             no_proxy: proxies.none,
         },
-    }
-}
-
-/// What a person or the system sends to stop the program.
-pub(super) struct Stops {
-    interrupt: Signal,
-    terminate: Signal,
-}
-
-impl Stops {
-    /// From now on they do not end the program: whoever listens does.
-    pub(super) fn listen() -> Result<Self> {
-        let on = |kind| {
-            signal(kind).map_err(|error| {
-                Failure::new(Exit::Failed, format!("cannot listen for Ctrl-C: {error}"))
-            })
-        };
-        Ok(Self {
-            interrupt: on(SignalKind::interrupt())?,
-            terminate: on(SignalKind::terminate())?,
-        })
-    }
-
-    /// The next one, also when it came before.
-    pub(super) async fn next(&mut self) {
-        tokio::select! {
-            _ = self.interrupt.recv() => {}
-            _ = self.terminate.recv() => {}
-        }
     }
 }
 

@@ -8,11 +8,12 @@ use sortie_cluster::record::Release;
 use sortie_step::task::{self, Action};
 
 use super::deploy::print_plan;
-use super::follow::{self, Job, Stops};
+use super::follow::{self, Job};
 use super::view::Look;
 use super::{connect, history};
 use crate::args::{Output, Uninstall};
 use crate::exit::{Exit, Failure, Result};
+use crate::stops::Stops;
 use crate::style::harmless;
 use crate::{Surroundings, print};
 

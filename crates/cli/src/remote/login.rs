@@ -1,8 +1,10 @@
 //! `sortie login`: a token from stdin, tried out, and remembered.
 
-use std::io::{IsTerminal as _, Read as _, Write as _};
+use std::io::{IsTerminal as _, Read as _};
 
-use rustix::termios::{LocalModes, OptionalActions, SpecialCodeIndex, tcgetattr, tcsetattr};
+use rustix::termios::{
+    LocalModes, OptionalActions, SpecialCodeIndex, Termios, tcgetattr, tcsetattr,
+};
 use secrecy::SecretString;
 use zeroize::Zeroizing;
 
@@ -11,6 +13,7 @@ use crate::client::wire::WhoAmI;
 use crate::client::{Client, Request, is_in_the_clear};
 use crate::exit::{Exit, Failure, Result};
 use crate::settings::{self, Settings};
+use crate::stops::Stops;
 use crate::{Surroundings, print};
 
 /// Longest token that is read.
@@ -25,7 +28,8 @@ pub(crate) async fn run(args: &Login, around: &Surroundings) -> Result {
         ca_file,
     } = args;
     let path = settings::path(&around.environment)?;
-    let token = token(server)?;
+    let mut stops = Stops::listen()?;
+    let token = token(server, &mut stops).await?;
     let ca_file = ca_file
         .as_ref()
         .map(|path| std::path::absolute(path).unwrap_or_else(|_| path.clone()));
@@ -38,7 +42,10 @@ pub(crate) async fn run(args: &Login, around: &Surroundings) -> Result {
             "warning: the address is http:// on another machine; the token can be read on the way",
         );
     }
-    let who: WhoAmI = client.fetch(Request::get("log in", &["whoami"])).await?;
+    let who: WhoAmI = tokio::select! {
+        () = stops.next() => return Err(interrupted()),
+        who = client.fetch(Request::get("log in", &["whoami"])) => who?,
+    };
     let settings = Settings {
         server: Some(client.address().to_owned()),
         token: Some(token),
@@ -61,24 +68,29 @@ pub(crate) async fn run(args: &Login, around: &Surroundings) -> Result {
     Ok(Exit::Done)
 }
 
-fn token(server: &str) -> Result<SecretString> {
-    let unreadable = |error: &dyn std::fmt::Display| {
+/// The token from stdin, asked for on a terminal.
+async fn token(server: &str, stops: &mut Stops) -> Result<SecretString> {
+    let unreadable = |error: std::io::Error| {
         Failure::usage(format!("cannot read the token from stdin: {error}"))
     };
-    let text = if std::io::stdin().is_terminal() {
-        ask(&format!("Token for {server}: ")).map_err(|error| unreadable(&error))?
-    } else {
+    let asks = std::io::stdin().is_terminal();
+    let hidden = asks.then(|| Hidden::asking(&format!("Token for {server}: ")));
+    let hidden = hidden.transpose().map_err(unreadable)?;
+    // A thread that still waits for keys is left behind when the program ends.
+    let read = tokio::task::spawn_blocking(move || {
+        if asks {
+            return read_line(std::io::stdin().lock());
+        }
         let mut text = Zeroizing::new(String::new());
-        let limited = std::io::stdin()
-            .lock()
-            .take(LONGEST)
-            .read_to_string(&mut text);
-        limited.map_err(|error| unreadable(&error))?;
-        Some(text)
+        let mut limited = std::io::stdin().lock().take(LONGEST);
+        limited.read_to_string(&mut text).map(|_| Some(text))
+    });
+    let text = tokio::select! {
+        () = stops.next() => Ok(None),
+        text = read => text.unwrap_or_else(|gone| Err(std::io::Error::other(gone))),
     };
-    let Some(text) = text else {
-        return Err(Failure::new(Exit::Interrupted, "interrupted"));
-    };
+    drop(hidden);
+    let text = text.map_err(unreadable)?.ok_or_else(interrupted)?;
     let token = text.trim();
     if token.is_empty() {
         let hint = "the server prints the first one when it starts for the first time";
@@ -87,22 +99,36 @@ fn token(server: &str) -> Result<SecretString> {
     Ok(SecretString::from(token))
 }
 
-/// Asks on the terminal, without showing what is typed. `None`: Ctrl-C.
-fn ask(question: &str) -> std::io::Result<Option<Zeroizing<String>>> {
-    let mut terminal = std::io::stderr().lock();
-    write!(terminal, "{question}")?;
-    terminal.flush()?;
-    let before = tcgetattr(std::io::stdin())?;
-    let mut hidden = before.clone();
-    // Ctrl-C comes as a character, so that the terminal is never left without echo.
-    hidden.local_modes -= LocalModes::ECHO | LocalModes::ICANON | LocalModes::ISIG;
-    hidden.special_codes[SpecialCodeIndex::VMIN] = 1;
-    hidden.special_codes[SpecialCodeIndex::VTIME] = 0;
-    tcsetattr(std::io::stdin(), OptionalActions::Now, &hidden)?;
-    let typed = read_line(std::io::stdin().lock());
-    tcsetattr(std::io::stdin(), OptionalActions::Now, &before)?;
-    writeln!(terminal)?;
-    typed
+fn interrupted() -> Failure {
+    Failure::new(Exit::Interrupted, "interrupted")
+}
+
+/// A terminal that does not show what is typed, until this is dropped.
+struct Hidden {
+    before: Termios,
+}
+
+impl Hidden {
+    fn asking(question: &str) -> std::io::Result<Self> {
+        let before = tcgetattr(std::io::stdin())?;
+        let mut hidden = before.clone();
+        // Ctrl-C comes as a character, line by line is read by us.
+        hidden.local_modes -= LocalModes::ECHO | LocalModes::ICANON | LocalModes::ISIG;
+        hidden.special_codes[SpecialCodeIndex::VMIN] = 1;
+        hidden.special_codes[SpecialCodeIndex::VTIME] = 0;
+        tcsetattr(std::io::stdin(), OptionalActions::Now, &hidden)?;
+        let hidden = Self { before };
+        print::question(question)?;
+        Ok(hidden)
+    }
+}
+
+impl Drop for Hidden {
+    fn drop(&mut self) {
+        // It fails when the terminal is gone, and then nobody is there to see.
+        let _gone = tcsetattr(std::io::stdin(), OptionalActions::Now, &self.before);
+        print::note("");
+    }
 }
 
 /// One line of typed characters. `None`: Ctrl-C.

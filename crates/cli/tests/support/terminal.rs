@@ -9,7 +9,7 @@ use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use rustix::pty::{OpenptFlags, grantpt, openpt, ptsname, unlockpt};
-use rustix::termios::{Winsize, tcsetwinsize};
+use rustix::termios::{LocalModes, Winsize, tcgetattr, tcsetwinsize};
 use tokio::process::{Child, Command};
 use tokio::sync::watch;
 
@@ -31,13 +31,16 @@ pub struct Left {
     pub screen: String,
     /// Whether the cursor can be seen.
     pub cursor: bool,
+    /// Whether it shows what is typed.
+    pub echo: bool,
 }
 
 impl Left {
-    /// It ended with this code, and left a cursor that can be seen.
+    /// It ended with this code, and left a terminal where the cursor and what is typed can be seen.
     #[track_caller]
     pub fn ended(&self, code: i32) {
-        assert_eq!((self.code, self.cursor), (code, true), "{}", self.screen);
+        let left = (self.code, self.cursor, self.echo);
+        assert_eq!(left, (code, true, true), "{}", self.screen);
     }
 
     #[track_caller]
@@ -123,6 +126,12 @@ impl Terminal {
         seen
     }
 
+    /// Whether it shows what is typed.
+    pub fn echoes(&self) -> bool {
+        let modes = tcgetattr(&self.master).unwrap().local_modes;
+        modes.contains(LocalModes::ECHO)
+    }
+
     /// Types.
     pub fn types(&self, keys: &str) {
         rustix::io::write(&self.master, keys.as_bytes()).unwrap();
@@ -130,9 +139,14 @@ impl Terminal {
 
     /// The system asks the program to end.
     pub fn terminate(&self) {
+        self.send(rustix::process::Signal::TERM);
+    }
+
+    /// Sends a signal to the program alone.
+    pub fn send(&self, signal: rustix::process::Signal) {
         let id = self.child.id().unwrap().try_into().unwrap();
         let process = rustix::process::Pid::from_raw(id).unwrap();
-        rustix::process::kill_process(process, rustix::process::Signal::TERM).unwrap();
+        rustix::process::kill_process(process, signal).unwrap();
     }
 
     /// The window gets another size.
@@ -152,6 +166,7 @@ impl Terminal {
         Left {
             code: status.unwrap().code().unwrap_or(-1),
             screen: parser.screen().contents(),
+            echo: self.echoes(),
             cursor: !parser.screen().hide_cursor(),
         }
     }
