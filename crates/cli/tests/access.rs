@@ -90,6 +90,20 @@ async fn a_cluster_is_named_by_its_address_and_a_token() {
         .await
         .ok();
 
+    // What is asked of the API server can be seen, and nothing that is secret.
+    let ended = world.deploy(&[&trust[..], &token, &["-vv"]].concat()).await;
+    let ended = ended.ok();
+    let path = format!("path=\"/api/v1/namespaces/{}/", world.namespace.name());
+    let requests: Vec<&str> = ended.stderr.lines().collect();
+    let asks = |line: &&str| {
+        let parts = ["API request", "method=GET", "status=200", "ms=", &path];
+        parts.iter().all(|part| line.contains(part))
+    };
+    assert!(requests.iter().any(asks), "{ended:?}");
+    let secret = std::fs::read_to_string(world.me.path().join("token")).unwrap();
+    assert!(!ended.stderr.contains(secret.trim()), "{ended:?}");
+    assert!(!ended.stdout.contains("API request"), "{ended:?}");
+
     // Nobody vouches for its certificate.
     let ended = world.deploy(&token).await;
     assert_eq!(ended.code, 3, "{ended:?}");

@@ -54,7 +54,7 @@ pub struct Global {
         help = "Form of the output: text, or json for programs"
     )]
     pub output: Output,
-    /// Say more about what is going on (twice: everything)
+    /// Say more about what is going on (twice: also each request to the cluster)
     #[arg(short = 'v', long, action = clap::ArgAction::Count, global = true, help_heading = "Options of every verb")]
     pub verbose: u8,
 }

@@ -10,7 +10,8 @@ use std::task::{Context, Poll};
 use std::time::Duration;
 
 use http::header::{HeaderValue, USER_AGENT};
-use http::{Request, Response, StatusCode, Uri};
+use http::uri::PathAndQuery;
+use http::{Method, Request, Response, StatusCode, Uri};
 use hyper::body::Incoming;
 use hyper_rustls::{FixedServerNameResolver, HttpsConnector, HttpsConnectorBuilder};
 use hyper_util::client::legacy::connect::HttpConnector;
@@ -23,7 +24,9 @@ use rustls::client::Resumption;
 use rustls::pki_types::ServerName;
 use secrecy::{ExposeSecret as _, SecretString};
 use tokio::net::TcpStream;
+use tokio::time::Instant;
 use tower::{BoxError, Service, ServiceBuilder};
+use tracing::Level;
 
 use super::credentials::{self, Credentials};
 use super::error::ConnectError;
@@ -164,6 +167,48 @@ impl Line {
         }
         current.1.clone()
     }
+
+    async fn send(&self, request: Request<Body>) -> Result<Response<Incoming>, BoxError> {
+        let mut told = Told::of(&request);
+        let answer = self.http().request(request).await?;
+        if let Some(told) = &mut told {
+            told.status = Some(answer.status());
+        }
+        Ok(answer)
+    }
+}
+
+/// Says of a request that it was made when it is over, or given up: its path, which holds no secret, and nothing
+/// else of it.
+struct Told {
+    method: Method,
+    uri: Uri,
+    begun: Instant,
+    status: Option<StatusCode>,
+}
+
+impl Told {
+    /// `None` when nobody listens.
+    fn of(request: &Request<Body>) -> Option<Self> {
+        tracing::enabled!(Level::DEBUG).then(|| Self {
+            method: request.method().clone(),
+            uri: request.uri().clone(),
+            begun: Instant::now(),
+            status: None,
+        })
+    }
+}
+
+impl Drop for Told {
+    fn drop(&mut self) {
+        let method = &self.method;
+        let path = self.uri.path_and_query().map_or("/", PathAndQuery::as_str);
+        let ms = u64::try_from(self.begun.elapsed().as_millis()).unwrap_or(u64::MAX);
+        match self.status.map(|status| status.as_u16()) {
+            Some(status) => tracing::debug!(%method, path, status, ms, "API request"),
+            None => tracing::debug!(%method, path, ms, "API request without an answer"),
+        }
+    }
 }
 
 impl Service<Request<Body>> for Session {
@@ -179,12 +224,12 @@ impl Service<Request<Body>> for Session {
         let session = self.clone();
         Box::pin(async move {
             if credentials::is_shown(&request) {
-                return Ok(session.line.http().request(request).await?);
+                return session.line.send(request).await;
             }
             let again = credentials::again(&request);
             let pass = session.credentials.current().await?;
             pass.show(&mut request);
-            let response = session.line.http().request(request).await?;
+            let response = session.line.send(request).await?;
             if response.status() != StatusCode::UNAUTHORIZED {
                 return Ok(response);
             }
@@ -195,7 +240,7 @@ impl Service<Request<Body>> for Session {
                 return Ok(response);
             };
             pass.show(&mut request);
-            Ok(session.line.http().request(request).await?)
+            session.line.send(request).await
         })
     }
 }
