@@ -6,14 +6,13 @@ use std::time::Duration;
 use serde_json::Value;
 use sortie_health::Status as Health;
 use sortie_proto::v1;
-use sortie_render::SourceFile;
-use sortie_render::git::Reference;
 use sortie_step::report::{Change, Level, ObjectRow, UnitStatus};
-use sortie_step::task::{
-    Action, Git, Owner, Prune, Release, RequestedBy, RollingDeploy, RollingRollback, Source,
-    Target, Task, Versioning,
-};
+use sortie_step::task::{Owner, Release, RequestedBy, Task};
 use sortie_step::{Failure, FailureKind, Outcome};
+
+use self::action::Files;
+
+mod action;
 
 /// A step without a timeout of its own.
 const DEFAULT_TIMEOUT: Duration = Duration::from_secs(600);
@@ -24,6 +23,9 @@ pub enum Malformed {
     /// A field that is always there is not.
     #[error("the task has no {0}")]
     Missing(&'static str),
+    /// A field has a value that is of a newer protocol, or says nothing.
+    #[error("the task's {0} is not known to this delegate; upgrade it")]
+    Unknown(&'static str),
     /// The step type is of a newer protocol.
     #[error("the step type is not known to this delegate; upgrade it")]
     UnknownStep,
@@ -34,29 +36,6 @@ pub enum Malformed {
 
 /// Blobs of a task by their hash.
 pub type Blobs = HashMap<String, Vec<u8>>;
-
-/// The blobs that must be fetched before [`task`] can be called.
-#[must_use]
-pub fn blobs(task: &v1::Task) -> Vec<v1::BlobRef> {
-    let sources = match &task.step {
-        Some(v1::task::Step::KubernetesRollingDeploy(deploy)) => {
-            deploy.manifests.iter().chain(&deploy.values).collect()
-        }
-        _ => Vec::new(),
-    };
-    let files = sources
-        .into_iter()
-        .filter_map(|source| match &source.from {
-            Some(v1::source::From::Inline(inline)) => Some(&inline.files),
-            _ => None,
-        })
-        .flatten()
-        .filter_map(|file| match &file.content {
-            Some(v1::inline_file::Content::Blob(blob)) => Some(blob.clone()),
-            _ => None,
-        });
-    task.context.iter().cloned().chain(files).collect()
-}
 
 /// A task as the `step` crate takes it.
 ///
@@ -73,10 +52,10 @@ pub fn task(task: v1::Task, blobs: &Blobs) -> Result<Task, Malformed> {
         }
     };
     let timeout = timeout(&task);
-    let (release, action) = match task.step.ok_or(Malformed::UnknownStep)? {
-        v1::task::Step::KubernetesRollingDeploy(deploy) => rolling_deploy(deploy, blobs, context)?,
-        v1::task::Step::KubernetesRollingRollback(rollback) => rolling_rollback(rollback)?,
-    };
+    let step = task.step.ok_or(Malformed::UnknownStep)?;
+    let release = release(step.release().cloned())?;
+    let files = Files { blobs, context };
+    let action = files.action(step)?;
     let requested_by = task.requested_by.unwrap_or_default();
     Ok(Task {
         id: task.id,
@@ -88,7 +67,7 @@ pub fn task(task: v1::Task, blobs: &Blobs) -> Result<Task, Malformed> {
             user: requested_by.user,
             execution: requested_by.execution_id,
         },
-        undo_changes: false,
+        undo_changes: task.undo_changes,
         timeout,
         action,
     })
@@ -99,11 +78,8 @@ pub fn task(task: v1::Task, blobs: &Blobs) -> Result<Task, Malformed> {
 /// # Errors
 /// The step is unknown, or its release is not named.
 pub fn check(task: &v1::Task) -> Result<(), Malformed> {
-    let named = match task.step.as_ref().ok_or(Malformed::UnknownStep)? {
-        v1::task::Step::KubernetesRollingDeploy(deploy) => &deploy.release,
-        v1::task::Step::KubernetesRollingRollback(rollback) => &rollback.release,
-    };
-    release(named.clone()).map(drop)
+    let step = task.step.as_ref().ok_or(Malformed::UnknownStep)?;
+    release(step.release().cloned()).map(drop)
 }
 
 /// How long the task may take, from its start.
@@ -115,52 +91,7 @@ pub const fn timeout(task: &v1::Task) -> Duration {
     }
 }
 
-fn rolling_deploy(
-    deploy: v1::KubernetesRollingDeploy,
-    blobs: &Blobs,
-    context: Value,
-) -> Result<(Release, Action), Malformed> {
-    let versioning = match deploy.versioning() {
-        v1::Versioning::Unspecified | v1::Versioning::ContentHash => Versioning::ContentHash,
-        v1::Versioning::ReleaseNumber => Versioning::ReleaseNumber,
-        v1::Versioning::Off => Versioning::Off,
-    };
-    let sources = |sources: Vec<v1::Source>| -> Result<Vec<Source>, Malformed> {
-        sources
-            .into_iter()
-            .map(|source| self::source(source, blobs))
-            .collect()
-    };
-    let action = RollingDeploy {
-        manifests: sources(deploy.manifests)?,
-        values: sources(deploy.values)?,
-        versioning,
-        adopt: deploy.adopt,
-        replace: deploy.replace,
-        prune: deploy.prune.then_some(Prune {
-            limit: deploy.prune_limit,
-        }),
-        wait_for_jobs: !deploy.skip_job_wait,
-        context,
-        dry_run: false,
-    };
-    let (release, _) = release(deploy.release)?;
-    Ok((release, Action::RollingDeploy(action)))
-}
-
-fn rolling_rollback(
-    rollback: v1::KubernetesRollingRollback,
-) -> Result<(Release, Action), Malformed> {
-    let (release, number) = release(rollback.release)?;
-    let target = number.map_or(Target::LastGood, Target::Below);
-    let action = RollingRollback {
-        target,
-        delete_storage: rollback.delete_storage,
-    };
-    Ok((release, Action::RollingRollback(action)))
-}
-
-fn release(release: Option<v1::KubernetesRelease>) -> Result<(Release, Option<u64>), Malformed> {
+fn release(release: Option<v1::KubernetesRelease>) -> Result<Release, Malformed> {
     let release = release.ok_or(Malformed::Missing("release"))?;
     if release.namespace.is_empty() {
         return Err(Malformed::Missing("release namespace"));
@@ -173,44 +104,11 @@ fn release(release: Option<v1::KubernetesRelease>) -> Result<(Release, Option<u6
         environment: release.environment_id,
         infrastructure: release.infrastructure_id,
     };
-    Ok((
-        Release {
-            namespace: release.namespace,
-            name: release.name,
-            owner,
-        },
-        release.number,
-    ))
-}
-
-fn source(source: v1::Source, blobs: &Blobs) -> Result<Source, Malformed> {
-    match source.from.ok_or(Malformed::Missing("source"))? {
-        v1::source::From::Git(git) => Ok(Source::Git(Git {
-            reference: match git.revision.ok_or(Malformed::Missing("Git revision"))? {
-                v1::git_source::Revision::Branch(name) => Reference::Branch(name),
-                v1::git_source::Revision::Commit(id) => Reference::Commit(id),
-                v1::git_source::Revision::Tag(name) => Reference::Tag(name),
-            },
-            url: git.url,
-            paths: git.paths,
-            credentials: (!git.password_secret.is_empty())
-                .then_some((git.username, git.password_secret)),
-        })),
-        v1::source::From::Inline(inline) => {
-            let files = inline.files.into_iter().map(|file| {
-                let data = match file.content {
-                    Some(v1::inline_file::Content::Data(data)) => data,
-                    Some(v1::inline_file::Content::Blob(blob)) => blobs
-                        .get(&blob.sha256)
-                        .cloned()
-                        .ok_or(Malformed::Missing("file content"))?,
-                    None => Vec::new(),
-                };
-                Ok(SourceFile::new(file.path, data))
-            });
-            Ok(Source::Inline(files.collect::<Result<_, _>>()?))
-        }
-    }
+    Ok(Release {
+        namespace: release.namespace,
+        name: release.name,
+        owner,
+    })
 }
 
 /// A step's end as a task's result.

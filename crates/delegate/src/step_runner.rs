@@ -50,15 +50,14 @@ enum Unready {
 #[async_trait]
 impl TaskRunner for StepRunner {
     fn task_types(&self) -> Vec<String> {
-        ["kubernetes_rolling_deploy", "kubernetes_rolling_rollback"]
-            .map(str::to_owned)
-            .to_vec()
+        let names = v1::task::Step::NAMES.iter();
+        names.map(|name| (*name).to_owned()).collect()
     }
 
     fn check(&self, task: &v1::Task) -> Result<(), (RefusalReason, String)> {
         convert::check(task).map_err(|error| {
             let reason = match error {
-                Malformed::UnknownStep => RefusalReason::UnknownType,
+                Malformed::UnknownStep | Malformed::Unknown(_) => RefusalReason::UnknownType,
                 Malformed::Missing(_) | Malformed::Context => RefusalReason::Malformed,
             };
             (reason, error.to_string())
@@ -117,7 +116,7 @@ impl StepRunner {
         io: &TaskIo,
     ) -> Result<sortie_step::task::Task, Unready> {
         let mut blobs = convert::Blobs::new();
-        let wanted = convert::blobs(&task);
+        let wanted: Vec<v1::BlobRef> = task.blobs().cloned().collect();
         let bytes = wanted
             .iter()
             .fold(0_u64, |sum, blob| sum.saturating_add(blob.size));

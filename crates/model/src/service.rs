@@ -4,7 +4,7 @@ pub mod artifact;
 mod artifact_reading;
 pub mod image;
 pub mod manifest;
-mod manifest_reading;
+pub(crate) mod manifest_reading;
 pub(crate) mod reading;
 
 pub use artifact::{Artifact, ArtifactSpec, Artifacts, DockerImage, PrimaryArtifact};

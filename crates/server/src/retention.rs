@@ -9,8 +9,8 @@ use sortie_proto::v1;
 use sortie_store::{BlobHash, EndedExecution, Store};
 use tokio_util::sync::CancellationToken;
 
+use crate::clock;
 use crate::problem::chain;
-use crate::{clock, tasks};
 
 /// Rows that one statement deletes: other writers wait for no more than that.
 const PIECE: u32 = 2_000;
@@ -155,7 +155,9 @@ async fn blobs_of_tasks(store: &dyn Store) -> sortie_store::Result<HashSet<BlobH
         .iter()
         .filter_map(|record| v1::Task::decode(record.payload.as_slice()).ok());
     let blobs = tasks.flat_map(|task| {
-        let named = tasks::blobs(&task).filter_map(|blob| BlobHash::parse(&blob.sha256));
+        let named = task
+            .blobs()
+            .filter_map(|blob| BlobHash::parse(&blob.sha256));
         named.collect::<Vec<_>>()
     });
     Ok(blobs.collect())

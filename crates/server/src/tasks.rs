@@ -29,28 +29,6 @@ pub struct TaskRequest {
     pub task: v1::Task,
 }
 
-/// The blobs that a task refers to: its context snapshot, and files that are too large for it.
-pub(crate) fn blobs(task: &v1::Task) -> impl Iterator<Item = &v1::BlobRef> {
-    let (manifests, values): (&[_], &[_]) = match &task.step {
-        Some(v1::task::Step::KubernetesRollingDeploy(deploy)) => {
-            (&deploy.manifests, &deploy.values)
-        }
-        Some(v1::task::Step::KubernetesRollingRollback(_)) | None => (&[], &[]),
-    };
-    let files = manifests
-        .iter()
-        .chain(values)
-        .filter_map(|source| match &source.from {
-            Some(v1::source::From::Inline(inline)) => Some(&inline.files),
-            _ => None,
-        });
-    let large = files.flatten().filter_map(|file| match &file.content {
-        Some(v1::inline_file::Content::Blob(blob)) => Some(blob),
-        _ => None,
-    });
-    task.context.iter().chain(large)
-}
-
 /// Finds a delegate for a task. Implemented by the agent side.
 #[async_trait]
 pub trait Dispatcher: Send + Sync {

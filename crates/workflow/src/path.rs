@@ -36,6 +36,11 @@ impl NodePath {
         Self(format!("{}.steps.{id}", self.0))
     }
 
+    /// Whether it stands among the rollback steps of its stage.
+    pub fn is_rollback(&self) -> bool {
+        self.0.contains(".spec.execution.rollbackSteps.")
+    }
+
     /// A path read from a request or a store. Whether such a node exists is for the plan to say.
     pub fn parse(text: &str) -> Self {
         Self(text.to_owned())

@@ -1,3 +1,8 @@
+use sortie_render::git::Reference;
+use sortie_step::task::{
+    Action, Amount, PatchKind, Prune, Resources, RolloutCommand, Source, Target, Versioning,
+};
+
 use super::*;
 
 fn release() -> Option<v1::KubernetesRelease> {
@@ -86,7 +91,7 @@ fn a_deployment_is_read_whole() {
     };
     wire.requested_by = Some(asked);
     assert_eq!(check(&wire), Ok(()));
-    assert_eq!(blobs(&wire), [context, blob]);
+    assert_eq!(wire.blobs().collect::<Vec<_>>(), [&context, &blob]);
 
     let bytes: Blobs = [
         ("aa".to_owned(), b"kind".to_vec()),
@@ -248,4 +253,176 @@ fn a_failure_keeps_what_is_known() {
         ("SRT-T010", "wait")
     );
     assert_eq!(failed.outputs_json, "{\"releaseNumber\":4}");
+}
+
+fn action(step: v1::task::Step) -> Result<Action, Malformed> {
+    let wire = v1::Task {
+        id: "t1".into(),
+        undo_changes: true,
+        step: Some(step),
+        ..v1::Task::default()
+    };
+    assert_eq!(check(&wire), Ok(()));
+    let task = task(wire, &Blobs::new())?;
+    assert!(task.undo_changes);
+    assert_eq!(task.release.name, "web");
+    Ok(task.action)
+}
+
+fn set() -> Option<v1::ManifestSet> {
+    use v1::inline_file::Content;
+    Some(v1::ManifestSet {
+        manifests: vec![inline("a.yaml", Content::Data(b"kind: A".to_vec()))],
+        values: vec![inline("v.yaml", Content::Data(b"a: 1".to_vec()))],
+    })
+}
+
+fn named(names: &[&str]) -> Option<v1::Resources> {
+    let names = names.iter().map(|name| (*name).to_owned()).collect();
+    let names = v1::resources::Resources::Names(v1::ObjectNames { names });
+    let resources = Some(names);
+    Some(v1::Resources { resources })
+}
+
+#[test]
+fn steps_on_manifests_have_them_all() {
+    use v1::task::Step;
+    let apply = v1::KubernetesApply {
+        release: release(),
+        set: set(),
+        skip_steady_state_check: true,
+    };
+    let Action::Apply(apply) = action(Step::KubernetesApply(apply)).unwrap() else {
+        panic!("another step");
+    };
+    assert_eq!((apply.set.manifests.len(), apply.set.values.len()), (1, 1));
+    assert!(apply.skip_steady_state_check && apply.set.context.is_object());
+    let dry_run = v1::KubernetesDryRun {
+        release: release(),
+        set: set(),
+    };
+    let Action::DryRun(set_of) = action(Step::KubernetesDryRun(dry_run)).unwrap() else {
+        panic!("another step");
+    };
+    assert_eq!((set_of.manifests.len(), set_of.values.len()), (1, 1));
+    let diff = v1::KubernetesDiff {
+        release: release(),
+        set: set(),
+        versioning: v1::Versioning::Off.into(),
+    };
+    let Action::Diff(diff) = action(Step::KubernetesDiff(diff)).unwrap() else {
+        panic!("another step");
+    };
+    assert_eq!((diff.manifests.len(), diff.values.len()), (1, 1));
+    assert_eq!(diff.versioning, Versioning::Off);
+    let nothing = v1::KubernetesApply {
+        release: release(),
+        ..Default::default()
+    };
+    let missing = action(Step::KubernetesApply(nothing)).unwrap_err();
+    assert_eq!(missing, Malformed::Missing("manifests"));
+}
+
+#[test]
+fn steps_on_objects_name_them() {
+    use v1::task::Step;
+    let scale = |to: Option<v1::amount::Amount>| {
+        action(Step::KubernetesScale(v1::KubernetesScale {
+            release: release(),
+            workload: "Deployment/web".into(),
+            to: Some(v1::Amount { amount: to }),
+            skip_steady_state_check: false,
+        }))
+    };
+    for (to, expected) in [
+        (v1::amount::Amount::Count(0), Amount::Count(0)),
+        (v1::amount::Amount::Percent(50), Amount::Percent(50)),
+    ] {
+        let Action::Scale(scale) = scale(Some(to)).unwrap() else {
+            panic!("another step");
+        };
+        assert_eq!(
+            (scale.workload.as_str(), scale.to),
+            ("Deployment/web", expected)
+        );
+    }
+    let missing = Malformed::Missing("number of pods");
+    assert_eq!(scale(None).unwrap_err(), missing);
+
+    let delete = v1::KubernetesDelete {
+        release: release(),
+        resources: named(&["ConfigMap/a", "b/Service/c"]),
+        delete_namespaces: true,
+    };
+    let Action::Delete(delete) = action(Step::KubernetesDelete(delete)).unwrap() else {
+        panic!("another step");
+    };
+    assert!(delete.delete_namespaces);
+    assert!(matches!(&delete.resources, Resources::Names(names) if names.len() == 2));
+    let nothing = v1::KubernetesDelete {
+        release: release(),
+        ..Default::default()
+    };
+    let missing = Malformed::Missing("resources");
+    assert_eq!(
+        action(Step::KubernetesDelete(nothing)).unwrap_err(),
+        missing
+    );
+}
+
+#[test]
+fn words_that_say_nothing_are_refused() {
+    use v1::task::Step;
+    let patch = |kind: v1::PatchKind| {
+        action(Step::KubernetesPatch(v1::KubernetesPatch {
+            release: release(),
+            workload: "Deployment/web".into(),
+            kind: kind.into(),
+            content: set().unwrap().manifests,
+            change_cause: true,
+            skip_steady_state_check: true,
+        }))
+    };
+    for (kind, expected) in [
+        (v1::PatchKind::Strategic, PatchKind::Strategic),
+        (v1::PatchKind::Merge, PatchKind::Merge),
+        (v1::PatchKind::Json, PatchKind::Json),
+    ] {
+        let Action::Patch(patch) = patch(kind).unwrap() else {
+            panic!("another step");
+        };
+        assert_eq!((patch.kind, patch.content.len()), (expected, 1));
+        assert!(patch.change_cause && patch.skip_steady_state_check);
+    }
+    let unknown = Malformed::Unknown("kind of patch");
+    assert_eq!(patch(v1::PatchKind::Unspecified).unwrap_err(), unknown);
+
+    let rollout = |command: v1::RolloutCommand, to_revision| {
+        action(Step::KubernetesRollout(v1::KubernetesRollout {
+            release: release(),
+            command: command.into(),
+            to_revision,
+            resources: Some(v1::Resources {
+                resources: Some(v1::resources::Resources::Release(v1::ReleaseObjects {})),
+            }),
+        }))
+    };
+    use v1::RolloutCommand as Wire;
+    let to_revision = Some(3);
+    for (command, expected) in [
+        (Wire::Restart, RolloutCommand::Restart),
+        (Wire::Resume, RolloutCommand::Resume),
+        (Wire::Status, RolloutCommand::Status),
+        (Wire::Undo, RolloutCommand::Undo { to_revision }),
+        (Wire::Pause, RolloutCommand::Pause),
+        (Wire::History, RolloutCommand::History),
+    ] {
+        let Action::Rollout(rollout) = rollout(command, to_revision).unwrap() else {
+            panic!("another step");
+        };
+        assert_eq!(rollout.command, expected);
+        assert!(matches!(rollout.resources, Resources::Release));
+    }
+    let unknown = Malformed::Unknown("command");
+    assert_eq!(rollout(Wire::Unspecified, None).unwrap_err(), unknown);
 }

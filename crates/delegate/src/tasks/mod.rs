@@ -244,16 +244,10 @@ impl Tasks {
 
 /// The step's type and the release it works on, for people.
 fn about(task: &v1::Task) -> (&'static str, String) {
-    let (step, release) = match &task.step {
-        Some(v1::task::Step::KubernetesRollingDeploy(deploy)) => {
-            ("kubernetes_rolling_deploy", deploy.release.as_ref())
-        }
-        Some(v1::task::Step::KubernetesRollingRollback(rollback)) => {
-            ("kubernetes_rolling_rollback", rollback.release.as_ref())
-        }
-        None => ("unknown", None),
-    };
+    let step = task.step.as_ref();
+    let release = step.and_then(v1::task::Step::release);
     let name = release.map(|release| format!("{}/{}", release.namespace, release.name));
+    let step = step.map_or("unknown", v1::task::Step::name);
     (step, name.unwrap_or_default())
 }
 

@@ -2,14 +2,16 @@
 
 pub mod failure;
 mod reading;
+pub mod spec;
 pub mod stage;
 pub mod step;
 mod step_reading;
 mod step_type;
 
 pub use failure::{FailureAction, FailureStrategy, FailureType};
+pub use spec::StepSpec;
 pub use stage::{DeploymentStage, EnvironmentChoice, Stage, StageNode, StageSpec};
-pub use step::{RollingDeploy, RollingRollback, Step, StepGroup, StepNode, StepSpec};
+pub use step::{Step, StepGroup, StepNode};
 pub use step_type::StepType;
 
 use std::time::Duration;

@@ -3,56 +3,15 @@
 use std::collections::HashSet;
 
 use super::failure;
-use super::step::{RollingDeploy, RollingRollback, Step, StepGroup, StepNode, StepSpec};
-use super::step_type::StepType;
-use crate::field::{Field, TextField};
+use super::spec::StepSpec;
+use super::step::{Step, StepGroup, StepNode};
 use crate::parse;
-use crate::path;
 use crate::problem::Code;
 use crate::reader::{Context, Fields};
 use crate::service::reading::unique;
-use crate::suggest;
 use crate::variable;
 use crate::yaml::Node;
 use crate::yaml::json::to_json;
-
-/// Step types of the published schema that cannot be run yet.
-const LATER: [&str; 34] = [
-    "AIVerifyNG",
-    "Barrier",
-    "CustomApproval",
-    "DownloadManifests",
-    "Email",
-    "HarnessApproval",
-    "HelmBGDeploy",
-    "HelmBlueGreenSwapStep",
-    "HelmCanaryDelete",
-    "HelmCanaryDeploy",
-    "HelmDelete",
-    "HelmDeploy",
-    "HelmRollback",
-    "Http",
-    "K8sApply",
-    "K8sBGSwapServices",
-    "K8sBlueGreenDeploy",
-    "K8sBlueGreenStageScaleDown",
-    "K8sBlueGreenStageScaleUp",
-    "K8sCanaryDelete",
-    "K8sCanaryDeploy",
-    "K8sDelete",
-    "K8sDiff",
-    "K8sDryRun",
-    "K8sPatch",
-    "K8sProgressiveCanaryRollback",
-    "K8sRollout",
-    "K8sScale",
-    "K8sTrafficRouting",
-    "Policy",
-    "Queue",
-    "ShellScript",
-    "Verify",
-    "Wait",
-];
 
 /// Reads a list of steps. Identifiers are unique over a whole list, groups included.
 pub(crate) fn read_steps(
@@ -155,83 +114,19 @@ impl Step {
         }
         let step_type = fields.required_fixed_text("type", cx)?;
         let spec = StepSpec::read(&step_type.value, fields, cx);
+        let (identifier, name, (spec, delegate_selectors)) = (identifier?, name?, spec?);
         Some(Self {
-            identifier: identifier?,
-            name: name?,
+            identifier,
+            name,
             step_type,
-            spec: spec?,
+            spec,
             timeout,
             failure_strategies,
+            delegate_selectors,
             parameters,
             path: fields.path.clone(),
             position: fields.position,
         })
-    }
-}
-
-/// A whole number from 0, or an expression.
-fn count(fields: &mut Fields<'_>, name: &'static str, cx: &mut Context<'_>) -> Option<TextField> {
-    let field = fields.text(name, cx)?;
-    if let Field::Value(text) = &field.value
-        && text.parse::<u32>().is_err()
-    {
-        let message = "a whole number from 0 is needed here".to_owned();
-        cx.error(
-            Code::WrongType,
-            &fields.path_of(name),
-            field.position,
-            message,
-        );
-        return None;
-    }
-    Some(field)
-}
-
-impl StepSpec {
-    fn read(step_type: &str, fields: &mut Fields<'_>, cx: &mut Context<'_>) -> Option<Self> {
-        if let Some(known) = StepType::from_name(step_type) {
-            let mut spec = fields.required_map("spec", cx)?;
-            let read = match known {
-                StepType::RollingDeploy => Self::RollingDeploy(RollingDeploy {
-                    skip_dry_run: spec.flag("skipDryRun", cx),
-                    pruning_enabled: spec.flag("pruningEnabled", cx),
-                    prune_limit: count(&mut spec, "pruneLimit", cx),
-                    adopt: spec.flag("adopt", cx),
-                    replace: spec.flag("replace", cx),
-                    skip_job_wait: spec.flag("skipJobWait", cx),
-                    delegate_selectors: spec.texts("delegateSelectors", cx),
-                }),
-                StepType::RollingRollback => {
-                    // Written by older pipelines; a rollback has no dry run.
-                    spec.accept(&["skipDryRun"]);
-                    Self::RollingRollback(RollingRollback {
-                        pruning_enabled: spec.flag("pruningEnabled", cx),
-                        delete_storage: spec.flag("deleteStorage", cx),
-                        delegate_selectors: spec.texts("delegateSelectors", cx),
-                    })
-                }
-            };
-            spec.no_effect(&["commandFlags"], cx);
-            spec.finish(cx);
-            return Some(read);
-        }
-        let path = fields.path_of("type");
-        let at = fields.position_of_value("type");
-        if LATER.contains(&step_type) {
-            let message = format!("steps of type `{step_type}` are kept, and cannot be run yet");
-            cx.not_runnable(Code::StepNotRunnable, &path, at, message);
-            return Some(Self::Unsupported);
-        }
-        let shown = path::clip(step_type);
-        let known = LATER.into_iter().chain(StepType::ALL.map(StepType::name));
-        let message = match suggest::nearest(step_type, known) {
-            Some(nearest) => format!("there is no step type `{shown}`; was `{nearest}` meant?"),
-            None => format!(
-                "there is no step type `{shown}`; see the documentation for the types there are"
-            ),
-        };
-        cx.error(Code::UnknownStep, &path, at, message);
-        None
     }
 }
 

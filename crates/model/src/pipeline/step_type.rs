@@ -1,37 +1,128 @@
-//! What is known of each type of steps that Sortie runs. Whoever needs such a fact asks here.
+//! What is known of each type of steps whose options Sortie reads. Whoever needs such a fact asks here.
 
-/// A type of steps that Sortie runs.
+/// A type of steps whose options Sortie reads.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum StepType {
     /// Rolls a release out, all at once.
     RollingDeploy,
     /// Brings the release before a failed rolling deployment back.
     RollingRollback,
+    /// Runs some pods of a new release beside the present one.
+    CanaryDeploy,
+    /// Deletes the canary.
+    CanaryDelete,
+    /// Takes a progressive canary back, step by step.
+    ProgressiveCanaryRollback,
+    /// Runs the new release under the colour that gets no traffic.
+    BlueGreenDeploy,
+    /// Exchanges which colour gets the traffic.
+    SwapServices,
+    /// Stops the pods of the colour without traffic.
+    StageScaleDown,
+    /// Starts them again.
+    StageScaleUp,
+    /// Applies manifests beside any release number.
+    Apply,
+    /// Changes how many pods a workload has.
+    Scale,
+    /// Deletes objects.
+    Delete,
+    /// Shows what the manifests come to.
+    DryRun,
+    /// Shows how a deployment would change the cluster.
+    Diff,
+    /// Works on the revisions of workloads.
+    Rollout,
+    /// Changes some fields of an object.
+    Patch,
 }
 
 /// The facts on a type.
 struct Facts {
     name: &'static str,
+    runnable: bool,
     resumable: bool,
+    noted: bool,
     undoes: Option<StepType>,
+}
+
+impl Facts {
+    /// A type that steps can have, and that works on the cluster alone: its journal is there.
+    const fn runs(name: &'static str) -> Self {
+        Self {
+            name,
+            runnable: true,
+            resumable: true,
+            noted: false,
+            undoes: None,
+        }
+    }
+
+    /// A type whose steps are kept and cannot be run yet.
+    const fn later(name: &'static str) -> Self {
+        Self {
+            runnable: false,
+            ..Self::runs(name)
+        }
+    }
+
+    /// A type whose steps note what they change.
+    const fn noted(self) -> Self {
+        Self {
+            noted: true,
+            ..self
+        }
+    }
+
+    const fn undoing(self, undone: StepType) -> Self {
+        Self {
+            undoes: Some(undone),
+            ..self
+        }
+    }
 }
 
 impl StepType {
     /// All of them.
-    pub const ALL: [Self; 2] = [Self::RollingDeploy, Self::RollingRollback];
+    pub const ALL: [Self; 16] = [
+        Self::RollingDeploy,
+        Self::RollingRollback,
+        Self::CanaryDeploy,
+        Self::CanaryDelete,
+        Self::ProgressiveCanaryRollback,
+        Self::BlueGreenDeploy,
+        Self::SwapServices,
+        Self::StageScaleDown,
+        Self::StageScaleUp,
+        Self::Apply,
+        Self::Scale,
+        Self::Delete,
+        Self::DryRun,
+        Self::Diff,
+        Self::Rollout,
+        Self::Patch,
+    ];
 
     const fn facts(self) -> Facts {
         match self {
-            Self::RollingDeploy => Facts {
-                name: "K8sRollingDeploy",
-                resumable: true,
-                undoes: None,
-            },
-            Self::RollingRollback => Facts {
-                name: "K8sRollingRollback",
-                resumable: true,
-                undoes: Some(Self::RollingDeploy),
-            },
+            Self::RollingDeploy => Facts::runs("K8sRollingDeploy"),
+            Self::RollingRollback => Facts::runs("K8sRollingRollback").undoing(Self::RollingDeploy),
+            Self::CanaryDeploy => Facts::later("K8sCanaryDeploy"),
+            Self::CanaryDelete => Facts::later("K8sCanaryDelete").undoing(Self::CanaryDeploy),
+            Self::ProgressiveCanaryRollback => {
+                Facts::later("K8sProgressiveCanaryRollback").undoing(Self::CanaryDeploy)
+            }
+            Self::BlueGreenDeploy => Facts::later("K8sBlueGreenDeploy"),
+            Self::SwapServices => Facts::later("K8sBGSwapServices").undoing(Self::SwapServices),
+            Self::StageScaleDown => Facts::later("K8sBlueGreenStageScaleDown"),
+            Self::StageScaleUp => Facts::later("K8sBlueGreenStageScaleUp"),
+            Self::Apply => Facts::later("K8sApply").noted(),
+            Self::Scale => Facts::later("K8sScale").noted(),
+            Self::Delete => Facts::later("K8sDelete"),
+            Self::DryRun => Facts::later("K8sDryRun"),
+            Self::Diff => Facts::later("K8sDiff"),
+            Self::Rollout => Facts::later("K8sRollout"),
+            Self::Patch => Facts::later("K8sPatch").noted(),
         }
     }
 
@@ -47,6 +138,12 @@ impl StepType {
         self.facts().name
     }
 
+    /// Whether steps of the type can be run, not only kept.
+    #[must_use]
+    pub const fn is_runnable(self) -> bool {
+        self.facts().runnable
+    }
+
     /// Whether another delegate can go on where a lost one stopped, because the step keeps a journal
     /// in the cluster. A step that cannot is failed when its delegate is lost, and never run twice.
     #[must_use]
@@ -54,7 +151,14 @@ impl StepType {
         self.facts().resumable
     }
 
-    /// The type of steps that it undoes: it runs only when one of these began in its stage.
+    /// Whether its steps have no release number and note what they change instead: any rollback step of the same
+    /// execution undoes that first.
+    #[must_use]
+    pub const fn notes_changes(self) -> bool {
+        self.facts().noted
+    }
+
+    /// The type of steps that it undoes: among the rollback steps of a stage it runs only when one of these began.
     #[must_use]
     pub const fn undoes(self) -> Option<Self> {
         self.facts().undoes
@@ -71,8 +175,7 @@ mod tests {
             assert_eq!(StepType::from_name(known.name()), Some(known));
             let lower = known.name().to_lowercase();
             assert_eq!(StepType::from_name(&lower), None);
-            assert_ne!(known.undoes(), Some(known));
         }
-        assert_eq!(StepType::from_name("K8sApply"), None);
+        assert_eq!(StepType::from_name("ShellScript"), None);
     }
 }

@@ -212,6 +212,28 @@ impl<'t> Fields<'t> {
         found.map(|(_, value)| *value)
     }
 
+    /// As [`Fields::required_choice`]; an expression is kept, and noted as not runnable.
+    pub(crate) fn settled_choice<T: Copy>(
+        &mut self,
+        name: &'static str,
+        table: &[(&'static str, T)],
+        cx: &mut Context<'_>,
+    ) -> Option<T> {
+        self.need(name, cx)?;
+        let node = self.node(name)?;
+        let path = self.path_of(name);
+        let scalar = node.scalar().filter(|scalar| has_expression(&scalar.text));
+        let Some(scalar) = scalar else {
+            return self.choice(name, table, cx);
+        };
+        if !cx.runtime_input(node, &scalar.text, &path) {
+            let message =
+                "an expression is kept here, and cannot be run yet; write one of the words";
+            cx.not_runnable(Code::NotRunnable, &path, node.position, message.to_owned());
+        }
+        None
+    }
+
     /// True or false, or an expression.
     pub(crate) fn flag(&mut self, name: &'static str, cx: &mut Context<'_>) -> Option<FlagField> {
         let node = self.node(name)?;

@@ -26,11 +26,16 @@ const LATER_MANIFESTS: [&str; 8] = [
 ];
 
 impl Manifest {
-    pub(crate) fn read_all(spec: &mut Fields<'_>, cx: &mut Context<'_>) -> Vec<Self> {
+    /// Reads the list `name`.
+    pub(crate) fn read_all(
+        spec: &mut Fields<'_>,
+        name: &'static str,
+        cx: &mut Context<'_>,
+    ) -> Vec<Self> {
         let mut seen = HashSet::new();
         let mut manifests: Vec<Self> = Vec::new();
         let mut bases = 0;
-        for (node, path) in spec.items("manifests", cx) {
+        for (node, path) in spec.items(name, cx) {
             let Some(mut item) = Fields::open(node, path, cx) else {
                 continue;
             };
@@ -57,18 +62,28 @@ impl Manifest {
 
     fn read(fields: &mut Fields<'_>, cx: &mut Context<'_>) -> Option<Self> {
         let identifier = parse::identifier(fields, cx);
-        let kind = fields.required_fixed_text("type", cx);
+        let spec = ManifestSpec::read(fields, cx);
+        Some(Self {
+            spec: spec?,
+            identifier: identifier?,
+        })
+    }
+}
+
+impl ManifestSpec {
+    /// Reads `type` and `spec`.
+    pub(crate) fn read(fields: &mut Fields<'_>, cx: &mut Context<'_>) -> Option<Self> {
         fields.accept(&["spec"]);
-        let kind = kind?;
-        let spec = match kind.as_str() {
+        let kind = fields.required_fixed_text("type", cx)?;
+        Some(match kind.as_str() {
             "K8sManifest" => {
                 let mut spec = fields.required_map("spec", cx)?;
-                let manifest = ManifestSpec::K8sManifest {
+                let manifest = Self::K8sManifest {
                     values_paths: spec.texts("valuesPaths", cx),
                     skip_versioning: spec.flag("skipResourceVersioning", cx),
                     declarative_rollback: spec.flag("enableDeclarativeRollback", cx),
                     optional_values: spec.flag("optionalValuesYaml", cx),
-                    store: store(&mut spec, cx)?,
+                    store: store(&mut spec, "store", cx)?,
                 };
                 spec.accept(&["metadata"]);
                 spec.finish(cx);
@@ -77,8 +92,8 @@ impl Manifest {
             "Values" => {
                 let mut spec = fields.required_map("spec", cx)?;
                 let optional_values = spec.flag("optionalValuesYaml", cx);
-                let manifest = ManifestSpec::Values {
-                    store: store(&mut spec, cx)?,
+                let manifest = Self::Values {
+                    store: store(&mut spec, "store", cx)?,
                     optional_values,
                 };
                 spec.accept(&["metadata"]);
@@ -94,7 +109,7 @@ impl Manifest {
                     kind.position,
                     message,
                 );
-                ManifestSpec::Unsupported {
+                Self::Unsupported {
                     manifest_type: kind.value,
                 }
             }
@@ -103,10 +118,6 @@ impl Manifest {
                 unknown_value(&fields.path_of("type"), &kind, &known, cx);
                 return None;
             }
-        };
-        Some(Self {
-            identifier: identifier?,
-            spec,
         })
     }
 }
@@ -133,8 +144,13 @@ const GIT_STORES: [(&str, GitProvider); 5] = [
     ("Bitbucket", GitProvider::Bitbucket),
 ];
 
-fn store(fields: &mut Fields<'_>, cx: &mut Context<'_>) -> Option<Store> {
-    let mut store = fields.required_map("store", cx)?;
+/// Reads the store at `name`, which is required.
+pub(crate) fn store(
+    fields: &mut Fields<'_>,
+    name: &'static str,
+    cx: &mut Context<'_>,
+) -> Option<Store> {
+    let mut store = fields.required_map(name, cx)?;
     let kind = store.required_fixed_text("type", cx);
     store.accept(&["spec"]);
     let path = store.path_of("type");
@@ -226,7 +242,7 @@ fn git_store(
 }
 
 /// Paths stay inside the repository.
-fn check_relative(field: &TextField, path: &str, cx: &mut Context<'_>) {
+pub(crate) fn check_relative(field: &TextField, path: &str, cx: &mut Context<'_>) {
     if let Some(text) = field.value.value()
         && (text.split('/').any(|segment| segment == "..") || text.contains(['\\', '\0']))
     {

@@ -50,7 +50,7 @@ impl ServiceDefinition {
             });
         }
         let mut spec = fields.required_map("spec", cx)?;
-        let manifests = Manifest::read_all(&mut spec, cx);
+        let manifests = Manifest::read_all(&mut spec, "manifests", cx);
         let artifacts = Artifacts::read(&mut spec, cx);
         let variables = variable::read_all(&mut spec, cx);
         spec.not_runnable(&["hooks", "manifestConfigurations"], cx);

@@ -9,7 +9,6 @@ use tonic::{Status, Streaming};
 use super::Core;
 use super::error::{Refusal, unavailable};
 use super::link::{Caller, Outgoing};
-use crate::tasks;
 
 /// Largest chunk.
 const CHUNK: usize = 256 * 1024;
@@ -26,7 +25,7 @@ pub(super) async fn fetch(
     let task = TaskRef::new(request.task_id.as_str(), request.epoch);
     let held = core.book.held_task(&task, &caller.delegate.id).await;
     let hash = BlobHash::parse(&request.sha256).ok_or(Refusal::Protocol)?;
-    let is_named = |task: &v1::Task| tasks::blobs(task).any(|blob| blob.sha256 == hash.as_str());
+    let is_named = |task: &v1::Task| task.blobs().any(|blob| blob.sha256 == hash.as_str());
     if !held.as_ref().is_some_and(is_named) {
         return Err(Refusal::NotYourTask.into());
     }

@@ -225,11 +225,7 @@ fn server_body(body: ServerControl) -> Option<v1::server_control::Body> {
 
 /// The name of a task's type: the field of its step.
 pub(super) fn task_type(task: &v1::Task) -> &'static str {
-    match task.step {
-        Some(v1::task::Step::KubernetesRollingDeploy(_)) => "kubernetes_rolling_deploy",
-        Some(v1::task::Step::KubernetesRollingRollback(_)) => "kubernetes_rolling_rollback",
-        None => "",
-    }
+    task.step.as_ref().map_or("", v1::task::Step::name)
 }
 
 /// How a task ended, as the engine hears it.

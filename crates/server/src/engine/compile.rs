@@ -6,7 +6,7 @@ use std::time::Duration;
 use serde_json::{Value, json};
 use sortie_model::pipeline::{
     DeploymentStage, FailureAction, FailureStrategy, Pipeline, Stage, StageNode, StageSpec, Step,
-    StepNode, StepSpec, StepType,
+    StepNode, StepType,
 };
 use sortie_model::variable::{Variable, VariableValue};
 use sortie_model::{Entity, EntitySpec, Field, ListField, Position, TextField};
@@ -112,9 +112,9 @@ impl Compiler {
         let around = inner(around, &stage.delegate_selectors);
         let parameters = self.stage_parameters(stage, deployment)?;
         let steps = self.nodes(&deployment.steps, &around);
-        let deployments = rolling_deployments(&deployment.steps, &|id| path.step(id));
         let mut rollback_steps = self.nodes(&deployment.rollback_steps, &around);
-        guard_rollbacks(&mut rollback_steps, &deployments);
+        let begun = steps_of(&deployment.steps, &|id| path.step(id));
+        guard_rollbacks(&mut rollback_steps, &begun);
         Some(workflow::Stage {
             info: NodeInfo {
                 id,
@@ -192,15 +192,7 @@ impl Compiler {
                 DEFAULT_TIMEOUT
             }
         };
-        let own = match &step.spec {
-            StepSpec::RollingDeploy(options) => Some(&options.delegate_selectors),
-            StepSpec::RollingRollback(options) => Some(&options.delegate_selectors),
-            StepSpec::Unsupported => None,
-        };
-        let around = match own {
-            Some(own) => inner(around, own),
-            None => around.clone(),
-        };
+        let around = inner(around, &step.delegate_selectors);
         let parameters = StepParameters {
             spec: step.parameters.clone(),
             selectors: around.selectors,
@@ -287,40 +279,43 @@ fn inner(around: &Surroundings, own: &ListField) -> Surroundings {
     }
 }
 
-/// Paths of all rolling deployments among steps, in groups and parallel blocks too.
-fn rolling_deployments(nodes: &[StepNode], path: &dyn Fn(&str) -> NodePath) -> Vec<NodePath> {
+/// The steps of known types with their paths, in groups and parallel blocks too.
+fn steps_of(nodes: &[StepNode], path: &dyn Fn(&str) -> NodePath) -> Vec<(StepType, NodePath)> {
     let mut found = Vec::new();
     for node in nodes {
         match node {
             StepNode::Step(step) => {
-                if matches!(step.spec, StepSpec::RollingDeploy(_)) {
-                    found.push(path(&step.identifier.value));
-                }
+                let known = StepType::from_name(&step.step_type.value);
+                found.extend(known.map(|known| (known, path(&step.identifier.value))));
             }
             StepNode::Group(group) => {
                 let group_path = path(&group.identifier.value);
-                found.extend(rolling_deployments(&group.steps, &|id| {
-                    group_path.child(id)
-                }));
+                found.extend(steps_of(&group.steps, &|id| group_path.child(id)));
             }
-            StepNode::Parallel(members) => found.extend(rolling_deployments(members, path)),
+            StepNode::Parallel(members) => found.extend(steps_of(members, path)),
         }
     }
     found
 }
 
-/// What undoes a rolling deployment runs only when one of the stage began.
-fn guard_rollbacks(nodes: &mut [workflow::Node], deployments: &[NodePath]) {
+/// What undoes a deployment runs only when one of the stage began. The rolling rollback also runs when a step began
+/// whose changes it undoes.
+fn guard_rollbacks(nodes: &mut [workflow::Node], steps: &[(StepType, NodePath)]) {
     for node in nodes {
         match node {
             workflow::Node::Step(step) => {
-                let undone = StepType::from_name(&step.step_type).and_then(StepType::undoes);
-                if undone == Some(StepType::RollingDeploy) {
-                    step.only_if_reached = deployments.to_vec();
-                }
+                let own = StepType::from_name(&step.step_type);
+                let Some(undone) = own.and_then(StepType::undoes) else {
+                    continue;
+                };
+                let undoes_changes = own == Some(StepType::RollingRollback);
+                let undone = steps
+                    .iter()
+                    .filter(|(kind, _)| *kind == undone || undoes_changes && kind.notes_changes());
+                step.only_if_reached = undone.map(|(_, path)| path.clone()).collect();
             }
-            workflow::Node::Group(group) => guard_rollbacks(&mut group.steps, deployments),
-            workflow::Node::Parallel { members } => guard_rollbacks(members, deployments),
+            workflow::Node::Group(group) => guard_rollbacks(&mut group.steps, steps),
+            workflow::Node::Parallel { members } => guard_rollbacks(members, steps),
         }
     }
 }

@@ -64,10 +64,9 @@ impl Roots {
     /// Adds what is around the step: `stage`, `execution`, `steps`, `stepGroup`, `step`.
     pub(super) fn enter(&mut self, stage: &Stage, step: &Step, node: &NodePath, state: &State) {
         let value = stage_value(stage, state);
-        let rolling_back = node.as_str().contains(".rollbackSteps.");
         let execution = value.pointer("/spec/execution").cloned();
         let execution = execution.unwrap_or_default();
-        let list = if rolling_back {
+        let list = if node.is_rollback() {
             "rollbackSteps"
         } else {
             "steps"

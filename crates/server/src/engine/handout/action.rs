@@ -1,0 +1,290 @@
+//! From the options of a step to its part of the task.
+
+use sortie_model::pipeline::spec::{
+    Apply, ApplySource, Delete, InstanceSelection, Patch, PatchKind, Resources, RollingDeploy,
+    RollingRollback, Rollout, RolloutCommand, Scale,
+};
+use sortie_model::pipeline::{StepSpec, StepType};
+use sortie_model::{FlagField, TextField};
+use sortie_proto::v1;
+use sortie_workflow::{Node, NodePath, Stage, State};
+
+use super::Preparation;
+use super::sources::{Collected, Sources, Wanted};
+use crate::engine::fault::Fault;
+use crate::engine::roots::Roots;
+use crate::engine::surroundings::Surroundings;
+
+/// Name of the files of a `manifestSource`, for logs.
+const OWN_MANIFESTS: &str = "manifestSource";
+/// Name of the files of a patch, for logs.
+const PATCH: &str = "patch";
+
+/// Resolves the options of a step.
+pub(super) struct Builder<'a> {
+    pub preparation: &'a Preparation<'a>,
+    pub surroundings: &'a Surroundings,
+    pub roots: &'a Roots,
+}
+
+impl Builder<'_> {
+    pub(super) async fn step(&self, spec: &StepSpec) -> Result<v1::task::Step, Fault> {
+        use v1::task::Step as Wire;
+        Ok(match spec {
+            StepSpec::RollingDeploy(options) => {
+                Wire::KubernetesRollingDeploy(self.rolling_deploy(options).await?)
+            }
+            StepSpec::RollingRollback(options) => {
+                Wire::KubernetesRollingRollback(self.rolling_rollback(options)?)
+            }
+            StepSpec::Apply(options) => Wire::KubernetesApply(self.apply(options).await?),
+            StepSpec::Scale(options) => Wire::KubernetesScale(self.scale(options)?),
+            StepSpec::Patch(options) => Wire::KubernetesPatch(self.patch(options).await?),
+            StepSpec::Delete(options) => Wire::KubernetesDelete(self.delete(options).await?),
+            StepSpec::Rollout(options) => Wire::KubernetesRollout(self.rollout(options).await?),
+            StepSpec::DryRun => Wire::KubernetesDryRun(v1::KubernetesDryRun {
+                release: self.release(),
+                set: Some(self.service(Wanted::All).await?.set),
+            }),
+            StepSpec::Diff => {
+                let collected = self.service(Wanted::All).await?;
+                Wire::KubernetesDiff(v1::KubernetesDiff {
+                    release: self.release(),
+                    versioning: collected.versioning().into(),
+                    set: Some(collected.set),
+                })
+            }
+            StepSpec::CanaryDeploy(_)
+            | StepSpec::CanaryDelete
+            | StepSpec::ProgressiveCanaryRollback
+            | StepSpec::BlueGreenDeploy(_)
+            | StepSpec::SwapServices
+            | StepSpec::StageScaleDown
+            | StepSpec::StageScaleUp(_)
+            | StepSpec::Unsupported => {
+                return Err(super::unknown(&self.preparation.step.step_type));
+            }
+        })
+    }
+
+    async fn rolling_deploy(
+        &self,
+        options: &RollingDeploy,
+    ) -> Result<v1::KubernetesRollingDeploy, Fault> {
+        let collected = self.service(Wanted::All).await?;
+        Ok(v1::KubernetesRollingDeploy {
+            release: self.release(),
+            versioning: collected.versioning().into(),
+            manifests: collected.set.manifests,
+            values: collected.set.values,
+            skip_dry_run: self.flag("skipDryRun", options.skip_dry_run.as_ref())?,
+            prune: self.flag("pruningEnabled", options.pruning_enabled.as_ref())?,
+            adopt: self.flag("adopt", options.adopt.as_ref())?,
+            replace: self.flag("replace", options.replace.as_ref())?,
+            prune_limit: self.count("pruneLimit", options.prune_limit.as_ref())?,
+            skip_job_wait: self.flag("skipJobWait", options.skip_job_wait.as_ref())?,
+        })
+    }
+
+    fn rolling_rollback(
+        &self,
+        options: &RollingRollback,
+    ) -> Result<v1::KubernetesRollingRollback, Fault> {
+        let Preparation { stage, state, .. } = self.preparation;
+        let number = published_release(stage, state, StepType::RollingDeploy);
+        Ok(v1::KubernetesRollingRollback {
+            release: self
+                .release()
+                .map(|release| v1::KubernetesRelease { number, ..release }),
+            prune: self.flag("pruningEnabled", options.pruning_enabled.as_ref())?,
+            delete_storage: self.flag("deleteStorage", options.delete_storage.as_ref())?,
+        })
+    }
+
+    async fn apply(&self, options: &Apply) -> Result<v1::KubernetesApply, Fault> {
+        let mut sources = Sources::new(self.preparation, self.roots);
+        let scope = &self.preparation.execution.scope;
+        let mut collected = match &options.source {
+            ApplySource::Files(files) => {
+                let files = sources.paths("filePaths", files)?;
+                let wanted = Wanted::Below(&files);
+                sources.of_service(self.surroundings, wanted).await?
+            }
+            ApplySource::Own(manifest) => {
+                let mut own = Collected::default();
+                let place = (scope, Wanted::All);
+                sources
+                    .add(&mut own, OWN_MANIFESTS, manifest, place)
+                    .await?;
+                own
+            }
+        };
+        for values in &options.overrides {
+            let id = &values.identifier.value;
+            let place = (scope, Wanted::All);
+            sources.add(&mut collected, id, &values.spec, place).await?;
+        }
+        let skip = options.skip_steady_state_check.as_ref();
+        Ok(v1::KubernetesApply {
+            release: self.release(),
+            set: Some(collected.set),
+            skip_steady_state_check: self.flag("skipSteadyStateCheck", skip)?,
+        })
+    }
+
+    fn scale(&self, options: &Scale) -> Result<v1::KubernetesScale, Fault> {
+        let skip = options.skip_steady_state_check.as_ref();
+        Ok(v1::KubernetesScale {
+            release: self.release(),
+            workload: self.text("workload", &options.workload)?,
+            to: Some(self.amount(&options.instances)?),
+            skip_steady_state_check: self.flag("skipSteadyStateCheck", skip)?,
+        })
+    }
+
+    async fn patch(&self, options: &Patch) -> Result<v1::KubernetesPatch, Fault> {
+        let kind = match options.kind {
+            PatchKind::Strategic => v1::PatchKind::Strategic,
+            PatchKind::Merge => v1::PatchKind::Merge,
+            PatchKind::Json => v1::PatchKind::Json,
+        };
+        let mut sources = Sources::new(self.preparation, self.roots);
+        let place = (&self.preparation.execution.scope, Wanted::All);
+        let content = sources.source(PATCH, &options.source, place, false).await?;
+        let skip = options.skip_steady_state_check.as_ref();
+        Ok(v1::KubernetesPatch {
+            release: self.release(),
+            workload: self.text("workload", &options.workload)?,
+            kind: kind.into(),
+            content: content.into_iter().collect(),
+            change_cause: self.flag("recordChangeCause", options.record_change_cause.as_ref())?,
+            skip_steady_state_check: self.flag("skipSteadyStateCheck", skip)?,
+        })
+    }
+
+    async fn delete(&self, options: &Delete) -> Result<v1::KubernetesDelete, Fault> {
+        let delete_namespaces = match &options.resources {
+            Resources::Release { delete_namespace } => {
+                self.flag("deleteNamespace", delete_namespace.as_ref())?
+            }
+            Resources::Names(_) | Resources::Manifests(_) => false,
+        };
+        Ok(v1::KubernetesDelete {
+            release: self.release(),
+            resources: Some(self.resources(&options.resources).await?),
+            delete_namespaces,
+        })
+    }
+
+    async fn rollout(&self, options: &Rollout) -> Result<v1::KubernetesRollout, Fault> {
+        let (command, to_revision) = match options.command {
+            RolloutCommand::Restart => (v1::RolloutCommand::Restart, None),
+            RolloutCommand::Resume => (v1::RolloutCommand::Resume, None),
+            RolloutCommand::Status => (v1::RolloutCommand::Status, None),
+            RolloutCommand::Undo { to_revision } => (v1::RolloutCommand::Undo, to_revision),
+            RolloutCommand::Pause => (v1::RolloutCommand::Pause, None),
+            RolloutCommand::History => (v1::RolloutCommand::History, None),
+        };
+        Ok(v1::KubernetesRollout {
+            release: self.release(),
+            command: command.into(),
+            to_revision,
+            resources: Some(self.resources(&options.resources).await?),
+        })
+    }
+
+    async fn resources(&self, resources: &Resources) -> Result<v1::Resources, Fault> {
+        use v1::resources::Resources as Wire;
+        let wire = match resources {
+            Resources::Names(names) => {
+                let names = crate::engine::compile::list(names);
+                let names = self.roots.list("resourceNames", &names)?;
+                Wire::Names(v1::ObjectNames { names })
+            }
+            Resources::Manifests(paths) => {
+                let mut sources = Sources::new(self.preparation, self.roots);
+                let collected = sources.of_paths(self.surroundings, paths).await?;
+                Wire::Manifests(collected.set)
+            }
+            Resources::Release { .. } => Wire::Release(v1::ReleaseObjects {}),
+        };
+        let resources = Some(wire);
+        Ok(v1::Resources { resources })
+    }
+
+    async fn service(&self, wanted: Wanted<'_>) -> Result<Collected, Fault> {
+        let mut sources = Sources::new(self.preparation, self.roots);
+        sources.of_service(self.surroundings, wanted).await
+    }
+
+    #[expect(
+        clippy::unnecessary_wraps,
+        reason = "the field of every message is optional"
+    )]
+    fn release(&self) -> Option<v1::KubernetesRelease> {
+        let surroundings = self.surroundings;
+        Some(v1::KubernetesRelease {
+            namespace: surroundings.namespace.clone(),
+            name: surroundings.release_name.clone(),
+            service_id: surroundings.service_id.clone(),
+            environment_id: surroundings.environment_id.clone(),
+            infrastructure_id: surroundings.infrastructure_id.clone(),
+            number: None,
+        })
+    }
+
+    fn amount(&self, instances: &InstanceSelection) -> Result<v1::Amount, Fault> {
+        use v1::amount::Amount as Wire;
+        let wire = match instances {
+            InstanceSelection::Count(count) => Wire::Count(self.number("count", count)?),
+            InstanceSelection::Percentage(share) => {
+                Wire::Percent(self.number("percentage", share)?)
+            }
+        };
+        let amount = Some(wire);
+        Ok(v1::Amount { amount })
+    }
+
+    fn flag(&self, name: &str, field: Option<&FlagField>) -> Result<bool, Fault> {
+        super::flag(self.roots, name, field)
+    }
+
+    fn text(&self, name: &str, field: &TextField) -> Result<String, Fault> {
+        self.roots.text(name, field.text())
+    }
+
+    fn count(&self, name: &str, field: Option<&TextField>) -> Result<Option<u32>, Fault> {
+        field.map(|field| self.number(name, field)).transpose()
+    }
+
+    fn number(&self, name: &str, field: &TextField) -> Result<u32, Fault> {
+        let value = serde_json::Value::String(field.text().to_owned());
+        let number = self.roots.count(name, Some(&value))?;
+        number.ok_or_else(|| Fault::mismatch(format!("{name} must be a whole number from 0")))
+    }
+}
+
+/// The release number that a step of a type published in the stage, the last one first.
+fn published_release(stage: &Stage, state: &State, of: StepType) -> Option<u64> {
+    fn last(
+        nodes: &[Node],
+        state: &State,
+        of: StepType,
+        path: &dyn Fn(&str) -> NodePath,
+    ) -> Option<u64> {
+        nodes.iter().rev().find_map(|node| match node {
+            Node::Step(step) if StepType::from_name(&step.step_type) == Some(of) => {
+                let known = state.node(&path(&step.info.id))?;
+                known.outputs.get("releaseNumber")?.as_u64()
+            }
+            Node::Step(_) => None,
+            Node::Group(group) => {
+                let group_path = path(&group.info.id);
+                last(&group.steps, state, of, &|id| group_path.child(id))
+            }
+            Node::Parallel { members } => last(members, state, of, path),
+        })
+    }
+    let path = NodePath::stage(&stage.info.id);
+    last(&stage.steps, state, of, &|id| path.step(id))
+}
