@@ -5,7 +5,7 @@
 //! selects of the copy too.
 
 use serde_json::{Map, Value};
-use sortie_manifest::workload::Workload;
+use sortie_manifest::workload::{self, Workload};
 use sortie_manifest::{Object, ObjectError, ObjectId, selector};
 
 /// How a copy is told from its original.
@@ -76,13 +76,25 @@ pub fn companion(original: &Object, side: &Side) -> Result<Object, ObjectError> 
     Ok(copy)
 }
 
-/// Annotates the pods of a workload of `apps` or OpenShift.
+/// Annotates the pods of a workload; what has no pods is left alone.
 pub fn annotate_pods(workload: &mut Object, key: &str, value: &str) {
+    mark_pods(workload, "annotations", key, value);
+}
+
+/// Labels the pods of a workload; what has no pods is left alone.
+pub fn label_pods(workload: &mut Object, key: &str, value: &str) {
+    mark_pods(workload, "labels", key, value);
+}
+
+fn mark_pods(workload: &mut Object, marks: &str, key: &str, value: &str) {
+    if workload::pod_template(workload).is_none() {
+        return;
+    }
     // Neither name nor kind change, so that it stays an object.
     drop(workload.edit(|whole| {
         let metadata = map_at(map_at(spec_of(whole), "template"), "metadata");
-        if let Some(annotations) = map_at(metadata, "annotations") {
-            annotations.insert(key.to_owned(), Value::String(value.to_owned()));
+        if let Some(marks) = map_at(metadata, marks) {
+            marks.insert(key.to_owned(), Value::String(value.to_owned()));
         }
     }));
 }

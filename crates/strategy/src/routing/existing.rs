@@ -74,8 +74,7 @@ pub fn canary_share(object: &Value, services: &Services) -> Option<u32> {
     let new = new_side(object, services).ok()?;
     let mut object = object.clone();
     let namespace = kind::namespace(&object).to_owned();
-    let skipped = leading(&object).ok()?;
-    for rule in kind.rules_mut(&mut object).into_iter().skip(skipped) {
+    for rule in kind.rules_mut(&mut object) {
         let backends = kind.backends_mut(rule);
         if let Some(found) = find(kind, backends, &["stable", new], services, &namespace) {
             let weight = |index: usize| kind.weight(&backends[index]).map(u64::from);
@@ -232,7 +231,7 @@ fn shift(
     Ok(is_found)
 }
 
-/// Gives percents that make a hundred to backends, in every rule that leads to all of them, but for those that are ours.
+/// Gives percents that make a hundred to backends, in every rule that leads to all of them.
 fn weigh(
     object: &mut Value,
     route: &str,
@@ -241,12 +240,11 @@ fn weigh(
 ) -> Result<(), RoutingError> {
     let kind = of(object)?;
     let name = kind::named(object);
-    let skipped = leading(object)?;
     let namespace = kind::namespace(object).to_owned();
     let hosts: Vec<&str> = named.iter().map(|(host, _)| *host).collect();
     let shares: Vec<u32> = named.iter().map(|(_, share)| *share).collect();
     let mut is_found = false;
-    for rule in kind.rules_mut(object).into_iter().skip(skipped) {
+    for rule in kind.rules_mut(object) {
         let backends = kind.backends_mut(rule);
         let Some(found) = find(kind, backends, &hosts, services, &namespace) else {
             continue;

@@ -144,6 +144,9 @@ fn a_gateway_route_is_made_with_shares_and_conditions() {
             },
         })
     );
+    let split = split(&object, &services(), 60).unwrap();
+    assert_eq!(weights(&split, "/spec/rules/0", "backendRefs"), [100]);
+    assert_eq!(weights(&split, "/spec/rules/1", "backendRefs"), [40, 60]);
     // Asked for again, nothing changes; asked for otherwise, all of it does.
     let again = one(&config(gateway(), both()), std::slice::from_ref(&object));
     assert_eq!(changed_fields(&object, &again), Vec::<Value>::new());
@@ -194,7 +197,7 @@ fn in_a_route_that_somebody_wrote_rules_come_first_and_weights_change() {
         one(&config(gateway(), routes), std::slice::from_ref(&edited)),
         edited
     );
-    // Weights of steps skip what was added, so that a header still leads to the canary alone.
+    // A rule that leads to the canary alone keeps doing so.
     let split = split(&edited, &services(), 10).unwrap();
     assert_eq!(split["spec"]["rules"][0], rules[0]);
     assert_eq!(weights(&split, "/spec/rules/2", "backendRefs"), [90, 10, 7]);
