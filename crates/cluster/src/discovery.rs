@@ -67,6 +67,15 @@ impl Cluster {
         self.lookup(find, group_name, group, kind).await
     }
 
+    /// Asks what the cluster serves before anybody needs it. What fails is asked again, and told, when it is needed.
+    pub async fn learn_kinds(&self) {
+        if self.cached_kinds().is_none()
+            && let Err(error) = self.refresh(None).await
+        {
+            tracing::debug!(%error, "the kinds that the cluster serves are not known yet");
+        }
+    }
+
     /// Forgets what the cluster serves, after a CustomResourceDefinition was applied.
     pub fn forget_kinds(&self) {
         let mut known = self
@@ -145,13 +154,6 @@ impl Kinds {
     /// Reads `APIGroupDiscoveryList` documents; anything that does not fit is left out.
     fn read(documents: &[Value], edition: u64) -> Self {
         let mut by_kind: HashMap<(String, String), Vec<Resource>> = HashMap::new();
-        let list = |value: &Value, key: &str| -> Vec<Value> {
-            value
-                .get(key)
-                .and_then(Value::as_array)
-                .cloned()
-                .unwrap_or_default()
-        };
         for group in documents
             .iter()
             .flat_map(|document| list(document, "items"))
@@ -160,12 +162,12 @@ impl Kinds {
                 .pointer("/metadata/name")
                 .and_then(Value::as_str)
                 .unwrap_or_default();
-            for version in list(&group, "versions") {
+            for version in list(group, "versions") {
                 let Some(number) = version.get("version").and_then(Value::as_str) else {
                     continue;
                 };
-                for entry in list(&version, "resources") {
-                    if let Some(resource) = read_resource(name, number, &entry) {
+                for entry in list(version, "resources") {
+                    if let Some(resource) = read_resource(name, number, entry) {
                         let key = (resource.group.clone(), resource.kind.clone());
                         by_kind.entry(key).or_default().push(resource);
                     }
@@ -207,6 +209,11 @@ impl Kinds {
             .take_while(|(distance, ..)| *distance <= best + 1);
         close.take(NEAREST).map(|(.., name)| name).collect()
     }
+}
+
+fn list<'a>(value: &'a Value, key: &str) -> &'a [Value] {
+    let list = value.get(key).and_then(Value::as_array);
+    list.map(Vec::as_slice).unwrap_or_default()
 }
 
 fn read_resource(group: &str, version: &str, entry: &Value) -> Option<Resource> {

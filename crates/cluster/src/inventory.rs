@@ -160,7 +160,7 @@ impl Cluster {
         release: &str,
     ) -> Result<Vec<Found>, Error> {
         let resource = match kind {
-            ConfigKind::ConfigMap => Resource::built_in("", "v1", "ConfigMap", "configmaps", true),
+            ConfigKind::ConfigMap => Resource::config_maps(),
             ConfigKind::Secret => Resource::secrets(),
         };
         let selector = escape(&format!("{}={release}", labels::RELEASE));

@@ -5,6 +5,7 @@ use serde_json::Value;
 use sortie_manifest::ObjectId;
 
 use crate::apply::CONTROL_MANAGER;
+use crate::apply::scrub::scrub_patch;
 use crate::connect::Cluster;
 use crate::error::{Cause, Error};
 use crate::fault::Point;
@@ -88,7 +89,7 @@ impl Cluster {
         );
         let mut call = Call::read("patch", patched.id.to_string(), path);
         call.method = Method::PATCH;
-        self.send_patch(call, (form, body)).await
+        self.send_patch(call, patched.id, (form, body)).await
     }
 
     /// Changes single fields under [`CONTROL_MANAGER`]. Returns the object as it then is.
@@ -113,7 +114,7 @@ impl Cluster {
             place,
             (Point::Patch, guard),
         );
-        self.send_patch(call, (form, body)).await
+        self.send_patch(call, patched.id, (form, body)).await
     }
 
     /// Changes single fields by a JSON patch under [`CONTROL_MANAGER`].
@@ -139,8 +140,10 @@ impl Cluster {
     async fn send_patch(
         &self,
         mut call: Call<'_>,
+        id: &ObjectId,
         (form, body): (Form, &Value),
     ) -> Result<Value, Error> {
+        let is_secret = id.group.is_empty() && id.kind == "Secret";
         call.content_type = form.content_type();
         let call = call.body(body)?;
         match self.ask(&call).await? {
@@ -155,7 +158,10 @@ impl Cluster {
                 let message = "a value or version that the patch tests is another".to_owned();
                 Err(call.failure(Cause::Conflict { message }))
             }
-            Err(status) => Err(call.failure(status.into_cause())),
+            Err(status) => {
+                let error = call.failure(status.into_cause());
+                Err(if is_secret { scrub_patch(error, body) } else { error })
+            }
         }
     }
 }

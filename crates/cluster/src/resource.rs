@@ -56,6 +56,11 @@ impl Resource {
         Self::built_in("", "v1", "Secret", "secrets", true)
     }
 
+    /// ConfigMaps.
+    pub fn config_maps() -> Self {
+        Self::built_in("", "v1", "ConfigMap", "configmaps", true)
+    }
+
     /// Namespaces.
     pub fn namespaces() -> Self {
         Self::built_in("", "v1", "Namespace", "namespaces", false)

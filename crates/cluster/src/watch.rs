@@ -169,6 +169,15 @@ impl Watched {
     }
 }
 
+/// Resolves when one of several views differs from the one last looked at by its handle.
+pub async fn any_changed(watches: &mut [Watched]) {
+    if watches.is_empty() {
+        std::future::pending::<()>().await;
+    }
+    let changes = watches.iter_mut().map(|one| one.changed().map(drop).boxed());
+    drop(futures::future::select_all(changes).await);
+}
+
 impl Clone for Watched {
     fn clone(&self) -> Self {
         Self {

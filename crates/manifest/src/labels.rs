@@ -13,9 +13,9 @@ pub const TRACK: &str = "sortie.dev/track";
 /// Label on pods, workloads and Services of a release with two sides: `blue` or `green`.
 pub const COLOR: &str = "sortie.dev/color";
 /// What older manifests and objects carry in place of [`TRACK`].
-const OLDER_TRACK: &str = "harness.io/track";
+pub const OLDER_TRACK: &str = "harness.io/track";
 /// What older manifests and objects carry in place of [`COLOR`].
-const OLDER_COLOR: &str = "harness.io/color";
+pub const OLDER_COLOR: &str = "harness.io/color";
 /// Annotation with the release's own name, for people: `namespace/name`.
 pub const RELEASE_NAME: &str = "sortie.dev/release-name";
 

@@ -1,12 +1,13 @@
 //! Writing a set of objects batch by batch with barriers, journalled in the record.
 
 use sortie_cluster::apply::{self, Applied, Planned};
-use sortie_cluster::record::{Head, Stored};
+use sortie_cluster::record::Stored;
 use sortie_cluster::{Error, clock};
 use sortie_health::Status as Health;
 use sortie_manifest::order::Stage;
 use sortie_manifest::{Object, ObjectId, annotations, order, workload};
 
+use crate::changes::Ledger;
 use crate::failure::{Failure, chain};
 use crate::hooks;
 use crate::instances::Instances;
@@ -52,16 +53,76 @@ pub(crate) struct Outcome {
     pub(crate) instances: Instances,
 }
 
+/// Where it is written down how far a set has come.
+pub(crate) enum Journal<'a> {
+    /// The record of a release number.
+    Record(&'a mut Stored),
+    /// The changes of an execution, and the objects that were made.
+    Changes(&'a mut Ledger, Vec<(ObjectId, String)>),
+}
+
+impl Journal<'_> {
+    /// An object was written.
+    fn wrote(&mut self, applied: &Applied) {
+        let uid = applied.uid().map(str::to_owned);
+        match self {
+            Self::Record(stored) => stored.head.track(applied.id.clone(), uid),
+            Self::Changes(_, made) if applied.change == apply::Change::Created => {
+                made.extend(uid.map(|uid| (applied.id.clone(), uid)));
+            }
+            Self::Changes(..) => {}
+        }
+    }
+
+    /// A batch was written; `counts`: there is something that the next holder has to know.
+    async fn over(
+        &mut self,
+        run: &Run<'_>,
+        locked: &Locked,
+        (unit, batch, what): (Unit, &str, String),
+        counts: bool,
+    ) -> Result<(), Failure> {
+        match self {
+            Self::Record(stored) => {
+                stored.head.note(unit.name(), batch, what, clock::now());
+                match counts {
+                    true => locked.update(stored).await,
+                    false => Ok(()),
+                }
+            }
+            Self::Changes(ledger, made) => {
+                let made = std::mem::take(made);
+                ledger.made(run, locked, &made).await
+            }
+        }
+    }
+}
+
+/// Write the set of a release number. See [`write_set`].
+///
+/// # Errors
+/// As [`write_set`].
+pub(crate) async fn whole_set(
+    run: &Run<'_>,
+    locked: &Locked,
+    stored: &mut Stored,
+    planned: (Vec<Planned>, &Sequence),
+    manner: Manner,
+) -> Result<Outcome, Ended> {
+    let mut journal = Journal::Record(stored);
+    Box::pin(write_set(run, locked, &mut journal, planned, manner)).await
+}
+
 /// Write the set in its sequence. A batch begins when the one before is done and what stands on it may begin: namespaces
 /// and definitions are in force, and what an annotation makes others wait for is healthy.
 ///
 /// # Errors
 /// The record could not be written, something waited for on the way failed, or it is time to stop; looked at between two
 /// batches.
-pub(crate) async fn whole_set(
+pub(crate) async fn write_set(
     run: &Run<'_>,
     locked: &Locked,
-    stored: &mut Stored,
+    journal: &mut Journal<'_>,
     planned: (Vec<Planned>, &Sequence),
     manner: Manner,
 ) -> Result<Outcome, Ended> {
@@ -79,37 +140,36 @@ pub(crate) async fn whole_set(
         let members = std::mem::take(&mut step.members);
         let count = members.len();
         let (mut written, mut changed) = (0, false);
-        let done = |head: &mut Head, planned: Planned, result: Result<Applied, Error>| match result
-        {
-            Ok(applied) => {
-                written += 1;
-                changed |= applied.change != apply::Change::Unchanged;
-                head.track(applied.id.clone(), applied.uid().map(str::to_owned));
-                if applied.change == apply::Change::Created && planned.replaces().is_none() {
-                    outcome.created.push(applied.id.clone());
+        let done = |journal: &mut Journal<'_>, planned: Planned, result: Result<Applied, Error>| {
+            match result {
+                Ok(applied) => {
+                    written += 1;
+                    changed |= applied.change != apply::Change::Unchanged;
+                    journal.wrote(&applied);
+                    if applied.change == apply::Change::Created && planned.replaces().is_none() {
+                        outcome.created.push(applied.id.clone());
+                    }
+                    outcome
+                        .instances
+                        .note(&applied.id, &applied.object, &release);
+                    let needed = Needed::of(&planned.target.object, manner);
+                    tell(run, manner.unit, &planned, &applied, needed);
+                    if needed != Needed::Never {
+                        let object = Awaited::of(applied, planned.target.resource, &set);
+                        waiting.push(Waiting { object, needed });
+                    }
                 }
-                outcome
-                    .instances
-                    .note(&applied.id, &applied.object, &release);
-                let needed = Needed::of(&planned.target.object, manner);
-                tell(run, manner.unit, &planned, &applied, needed);
-                if needed != Needed::Never {
-                    let object = Awaited::of(applied, planned.target.resource, &set);
-                    waiting.push(Waiting { object, needed });
+                Err(error) => {
+                    run.sink.log(manner.unit, Level::Error, &chain(&error));
+                    outcome.errors.push(error);
                 }
-            }
-            Err(error) => {
-                run.sink.log(manner.unit, Level::Error, &chain(&error));
-                outcome.errors.push(error);
             }
         };
-        Box::pin(write(run, locked, stored, (members, manner), done)).await?;
+        Box::pin(write(run, locked, journal, (members, manner), done)).await?;
         let what = format!("{written} of {count} objects written");
-        let unit = manner.unit.name();
-        stored.head.note(unit, &step.label, what, clock::now());
-        if changed || !outcome.errors.is_empty() {
-            locked.update(stored).await?;
-        }
+        let counts = changed || !outcome.errors.is_empty();
+        let noted = (manner.unit, step.label.as_str(), what);
+        journal.over(run, locked, noted, counts).await?;
         let stop = manner.on_refusal == OnRefusal::Stop && !outcome.errors.is_empty();
         if stop || outcome.errors.iter().any(is_final) {
             return Ok(outcome);
@@ -131,9 +191,9 @@ pub(crate) async fn whole_set(
 async fn write(
     run: &Run<'_>,
     locked: &Locked,
-    stored: &mut Stored,
+    journal: &mut Journal<'_>,
     (members, manner): (Vec<Planned>, Manner),
-    mut done: impl FnMut(&mut Head, Planned, Result<Applied, Error>),
+    mut done: impl FnMut(&mut Journal<'_>, Planned, Result<Applied, Error>),
 ) -> Result<(), Failure> {
     let (doomed, members): (Vec<_>, Vec<_>) = members
         .into_iter()
@@ -143,15 +203,20 @@ async fn write(
         stop |= result
             .as_ref()
             .is_err_and(|error| manner.on_refusal == OnRefusal::Stop || is_final(error));
-        done(&mut stored.head, planned, result);
+        done(journal, planned, result);
     };
     let cluster = &run.env.cluster;
     cluster.apply_stage(members, locked.guard(), each).await;
     if stop {
         return Ok(());
     }
-    for (planned, result) in replace(run, locked, stored, manner.unit, doomed).await? {
-        done(&mut stored.head, planned, result);
+    // Only what has a record is ever planned as a replacement.
+    let replaced = match journal {
+        Journal::Record(stored) => replace(run, locked, stored, manner.unit, doomed).await?,
+        Journal::Changes(..) => Vec::new(),
+    };
+    for (planned, result) in replaced {
+        done(journal, planned, result);
     }
     Ok(())
 }
@@ -268,6 +333,16 @@ fn tell(run: &Run<'_>, unit: Unit, planned: &Planned, applied: &Applied, needed:
         message,
     };
     run.sink.object(unit, row);
+}
+
+/// Whether a step that changes the object waits for it.
+pub(crate) fn is_waited_for(object: &Object) -> bool {
+    let manner = Manner {
+        unit: Unit::WaitForSteadyState,
+        on_refusal: OnRefusal::Stop,
+        wait_for_jobs: true,
+    };
+    Needed::of(object, manner) == Needed::AtTheEnd
 }
 
 /// Whether a deployment waits for the object: everything of Kubernetes itself that has a health, and custom resources

@@ -2,13 +2,13 @@
 
 use serde_json::{Value, json};
 use sortie_cluster::apply::{MARK, Planned};
-use sortie_cluster::record::{History, Records, Tracked};
+use sortie_cluster::record::{History, Records, Side, Tracked};
 use sortie_manifest::ObjectId;
 
 use crate::adoption;
 use crate::difference::{Difference, Fate, original_name, planned};
 use crate::failure::Failure;
-use crate::locked::{self, record_failure};
+use crate::locked::{self, Look, record_failure};
 use crate::plan::prepare;
 use crate::replacement::Asked;
 use crate::report::Unit;
@@ -35,7 +35,9 @@ pub(crate) async fn run(run: &Run<'_>, options: &RollingDeploy) -> Result<Value,
 
 async fn compare(run: &Run<'_>, options: &RollingDeploy) -> Result<Vec<Difference>, Ended> {
     run.units.enter(Unit::FetchFiles);
-    let (records, history) = locked::look(run).await?;
+    let Look {
+        records, history, ..
+    } = locked::look(run).await?;
     let rendered = render(run, options).await?;
     run.check_objects(&rendered.objects)?;
     let first = history.last_good(None).is_none();
@@ -46,7 +48,7 @@ async fn compare(run: &Run<'_>, options: &RollingDeploy) -> Result<Vec<Differenc
     run.bounds
         .pending()
         .set("the API server was still judging the objects");
-    let plan = judge(run, prepared.objects, options.adopt, Asked::ByTask).await?;
+    let plan = judge(run, prepared.objects, (options.adopt, first), Asked::ByTask).await?;
     let (plan, _) = adoption::keep_names(run, plan, options, first).await?;
     let earlier = earlier(run, &records, &history).await;
     let previous = |id: &ObjectId, original: &str| {
@@ -98,7 +100,14 @@ async fn superfluous(
     let all = Prune {
         limit: Some(u32::MAX),
     };
-    let doomed = foresee(run, history, plan, all, Unit::Initialize).await?;
+    let doomed = foresee(
+        run,
+        (history, &Side::default()),
+        plan,
+        all,
+        Unit::Initialize,
+    )
+    .await?;
     let ids: Vec<ObjectId> = doomed.into_iter().map(|Tracked { id, .. }| id).collect();
     if options.prune.is_none() {
         let left = ids.into_iter();

@@ -4,7 +4,7 @@
 use std::sync::Arc;
 
 use serde_json::{Value, json};
-use sortie_cluster::{Cause, Cluster, Error};
+use sortie_cluster::{Cause, Cluster, Error, Resource};
 use sortie_health::{ClusterRules, Rule, RuleError};
 use sortie_manifest::Object;
 
@@ -31,16 +31,20 @@ pub struct Found {
 /// # Errors
 /// The API server cannot be asked. Where there is no ConfigMap there are no rules.
 pub async fn read(cluster: &Cluster, namespaces: &[&str]) -> Result<Found, Error> {
-    let config_maps = cluster.resolve("", "v1", "ConfigMap").await?;
+    let config_maps = Resource::config_maps();
+    let mut wanted: Vec<&str> = Vec::new();
+    for namespace in namespaces {
+        if !namespace.is_empty() && !wanted.contains(namespace) {
+            wanted.push(namespace);
+        }
+    }
+    let reads = wanted
+        .iter()
+        .map(|namespace| cluster.get(&config_maps, Some(namespace), CONFIG_MAP));
     let mut rules = ClusterRules::default();
     let mut forbidden = Vec::new();
-    let mut seen: Vec<&str> = Vec::new();
-    for namespace in namespaces {
-        if namespace.is_empty() || seen.contains(namespace) {
-            continue;
-        }
-        seen.push(namespace);
-        match cluster.get(&config_maps, Some(namespace), CONFIG_MAP).await {
+    for (namespace, read) in wanted.iter().zip(futures::future::join_all(reads).await) {
+        match read {
             Ok(Some(config_map)) => rules.add(&config_map),
             Ok(None) => {}
             Err(error) if matches!(error.cause(), Cause::Forbidden { .. }) => {

@@ -83,6 +83,11 @@ pub(crate) fn is_run(object: &Object) -> bool {
     object.annotation(HOOK).is_some() && runs(object)
 }
 
+/// Whether an object that has its place is a hook that runs after everything else.
+pub(crate) fn is_after(object: &Object) -> bool {
+    object.annotation(HOOK) == Some(POST)
+}
+
 /// When a deployed hook is deleted.
 pub(crate) fn policy(object: &Object) -> Policy {
     let stated = POLICIES.iter().find_map(|name| object.annotation(name));

@@ -6,6 +6,8 @@
 mod adoption;
 mod apply;
 mod bounds;
+mod canary;
+mod changes;
 mod configuration;
 mod diff;
 pub mod difference;
@@ -31,6 +33,8 @@ mod resolve;
 mod rolling;
 mod run;
 mod sequence;
+mod shape;
+mod single;
 mod sources;
 mod steady;
 pub mod task;
@@ -40,6 +44,7 @@ mod units;
 
 use std::sync::Arc;
 
+use serde_json::Value;
 use tokio::sync::OnceCell;
 use tokio_util::sync::CancellationToken;
 
@@ -52,7 +57,8 @@ pub use sources::Renderer;
 use bounds::Bounds;
 use report::Masked;
 use run::Run;
-use task::{Action, Task};
+use shape::Shape;
+use task::{Action, RollingDeploy, Task};
 use units::{Ended, Units};
 
 /// A step was left at a safe place before its end: its record is open and its release free. Whoever runs the same task
@@ -87,23 +93,9 @@ pub async fn run_until(
         bounds: Bounds::new(task.timeout, &env.cancel, hand_over),
         rules: OnceCell::new(),
     };
-    let result = match &task.action {
-        Action::RollingDeploy(options) => Box::pin(rolling::deploy::run(&run, options)).await,
-        Action::RollingRollback(options) => Box::pin(rolling::rollback::run(&run, options)).await,
-        Action::Uninstall(options) => Box::pin(uninstall::run(&run, *options)).await,
-        Action::Diff(options) => Box::pin(diff::run(&run, options)).await,
-        Action::DryRun(_)
-        | Action::Apply(_)
-        | Action::Scale(_)
-        | Action::Patch(_)
-        | Action::Delete(_)
-        | Action::Rollout(_)
-        | Action::CanaryDeploy(_)
-        | Action::CanaryDelete
-        | Action::BlueGreenDeploy(_)
-        | Action::SwapServices(_)
-        | Action::StageScaleDown
-        | Action::StageScaleUp(_) => Err(not_yet().into()),
+    let result = match Box::pin(changes::undo_first(&run)).await {
+        Ok(()) => carry_out(&run).await,
+        Err(ended) => Err(ended),
     };
     run.units.end(&result);
     match result {
@@ -111,6 +103,41 @@ pub async fn run_until(
         Err(Ended::Aborted) => Ok(Outcome::Aborted),
         Err(Ended::Failed(failure)) => Ok(Outcome::Failed(failure.masked(&masked))),
         Err(Ended::HandedOver) => Err(HandedOver),
+    }
+}
+
+/// What the step itself is to do.
+async fn carry_out(run: &Run<'_>) -> Result<Value, Ended> {
+    match &run.task.action {
+        Action::RollingDeploy(options) => {
+            Box::pin(rolling::deploy::run(run, options, Shape::Whole)).await
+        }
+        Action::CanaryDeploy(options) => {
+            let shape = Shape::Canary(options.instances);
+            let deploy = RollingDeploy {
+                prune: None,
+                ..options.deploy.clone()
+            };
+            Box::pin(rolling::deploy::run(run, &deploy, shape)).await
+        }
+        Action::BlueGreenDeploy(options) => {
+            let skip_unchanged = options.skip_unchanged;
+            let shape = Shape::BlueGreen { skip_unchanged };
+            Box::pin(rolling::deploy::run(run, &options.deploy, shape)).await
+        }
+        Action::CanaryDelete => Box::pin(canary::delete(run)).await,
+        Action::RollingRollback(options) => Box::pin(rolling::rollback::run(run, options)).await,
+        Action::Uninstall(options) => Box::pin(uninstall::run(run, *options)).await,
+        Action::Diff(options) => Box::pin(diff::run(run, options)).await,
+        Action::DryRun(set) => Box::pin(single::dry_run::run(run, set)).await,
+        Action::Apply(options) => Box::pin(single::apply::run(run, options)).await,
+        Action::Scale(options) => Box::pin(single::scale::run(run, options)).await,
+        Action::Patch(options) => Box::pin(single::patch::run(run, options)).await,
+        Action::Delete(options) => Box::pin(single::delete::run(run, options)).await,
+        Action::Rollout(options) => Box::pin(single::rollout::run(run, options)).await,
+        Action::SwapServices(_) | Action::StageScaleDown | Action::StageScaleUp(_) => {
+            Err(not_yet().into())
+        }
     }
 }
 

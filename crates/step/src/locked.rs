@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use sortie_cluster::lease::{self, Claim, Guard, Held, Terms, Waiting};
+use sortie_cluster::lease::{self, Claim, Glance, Guard, Held, Terms, Waiting};
 use sortie_cluster::record::{Asker, Head, History, Owner, RecordError, Records, Release, Stored};
 use sortie_cluster::{Cause, clock};
 
@@ -21,6 +21,15 @@ pub(crate) struct Locked {
     pub(crate) history: History,
 }
 
+/// What a step has seen of its release before it may write.
+#[derive(Debug)]
+pub(crate) struct Look {
+    pub(crate) records: Records,
+    pub(crate) history: History,
+    /// The Lease as it was before the history was read, when nobody held it.
+    glance: Option<Glance>,
+}
+
 /// The records of the task's release.
 pub(crate) fn records(run: &Run<'_>) -> Result<Records, Failure> {
     let release = Release::new(&run.task.release.namespace, &run.task.release.name);
@@ -32,14 +41,22 @@ pub(crate) fn records(run: &Run<'_>) -> Result<Records, Failure> {
 ///
 /// # Errors
 /// The policy does not allow the namespace, or as [`history`].
-pub(crate) async fn look(run: &Run<'_>) -> Result<(Records, History), Failure> {
+pub(crate) async fn look(run: &Run<'_>) -> Result<Look, Failure> {
     run.check_namespace()?;
     let records = records(run)?;
     run.bounds
         .pending()
         .set("the API server did not show the release's records");
+    let release = records.release();
+    let (namespace, lease) = (release.namespace(), release.lease_name());
+    // The Lease first: who takes it later as it was then knows that the history has not changed since.
+    let glance = lease::glance(&run.env.cluster, namespace, &lease).await;
     let history = history(&records, run.task).await?;
-    Ok((records, history))
+    Ok(Look {
+        records,
+        history,
+        glance,
+    })
 }
 
 /// The history of the task's release.
@@ -90,10 +107,13 @@ fn named<'a>(
 }
 
 impl Locked {
-    /// Wait for the release's lease and read its history.
-    pub(crate) async fn acquire(run: &Run<'_>, unit: Unit) -> Result<Self, Failure> {
-        let records = records(run)?;
-        let before = history(&records, run.task).await?;
+    /// Wait for the release's lease, and read its history again if anybody may have changed it since the look.
+    pub(crate) async fn acquire(run: &Run<'_>, unit: Unit, look: Look) -> Result<Self, Failure> {
+        let Look {
+            records,
+            history: before,
+            glance,
+        } = look;
         let release = records.release().clone();
         let lease = run.env.limits.lease;
         let claim = Claim {
@@ -116,14 +136,17 @@ impl Locked {
                 .pending()
                 .set(format!("{holder} holds release {release}"));
         };
-        let held = lease::acquire(&run.env.cluster, claim, waiting).await;
+        let held = lease::acquire_since(&run.env.cluster, claim, glance, waiting).await;
         let held = held.map_err(|error| Failure::cluster(&error))?;
-        // Of large sets the records are large; those of before are read again.
-        drop(before);
         run.bounds
             .pending()
             .set(format!("the records of release {release}"));
-        let history = history(&records, run.task).await?;
+        let history = if held.is_undisturbed() {
+            before
+        } else {
+            drop(before);
+            history(&records, run.task).await?
+        };
         Ok(Self {
             held,
             lease,
@@ -169,11 +192,11 @@ impl Locked {
         updated.map_err(|error| record_failure(&error))
     }
 
-    /// Mark what `number` has taken the place of, and remove records and versioned configuration that are not needed any
+    /// Mark what `head` has taken the place of, and remove records and versioned configuration that are not needed any
     /// more. Marks are for people and leftovers harm nobody, so failing to is no failure of the step.
-    pub(crate) async fn tidy(&self, run: &Run<'_>, number: Option<u64>) {
-        if let Some(number) = number {
-            let superseded = self.records.supersede(&self.history, number, self.guard());
+    pub(crate) async fn tidy(&self, run: &Run<'_>, head: Option<&Head>) {
+        if let Some(head) = head {
+            let superseded = self.records.supersede(&self.history, head, self.guard());
             if let Err(error) = superseded.await {
                 let text = format!("earlier releases are not marked: {}", chain(&error));
                 run.warn(Unit::WrapUp, text);

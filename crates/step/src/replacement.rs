@@ -3,7 +3,6 @@
 
 use std::time::Duration;
 
-use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 use sortie_cluster::apply::{Applied, Immutable, Planned};
@@ -260,12 +259,15 @@ pub(crate) fn is_unfinished(head: &Head, whose: impl Fn(&str) -> bool) -> bool {
 pub(crate) fn replaced(head: &Head, task: &str) -> Vec<ObjectId> {
     let mut replaced: Vec<ObjectId> = Vec::new();
     for entry in &head.journal {
-        for begun in list::<Begun>(&entry.data, BEGUN) {
+        for begun in entry.data.field::<Vec<Begun>>(BEGUN).unwrap_or_default() {
             if begun.task == task && !replaced.contains(&begun.object) {
                 replaced.push(begun.object);
             }
         }
-        let restored = list::<ObjectId>(&entry.data, RESTORED);
+        let restored = entry
+            .data
+            .field::<Vec<ObjectId>>(RESTORED)
+            .unwrap_or_default();
         replaced.retain(|id| !restored.contains(id));
     }
     replaced
@@ -274,23 +276,17 @@ pub(crate) fn replaced(head: &Head, task: &str) -> Vec<ObjectId> {
 fn unfinished(head: &Head) -> Vec<Begun> {
     let mut open: Vec<Begun> = Vec::new();
     for entry in &head.journal {
-        for begun in list::<Begun>(&entry.data, BEGUN) {
+        for begun in entry.data.field::<Vec<Begun>>(BEGUN).unwrap_or_default() {
             // Kept anew: what is live counts, and not what was.
             open.retain(|known| known.object != begun.object);
             open.push(begun);
         }
         for key in [OVER, RESTORED] {
-            let over = list::<ObjectId>(&entry.data, key);
+            let over = entry.data.field::<Vec<ObjectId>>(key).unwrap_or_default();
             open.retain(|begun| !over.contains(&begun.object));
         }
     }
     open
-}
-
-fn list<T: DeserializeOwned>(data: &Value, key: &str) -> Vec<T> {
-    let list = data.get(key).cloned();
-    list.and_then(|list| serde_json::from_value(list).ok())
-        .unwrap_or_default()
 }
 
 #[cfg(test)]

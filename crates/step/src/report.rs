@@ -28,8 +28,18 @@ pub enum Unit {
     WaitForSteadyState,
     /// What earlier releases had and this one lacks is deleted.
     Prune,
-    /// The objects of a release that is uninstalled are deleted.
+    /// The objects of a release that is uninstalled, or that somebody named, are deleted.
     Delete,
+    /// What a set comes to is judged, and nothing is written.
+    DryRun,
+    /// A workload gets another number of pods.
+    Scale,
+    /// Fields of an object are changed.
+    Patch,
+    /// Revisions of workloads are listed, restarted, stopped or brought back.
+    Rollout,
+    /// What earlier steps of the same execution have changed is undone.
+    UndoChanges,
     /// The record is closed and old ones are collected.
     WrapUp,
 }
@@ -48,6 +58,11 @@ impl Unit {
             Self::DeleteFailedReleaseResources => "Delete Failed Release Resources",
             Self::Prune => "Prune",
             Self::Delete => "Delete",
+            Self::DryRun => "Dry Run",
+            Self::Scale => "Scale",
+            Self::Patch => "Patch",
+            Self::Rollout => "Rollout",
+            Self::UndoChanges => "Undo Changes",
             Self::WrapUp => "Wrap Up",
         }
     }

@@ -31,6 +31,15 @@ pub struct Renderer {
     pub network: Network,
 }
 
+/// What becomes of files with the skip marker.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Marked {
+    /// They are no manifests.
+    LeftOut,
+    /// They are manifests like others: somebody has listed them.
+    Kept,
+}
+
 impl Renderer {
     /// The files of all sources, in order.
     pub(crate) async fn fetch(
@@ -109,7 +118,8 @@ impl Renderer {
         Ok(fetched.files)
     }
 
-    /// Render manifests with values and parse what comes out: at least one object.
+    /// Render manifests with values and parse what comes out: at least one object. Files with the skip marker are left
+    /// out.
     pub(crate) async fn render(
         &self,
         manifests: Vec<SourceFile>,
@@ -118,7 +128,21 @@ impl Renderer {
         resolving: &mut Resolving<'_>,
         sink: &dyn Sink,
     ) -> Result<Vec<Object>, Failure> {
-        let (manifests, left_out) = plain::manifests(manifests, true);
+        let files = (manifests, values_files);
+        self.render_marked(files, Marked::LeftOut, release, resolving, sink)
+            .await
+    }
+
+    /// As [`render`](Self::render), of manifests and values files, where the step says what the skip marker means.
+    pub(crate) async fn render_marked(
+        &self,
+        (manifests, values_files): (Vec<SourceFile>, Vec<SourceFile>),
+        marked: Marked,
+        release: &Release,
+        resolving: &mut Resolving<'_>,
+        sink: &dyn Sink,
+    ) -> Result<Vec<Object>, Failure> {
+        let (manifests, left_out) = plain::manifests(manifests, marked == Marked::LeftOut);
         let barren: Vec<Barren> = manifests.iter().map(Barren::of).collect();
         for file in &left_out {
             sink.log(
@@ -193,7 +217,7 @@ fn holds_expressions(file: &SourceFile) -> bool {
     file.text().is_some_and(sortie_expression::has_expressions)
 }
 
-async fn resolve_file(
+pub(crate) async fn resolve_file(
     file: SourceFile,
     resolving: &mut Resolving<'_>,
 ) -> Result<SourceFile, Failure> {

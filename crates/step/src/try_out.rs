@@ -12,7 +12,7 @@ use crate::report::Unit;
 use crate::run::Run;
 use crate::task::RollingDeploy;
 
-/// Judge every object of the set.
+/// Judge every object of the set; `first`: no release has succeeded before, so that probably none of it is there.
 ///
 /// # Errors
 /// What is refused: all of it in the log, the first in the failure.
@@ -20,20 +20,21 @@ pub(crate) async fn try_out(
     run: &Run<'_>,
     objects: Vec<Object>,
     options: &RollingDeploy,
+    first: bool,
 ) -> Result<Vec<Planned>, Failure> {
     let asked = if options.replace {
         Asked::ByTask
     } else {
         Asked::Not
     };
-    judge(run, objects, options.adopt, asked).await
+    judge(run, objects, (options.adopt, first), asked).await
 }
 
 /// As [`try_out`], whoever asks for replacements.
 pub(crate) async fn judge(
     run: &Run<'_>,
     objects: Vec<Object>,
-    adopt: bool,
+    (adopt, first): (bool, bool),
     asked: Asked,
 ) -> Result<Vec<Planned>, Failure> {
     let cluster = &run.env.cluster;
@@ -42,7 +43,7 @@ pub(crate) async fn judge(
     let (mut targets, mut errors) = located.map_err(|error| Failure::cluster(&error))?;
     allow(&mut targets, asked);
     // What is wrong with some objects does not hide what the API server says of the others.
-    match cluster.plan(targets, &scope(run, adopt)).await {
+    match cluster.plan(targets, &scope(run, adopt, first)).await {
         Ok(planned) if errors.is_empty() => return Ok(planned),
         Ok(_) => {}
         Err(refusals) => errors.extend(refusals),
@@ -64,7 +65,10 @@ pub(crate) async fn try_out_each(
     let (mut targets, mut refusals) = located.map_err(|error| Failure::cluster(&error))?;
     allow(&mut targets, Asked::ByRollback);
     loop {
-        let errors = match cluster.plan(targets.clone(), &scope(run, false)).await {
+        let errors = match cluster
+            .plan(targets.clone(), &scope(run, false, false))
+            .await
+        {
             Ok(planned) => return Ok((planned, refusals)),
             Err(errors) => errors,
         };
@@ -92,9 +96,10 @@ fn named(errors: &[Error]) -> HashSet<String> {
         .collect()
 }
 
-fn scope(run: &Run<'_>, adopt: bool) -> Scope {
+fn scope(run: &Run<'_>, adopt: bool, first: bool) -> Scope {
     Scope {
         release: run.release_id(),
         adopt,
+        first,
     }
 }

@@ -34,8 +34,8 @@ pub(super) struct Known {
 type Place<'a> = (&'a Resource, Option<&'a str>);
 
 impl Cluster {
-    /// Lists what is live, unless the place with most objects of the set has none: then the release
-    /// is new.
+    /// Lists what is live. Where probably nothing is, the place with most objects of the set goes first: if it has none,
+    /// the release is new.
     pub(super) async fn live(&self, targets: &[Target], scope: &Scope) -> Live {
         if scope.release.is_empty() {
             return Live::new();
@@ -47,26 +47,25 @@ impl Cluster {
         }
         let mut places: Vec<_> = places.into_iter().collect();
         places.sort_by_key(|(_, names)| std::cmp::Reverse(names.len()));
-        let mut places = places.into_iter();
-        let Some((place, names)) = places.next() else {
-            return Live::new();
-        };
-        let mut live: Live = self
-            .live_in(place, names, scope)
-            .await
-            .into_iter()
-            .collect();
-        if live.is_empty() {
-            return live;
+        let others = places.split_off(usize::from(scope.first).min(places.len()));
+        let mut live = self.live_at(places, scope).await;
+        if !(scope.first && live.is_empty()) {
+            live.extend(self.live_at(others, scope).await);
         }
-        let lists = places.map(|(place, names)| self.live_in(place, names, scope));
+        live
+    }
+
+    async fn live_at(&self, places: Vec<(Place<'_>, HashSet<&str>)>, scope: &Scope) -> Live {
+        let lists = places
+            .into_iter()
+            .map(|(place, names)| self.live_in(place, names, scope));
+        // Collected first: a closure kept in the future would make it not Send for its callers.
         let lists: Vec<_> = lists.collect();
-        let others: Vec<Vec<_>> = stream::iter(lists)
+        let found: Vec<Vec<_>> = stream::iter(lists)
             .buffer_unordered(self.inner.options.concurrency)
             .collect()
             .await;
-        live.extend(others.into_iter().flatten());
-        live
+        found.into_iter().flatten().collect()
     }
 
     async fn live_in(

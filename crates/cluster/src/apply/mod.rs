@@ -20,7 +20,7 @@ mod locate;
 mod mark;
 mod plan;
 mod replace;
-mod scrub;
+pub(crate) mod scrub;
 mod write;
 
 use std::sync::Arc;
@@ -64,6 +64,8 @@ pub struct Scope {
     pub release: String,
     /// Whether objects that carry another release's label are taken over.
     pub adopt: bool,
+    /// Whether probably nothing of the release is there: then one list may tell instead of one for each kind.
+    pub first: bool,
 }
 
 /// What to do about an object with a change that the API server never allows.

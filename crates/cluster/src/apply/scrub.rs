@@ -13,27 +13,37 @@ pub(super) fn scrub(error: Error, object: &Object) -> Error {
     if !secrets::is_secret(object.value()) {
         return error;
     }
-    let values = values(object);
+    without(error, &values(object))
+}
+
+/// Removes every value of a patch of a Secret from an error's words.
+pub(crate) fn scrub_patch(error: Error, patch: &Value) -> Error {
+    let mut values = Vec::new();
+    collect(patch, &mut values);
+    without(error, &longest_first(values))
+}
+
+fn without(error: Error, values: &[String]) -> Error {
     error.map_cause(|cause| match cause {
         Cause::Invalid { problems } => Cause::Invalid {
-            problems: clean_all(problems, &values),
+            problems: clean_all(problems, values),
         },
         Cause::Immutable { problems } => Cause::Immutable {
-            problems: clean_all(problems, &values),
+            problems: clean_all(problems, values),
         },
         Cause::Forbidden { message } => Cause::Forbidden {
-            message: clean(&message, &values),
+            message: clean(&message, values),
         },
         Cause::Denied { by, message } => Cause::Denied {
             by,
-            message: clean(&message, &values),
+            message: clean(&message, values),
         },
         Cause::Conflict { message } => Cause::Conflict {
-            message: clean(&message, &values),
+            message: clean(&message, values),
         },
         Cause::Server { status, message } => Cause::Server {
             status,
-            message: clean(&message, &values),
+            message: clean(&message, values),
         },
         other => other,
     })
@@ -84,6 +94,10 @@ fn values(object: &Object) -> Vec<String> {
                 .map(|text| engine.encode(text)),
         );
     }
+    longest_first(values)
+}
+
+fn longest_first(mut values: Vec<String>) -> Vec<String> {
     values.retain(|value| value.len() >= 3);
     values.sort_by_key(|value| std::cmp::Reverse(value.len()));
     values

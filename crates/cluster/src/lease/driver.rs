@@ -40,6 +40,13 @@ pub struct Claim {
     pub terms: Terms,
 }
 
+/// A Lease as it was at one moment. Taken in the same version, nobody has held it since.
+#[derive(Clone, Debug)]
+pub struct Glance {
+    seen: Seen,
+    uid: Option<String>,
+}
+
 /// What a claimant is waiting for.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Waiting {
@@ -56,6 +63,18 @@ pub struct Held {
     guard: Guard,
     done: CancellationToken,
     renewal: JoinSet<()>,
+    undisturbed: bool,
+}
+
+/// Looks at a Lease without claiming it, once. `None`: it cannot be read, there is none, or somebody holds it.
+pub async fn glance(cluster: &Cluster, namespace: &str, name: &str) -> Option<Glance> {
+    let path = Resource::leases().path(Some(namespace), Some(name));
+    let mut call = Call::read("read", format!("Lease/{namespace}/{name}"), path);
+    call.patient = false;
+    let lease = cluster.fetch(&call).await.ok()?;
+    let seen = read_lease(&lease);
+    let uid = uid_of(&lease);
+    seen.holder.is_none().then_some(Glance { seen, uid })
 }
 
 /// Takes the Lease, waiting for its present holder as long as need be; the caller sets the time
@@ -63,11 +82,29 @@ pub struct Held {
 pub async fn acquire(
     cluster: &Cluster,
     claim: Claim,
+    waiting: impl FnMut(&Waiting),
+) -> Result<Held, Error> {
+    acquire_since(cluster, claim, None, waiting).await
+}
+
+/// As [`acquire`], for one who has looked at it before: it is taken as it was then if it still is, and read again if not.
+pub async fn acquire_since(
+    cluster: &Cluster,
+    claim: Claim,
+    glance: Option<Glance>,
     mut waiting: impl FnMut(&Waiting),
 ) -> Result<Held, Error> {
     let mut driver = Driver::new(cluster.clone(), claim);
     let mut action = driver.machine.start();
     let mut announced = None;
+    let mut undisturbed = false;
+    if let Some(Glance { seen, uid }) = glance {
+        undisturbed = true;
+        driver.uid = uid;
+        action = driver
+            .machine
+            .step(Event::Read(Some(seen)), clock::boottime());
+    }
     loop {
         let event = match &action {
             Action::Wait { until } => {
@@ -86,6 +123,8 @@ pub async fn acquire(
             }
             action => driver.perform(action).await?,
         };
+        // Whatever else came before the taking, somebody else may have come with it.
+        undisturbed &= matches!(event, Event::Written { .. });
         action = driver.machine.step(event, clock::boottime());
         if let State::Held {
             renewed,
@@ -94,7 +133,7 @@ pub async fn acquire(
         } = driver.machine.state()
         {
             let (renewed, fence) = (*renewed, *transitions);
-            return Ok(driver.hold(renewed, fence, action));
+            return Ok(driver.hold(renewed, fence, action, undisturbed));
         }
     }
 }
@@ -108,6 +147,11 @@ impl Held {
     /// Number of this taking: larger than that of every earlier holder.
     pub fn fence(&self) -> u32 {
         self.guard.fence()
+    }
+
+    /// Whether nobody else has held it since the [`Glance`] at it: what only holders write is as it was then.
+    pub const fn is_undisturbed(&self) -> bool {
+        self.undisturbed
     }
 
     /// Gives the Lease back, so that the next claimant need not wait. Call it when no write is
@@ -148,7 +192,13 @@ impl Driver {
     }
 
     /// Keeps renewing in the background.
-    fn hold(mut self, renewed: Boottime, fence: u32, mut action: Action) -> Held {
+    fn hold(
+        mut self,
+        renewed: Boottime,
+        fence: u32,
+        mut action: Action,
+        undisturbed: bool,
+    ) -> Held {
         self.watched = None;
         let (sender, receiver) = watch::channel(Standing::Renewed(renewed));
         let guard = Guard::new(fence, self.claim.terms, receiver);
@@ -175,6 +225,7 @@ impl Driver {
             guard,
             done,
             renewal,
+            undisturbed,
         }
     }
 

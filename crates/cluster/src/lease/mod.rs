@@ -16,7 +16,7 @@ mod holder;
 mod removal;
 pub mod state;
 
-pub use driver::{Claim, Held, Waiting, acquire};
+pub use driver::{Claim, Glance, Held, Waiting, acquire, acquire_since, glance};
 pub use guard::{Guard, Lost};
 pub use holder::Holder;
 pub use removal::remove;

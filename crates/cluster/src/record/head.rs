@@ -7,6 +7,7 @@ use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
 use sortie_manifest::ObjectId;
 
+use super::notes::Notes;
 use super::part::PartId;
 use super::tracked::Inventory;
 
@@ -83,8 +84,8 @@ pub struct JournalEntry {
     /// When, for people.
     pub at: Timestamp,
     /// What the one who carries on needs to know.
-    #[serde(default, skip_serializing_if = "Value::is_null")]
-    pub data: Value,
+    #[serde(default, skip_serializing_if = "Notes::is_empty")]
+    pub data: Notes,
 }
 
 /// Which of several sides of a release this number is about.
@@ -100,6 +101,38 @@ pub struct Side {
     /// `primary` or `stage`.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub role: Option<String>,
+}
+
+/// The [`Side::track`] of a canary.
+pub const CANARY: &str = "canary";
+/// The [`Side::role`] of the colour that gets the traffic.
+pub const PRIMARY: &str = "primary";
+/// The [`Side::role`] of the colour that gets none.
+pub const STAGE: &str = "stage";
+
+impl Side {
+    /// The side of a canary.
+    pub fn canary() -> Self {
+        Self {
+            track: Some(CANARY.to_owned()),
+            ..Self::default()
+        }
+    }
+
+    /// Whether it is a canary's.
+    pub fn is_canary(&self) -> bool {
+        self.track.as_deref() == Some(CANARY)
+    }
+
+    /// Whether a number with this side is about the whole release: neither a canary nor one of two colours.
+    pub fn is_whole(&self) -> bool {
+        !self.is_canary() && self.color.is_none()
+    }
+
+    /// Whether a success with this side takes the place of one with the other.
+    pub fn takes_place_of(&self, other: &Self) -> bool {
+        (self.is_canary(), &self.color) == (other.is_canary(), &other.color)
+    }
 }
 
 /// Everything about one release number except its rendered objects.
@@ -182,9 +215,14 @@ impl Head {
         }
     }
 
-    /// Whether the release had once reached its steady state.
-    pub const fn is_good(&self) -> bool {
-        matches!(self.status, Status::Succeeded | Status::Superseded)
+    /// Whether the release had once reached its steady state, whole.
+    pub fn is_good(&self) -> bool {
+        self.side.is_whole() && matches!(self.status, Status::Succeeded | Status::Superseded)
+    }
+
+    /// Whether it is a canary or a colour that runs beside others of its release.
+    pub fn is_standing(&self) -> bool {
+        !self.side.is_whole() && self.status == Status::Succeeded
     }
 
     /// The UID under which an object is tracked.
@@ -203,7 +241,7 @@ impl Head {
 
     /// Adds to the journal.
     pub fn note(&mut self, unit: &str, stage: &str, what: impl Into<String>, at: Timestamp) {
-        self.note_with(unit, stage, what, Value::Null, at);
+        self.note_with(unit, stage, what, (), at);
     }
 
     /// Adds to the journal, with what the one who carries on needs to know.
@@ -212,10 +250,11 @@ impl Head {
         unit: &str,
         stage: &str,
         what: impl Into<String>,
-        data: Value,
+        data: impl Serialize,
         at: Timestamp,
     ) {
         let (unit, stage, what) = (unit.to_owned(), stage.to_owned(), what.into());
+        let data = Notes::of(&data);
         self.journal.push(JournalEntry {
             unit,
             stage,

@@ -103,6 +103,21 @@ impl History {
             .find(|stored| stored.head.is_good())
     }
 
+    /// Whether no record has ever succeeded, on whatever side.
+    pub fn is_first(&self) -> bool {
+        let succeeded = |head: &Head| matches!(head.status, Status::Succeeded | Status::Superseded);
+        !self.heads().any(succeeded)
+    }
+
+    /// The newest record that stands in a colour with this role.
+    pub fn standing(&self, role: &str) -> Option<&Stored> {
+        let is_meant = |stored: &&Stored| {
+            let head = &stored.head;
+            head.is_standing() && head.side.role.as_deref() == Some(role)
+        };
+        self.stored.iter().rev().find(is_meant)
+    }
+
     /// The highest fence of all records: what a new holder's must be above.
     pub fn fence(&self) -> u32 {
         self.stored
@@ -118,16 +133,20 @@ impl History {
         (!owner.matches(asking)).then_some(owner)
     }
 
-    /// The records that a success of `number` supersedes.
-    pub fn superseded_by(&self, number: u64) -> impl Iterator<Item = &Stored> {
-        self.stored.iter().filter(move |stored| {
-            stored.head.number < number && stored.head.status == Status::Succeeded
-        })
+    /// The records that the success of a head supersedes: earlier successes on its side.
+    pub fn superseded_by<'a>(&'a self, head: &'a Head) -> impl Iterator<Item = &'a Stored> {
+        self.stored
+            .iter()
+            .filter(move |Stored { head: earlier, .. }| {
+                earlier.number < head.number
+                    && earlier.status == Status::Succeeded
+                    && head.side.takes_place_of(&earlier.side)
+            })
     }
 
     /// What to remove so that the newest `depth` records stay, and with them always the last good
-    /// one, everything newer than it, and every part that a kept record names: all parts while one
-    /// that stays cannot be read. `parts` are all that the release has.
+    /// one, everything newer than it, what stands beside it, and every part that a kept record names: all
+    /// parts while one that stays cannot be read. `parts` are all that the release has.
     pub fn collection(&self, depth: usize, parts: &[PartId]) -> Collection {
         let all = self.numbers();
         let cut = all.len().saturating_sub(depth.max(1));
@@ -138,7 +157,9 @@ impl History {
         // It tells whose release it is.
         let newest = self.newest().map(|newest| newest.head.number);
         let goes = |number: &u64| {
-            let is_open = |stored: &Stored| stored.head.status == Status::InProgress;
+            let is_open = |Stored { head, .. }: &Stored| {
+                head.status == Status::InProgress || head.is_standing()
+            };
             needed_from.is_none_or(|needed| *number < needed)
                 && newest != Some(*number)
                 && !self.number(*number).is_some_and(is_open)
@@ -177,7 +198,7 @@ impl History {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::record::{RecordError, Release};
+    use crate::record::{RecordError, Release, Side};
     use jiff::Timestamp;
     use proptest::prelude::*;
 
@@ -255,11 +276,47 @@ mod tests {
         assert!(history.last_good(Some(1)).is_none());
         assert_eq!(
             history
-                .superseded_by(4)
+                .superseded_by(&history.number(4).unwrap().head)
                 .map(|s| s.head.number)
                 .collect::<Vec<_>>(),
             [2]
         );
+    }
+
+    #[test]
+    fn a_canary_and_a_colour_stand_beside_the_release() {
+        let sided = |number, status, side| {
+            let mut stored = stored(number, status);
+            stored.head.side = side;
+            stored
+        };
+        let color = |color: &str| Side {
+            color: Some(color.to_owned()),
+            ..Side::default()
+        };
+        let succeeded = Status::Succeeded;
+        let all = vec![
+            sided(1, succeeded, Side::default()),
+            sided(2, succeeded, Side::canary()),
+            sided(3, succeeded, color("blue")),
+            sided(4, succeeded, color("green")),
+            sided(5, Status::Superseded, Side::canary()),
+            sided(6, Status::InProgress, Side::canary()),
+            sided(7, Status::InProgress, color("blue")),
+            sided(8, succeeded, Side::default()),
+        ];
+        let history = History::new(all, Vec::new());
+        assert_eq!(history.last_good(Some(8)).unwrap().head.number, 1);
+        for (number, superseded) in [(6, vec![2]), (7, vec![3]), (8, vec![1]), (4, vec![])] {
+            let head = &history.number(number).unwrap().head;
+            let found: Vec<u64> = history
+                .superseded_by(head)
+                .map(|stored| stored.head.number)
+                .collect();
+            assert_eq!(found, superseded, "{number}");
+        }
+        // What stands stays, however long ago it came.
+        assert_eq!(history.collection(1, &[]).numbers, [1, 5]);
     }
 
     #[test]

@@ -11,6 +11,7 @@ pub mod changes;
 mod encoding;
 mod head;
 mod history;
+mod notes;
 mod part;
 mod records;
 mod removal;
@@ -19,8 +20,11 @@ mod unreadable;
 
 use sortie_manifest::labels;
 
-pub use head::{Asker, FORMAT_VERSION, Head, JournalEntry, Owner, Side, Status};
+pub use head::{
+    Asker, CANARY, FORMAT_VERSION, Head, JournalEntry, Owner, PRIMARY, STAGE, Side, Status,
+};
 pub use history::{Collection, History};
+pub use notes::Notes;
 pub use part::PartId;
 pub use records::{Collected, Records, Stored};
 pub use tracked::{Inventory, Tracked};

@@ -165,14 +165,14 @@ impl Records {
         Ok(())
     }
 
-    /// Marks every earlier success as superseded, after `number` has succeeded.
+    /// Marks every earlier success on the same side as superseded, after `head` has succeeded.
     pub async fn supersede(
         &self,
         history: &History,
-        number: u64,
+        head: &Head,
         guard: &Guard,
     ) -> Result<(), RecordError> {
-        for earlier in history.superseded_by(number) {
+        for earlier in history.superseded_by(head) {
             let mut earlier = earlier.clone();
             earlier.head.status = Status::Superseded;
             self.update(&mut earlier, guard).await?;

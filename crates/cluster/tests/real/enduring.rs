@@ -33,7 +33,7 @@ async fn plan(cluster: &Cluster, namespace: &str) -> Vec<Planned> {
     let targets = cluster.locate(set(namespace), namespace).await.unwrap();
     let scope = Scope {
         release: sortie_manifest::labels::release_id(namespace, "web"),
-        adopt: false,
+        ..Scope::default()
     };
     cluster.plan(targets, &scope).await.unwrap()
 }

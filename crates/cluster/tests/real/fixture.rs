@@ -166,7 +166,7 @@ impl Fixture {
     pub fn scope(&self) -> Scope {
         Scope {
             release: labels::release_id(self.ns(), "web"),
-            adopt: false,
+            ..Scope::default()
         }
     }
 

@@ -193,7 +193,11 @@ async fn a_success_supersedes_the_earlier_one() {
     }
     let history = records.history().await.unwrap();
     records
-        .supersede(&history, 3, &Guard::unfenced())
+        .supersede(
+            &history,
+            &history.number(3).unwrap().head,
+            &Guard::unfenced(),
+        )
         .await
         .unwrap();
     let statuses: Vec<_> = records

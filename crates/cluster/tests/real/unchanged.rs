@@ -46,10 +46,7 @@ async fn what_a_dry_run_finds_unchanged_is_told_as_it_is_live() {
     let set = || objects(fixture.ns(), &deployment("web", "web:1"));
     fixture.apply(set()).await;
     // Nothing is listed for no release, so a dry run decides.
-    let unlisted = Scope {
-        release: String::new(),
-        adopt: false,
-    };
+    let unlisted = Scope::default();
     let targets = fixture.cluster.locate(set(), fixture.ns()).await.unwrap();
     let planned = fixture.cluster.plan(targets, &unlisted).await.unwrap();
     let applied = fixture.cluster.apply(&planned[0], &Guard::unfenced()).await;

@@ -47,7 +47,6 @@ pub(super) async fn close(
         }
         Err(Ended::HandedOver) => return Ok(()),
     }
-    let number = head.number;
     if let Err(failure) = locked.update(stored).await {
         // A later holder owns the record now; its word counts, and ours must not hide what went wrong.
         if result.is_ok() {
@@ -58,7 +57,7 @@ pub(super) async fn close(
         return Ok(());
     }
     if result.is_ok() {
-        locked.tidy(run, Some(number)).await;
+        locked.tidy(run, Some(&stored.head)).await;
     }
     Ok(())
 }
@@ -67,10 +66,8 @@ pub(super) async fn close(
 pub(super) fn told(release: &Release, head: &Head) -> Value {
     let mut entries = head.journal.iter().rev();
     let result = entries.find(|entry| entry.unit == RESULT && entry.what == SUCCEEDED);
-    match result {
-        Some(result) if result.data.is_object() => result.data.clone(),
-        _ => outputs(release, head.number),
-    }
+    let told = result.and_then(|result| result.data.read().filter(Value::is_object));
+    told.unwrap_or_else(|| outputs(release, head.number))
 }
 
 /// What later steps can refer to.

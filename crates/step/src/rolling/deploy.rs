@@ -1,12 +1,12 @@
 //! A rolling deployment: bring a set of objects in and wait until it is healthy.
 
-use serde_json::{Value, json};
+use serde_json::{Map, Value, json};
 use sortie_cluster::apply::Planned;
 use sortie_cluster::record::{Head, History, Stored};
 use sortie_manifest::{Object, ObjectId};
 
 use super::closing::{close, outputs, told};
-use super::earlier::{Earlier, earlier, noted};
+use super::earlier::{Earlier, earlier, noted, opened};
 use super::opening::{Opened, Rendered, gone, open, recorded, sequence};
 use super::{hook_runs, namespace, prune};
 use crate::adoption::{self, TakenOver};
@@ -15,23 +15,25 @@ use crate::failure::{FailureKind, first_of};
 use crate::health_rules;
 use crate::instances::Instances;
 use crate::locked::{self, Locked, record_failure};
-use crate::plan::prepare;
 use crate::replacement;
 use crate::report::Unit;
 use crate::resolve::Resolving;
 use crate::run::Run;
 use crate::sequence::Sequence;
+use crate::shape::{self, Shape, Wanted};
 use crate::steady;
 use crate::task::RollingDeploy;
 use crate::try_out::try_out;
 use crate::units::Ended;
 
-/// Deploy. The outputs name the release and its number.
-pub(crate) async fn run(run: &Run<'_>, options: &RollingDeploy) -> Result<Value, Ended> {
-    let before = run
-        .bounds
-        .run(std::future::pending(), Box::pin(before(run, options)))
-        .await?;
+/// Deploy in this shape. The outputs name the release and its number.
+pub(crate) async fn run(
+    run: &Run<'_>,
+    options: &RollingDeploy,
+    shape: Shape,
+) -> Result<Value, Ended> {
+    let before = Box::pin(before(run, options, shape));
+    let before = run.bounds.run(std::future::pending(), before).await?;
     let (locked, rendered) = match before {
         Before::Done(number, told) => {
             tidy_up(run, number).await;
@@ -40,7 +42,7 @@ pub(crate) async fn run(run: &Run<'_>, options: &RollingDeploy) -> Result<Value,
         Before::TriedOut(outputs) => return Ok(outputs),
         Before::Locked(locked, rendered) => (locked, rendered),
     };
-    let result = under_lease(run, options, &locked, rendered).await;
+    let result = under_lease(run, (options, shape), &locked, rendered).await;
     locked.release(run).await;
     result
 }
@@ -55,9 +57,16 @@ enum Before {
     Locked(Box<Locked>, Rendered),
 }
 
-async fn before(run: &Run<'_>, options: &RollingDeploy) -> Result<Before, Ended> {
+async fn before(run: &Run<'_>, options: &RollingDeploy, shape: Shape) -> Result<Before, Ended> {
     run.units.enter(Unit::FetchFiles);
-    let (records, history) = locked::look(run).await?;
+    // Who looks at the release meanwhile learns what every deployment needs.
+    let rules = async { Ok(run.rules().await) };
+    let kinds = async {
+        run.env.cluster.learn_kinds().await;
+        Ok(())
+    };
+    let (look, rules, ()) = futures::try_join!(locked::look(run), rules, kinds)?;
+    let history = &look.history;
     let rendered = match earlier(history.heads(), run.task)? {
         Earlier::Done(number) => {
             let head = &history.number(number).ok_or_else(|| gone(number))?.head;
@@ -68,7 +77,7 @@ async fn before(run: &Run<'_>, options: &RollingDeploy) -> Result<Before, Ended>
             let head = &history.number(number).ok_or_else(|| gone(number))?.head;
             let text = format!("release number {number} was interrupted: its record is carried on");
             run.info(Unit::Initialize, text);
-            let values = records.objects(head).await;
+            let values = look.records.objects(head).await;
             let values = values.map_err(|error| record_failure(&error))?;
             let secrets: Vec<String> = noted(head, "secrets");
             learn(run, &secrets).await;
@@ -80,24 +89,21 @@ async fn before(run: &Run<'_>, options: &RollingDeploy) -> Result<Before, Ended>
         Earlier::None => render(run, options).await?,
     };
     run.check_objects(&rendered.objects)?;
-    let rules = run.rules().await?;
-    health_rules::check(run, &rendered.objects, &rules)?;
+    health_rules::check(run, &rendered.objects, &*rules?)?;
     if options.dry_run {
-        return dry_run(run, options, &history, rendered.objects)
+        return dry_run(run, (options, shape), history, rendered.objects)
             .await
             .map(Before::TriedOut);
     }
-    // It is read again under the lease, and large where the set is.
-    drop(history);
     namespace::bring(run, options, &rendered.objects).await?;
-    let locked = Locked::acquire(run, Unit::Initialize).await?;
+    let locked = Locked::acquire(run, Unit::Initialize, look).await?;
     Ok(Before::Locked(Box::new(locked), rendered))
 }
 
 /// Everything that happens under the lease.
 async fn under_lease(
     run: &Run<'_>,
-    options: &RollingDeploy,
+    (options, shape): (&RollingDeploy, Shape),
     locked: &Locked,
     rendered: Rendered,
 ) -> Result<Value, Ended> {
@@ -105,20 +111,18 @@ async fn under_lease(
         .bounds
         .run_writes(
             locked.lost(),
-            Box::pin(open(run, options, locked, rendered)),
+            Box::pin(open(run, (options, shape), locked, rendered)),
         )
         .await?;
     let (mut stored, planned, sequence) = match opened {
         Opened::Record(stored, planned, sequence) => (stored, planned, sequence),
         Opened::Done(number) => {
-            locked.tidy(run, Some(number)).await;
-            let head = &locked
-                .history
-                .number(number)
-                .ok_or_else(|| gone(number))?
-                .head;
+            let stored = locked.history.number(number);
+            let head = &stored.ok_or_else(|| gone(number))?.head;
+            locked.tidy(run, Some(head)).await;
             return Ok(told(&run.task.release, head));
         }
+        Opened::Skipped(outputs) => return Ok(outputs),
     };
     let number = stored.head.number;
     let brought = bring_in(run, options, locked, &mut stored, (planned, &sequence)).await;
@@ -172,6 +176,9 @@ async fn told_of(
 ) -> Value {
     let names = |ids: Vec<ObjectId>| -> Value { ids.iter().map(ObjectId::to_string).collect() };
     let mut outputs = outputs(&run.task.release, head.number);
+    for (key, value) in opened::<Map<String, Value>>(head, shape::OUTPUTS).unwrap_or_default() {
+        outputs[key] = value;
+    }
     if let Some(pruned) = pruned {
         outputs["prunedResourceIds"] = names(pruned);
     }
@@ -258,15 +265,21 @@ pub(super) async fn learn(run: &Run<'_>, secrets: &[String]) {
 /// Say what would happen, and write nothing.
 async fn dry_run(
     run: &Run<'_>,
-    options: &RollingDeploy,
+    (options, shape): (&RollingDeploy, Shape),
     history: &History,
     objects: Vec<Object>,
 ) -> Result<Value, Ended> {
-    let place = (history.next_number(), history.last_good(None).is_none());
-    let prepared = prepare(objects, &run.task.release, options.versioning, place)?;
-    sequence(run, &prepared.objects, Unit::Initialize)?;
-    let planned = try_out(run, prepared.objects, options).await?;
-    let (planned, _) = adoption::keep_names(run, planned, options, place.1).await?;
+    let shaped = match shape.of(run, options, history, objects).await? {
+        Wanted::Deploy(shaped) => shaped,
+        Wanted::Skip(outputs) => return Ok(outputs),
+    };
+    let first = shape.is_first(history);
+    sequence(run, &shaped.objects, Unit::Initialize)?;
+    let mut planned = try_out(run, shaped.objects, options, first).await?;
+    if shape.is_whole() {
+        (planned, _) = adoption::keep_names(run, planned, options, first).await?;
+    }
+    let planned = shaped.written.of(run, Unit::Initialize, planned);
     let taken = adoption::taken_over(run, &planned).await;
     let mut rows = Vec::new();
     for object in &planned {
@@ -285,7 +298,14 @@ async fn dry_run(
     }
     adoption::tell(run, Unit::Initialize, &taken);
     if let Some(prune) = options.prune {
-        let doomed = prune::foresee(run, history, &planned, prune, Unit::Initialize).await?;
+        let doomed = prune::foresee(
+            run,
+            (history, &shaped.side),
+            &planned,
+            prune,
+            Unit::Initialize,
+        )
+        .await?;
         let rows_of_doomed = doomed
             .iter()
             .map(|tracked| json!({"object": tracked.id, "change": "deleted"}));
@@ -298,12 +318,15 @@ async fn dry_run(
 /// release now is not waited for longer than a dead holder's lease lasts.
 async fn tidy_up(run: &Run<'_>, number: u64) {
     let tidy = async {
-        let Ok(locked) = Locked::acquire(run, Unit::FetchFiles).await else {
+        let Ok(look) = locked::look(run).await else {
             return;
         };
-        let newest = locked.history.newest().map(|stored| stored.head.number);
-        if newest == Some(number) {
-            locked.tidy(run, Some(number)).await;
+        let Ok(locked) = Locked::acquire(run, Unit::FetchFiles, look).await else {
+            return;
+        };
+        let newest = locked.history.newest().map(|stored| &stored.head);
+        if let Some(head) = newest.filter(|head| head.number == number) {
+            locked.tidy(run, Some(head)).await;
         }
         locked.release(run).await;
     };

@@ -55,7 +55,7 @@ fn ended(head: &Head) -> Ended {
     if result.is_some_and(|entry| entry.what == ABORTED) {
         return Ended::Aborted;
     }
-    let recorded = result.and_then(|entry| serde_json::from_value(entry.data.clone()).ok());
+    let recorded = result.and_then(|entry| entry.data.read());
     Ended::Failed(recorded.unwrap_or_else(|| {
         let hint = "look at the log of that attempt, then deploy again";
         Failure::new(FailureKind::Unknown, "SRT-T014", head.message.clone(), hint)
@@ -65,11 +65,14 @@ fn ended(head: &Head) -> Ended {
 
 /// A list that the first holder noted when it opened the record: `present`, the objects that were there before;
 /// `secrets`, the names of the secrets in the set.
-pub(super) fn noted<T: DeserializeOwned>(head: &Head, key: &str) -> Vec<T> {
-    let opened = head.journal.iter().find(|entry| entry.unit == "Prepare");
-    let list = opened.and_then(|entry| entry.data.get(key)).cloned();
-    list.and_then(|list| serde_json::from_value(list).ok())
-        .unwrap_or_default()
+pub(crate) fn noted<T: DeserializeOwned>(head: &Head, key: &str) -> Vec<T> {
+    opened(head, key).unwrap_or_default()
+}
+
+/// Anything that the first holder noted when it opened the record.
+pub(crate) fn opened<T: DeserializeOwned>(head: &Head, key: &str) -> Option<T> {
+    let opened = head.journal.iter().find(|entry| entry.unit == "Prepare")?;
+    opened.data.field(key)
 }
 
 #[cfg(test)]

@@ -24,11 +24,8 @@ const OVER: &str = "hooks are over";
 /// The hooks of a release that have run and may be gone since: they are not run again.
 pub(super) fn over(head: &Head) -> BTreeSet<ObjectId> {
     let entries = head.journal.iter().filter(|entry| entry.what == OVER);
-    let noted = entries.map(|entry| serde_json::from_value(entry.data.clone()));
-    noted
-        .flatten()
-        .flat_map(Vec::<ObjectId>::into_iter)
-        .collect()
+    let noted = entries.filter_map(|entry| entry.data.read::<Vec<ObjectId>>());
+    noted.flatten().collect()
 }
 
 /// Delete what the release's own hooks left behind, as far as their policy says so, and after a success those of earlier

@@ -12,6 +12,7 @@ mod removals;
 pub(crate) mod rollback;
 
 pub(crate) use deploy::render;
+pub(crate) use earlier::{noted, opened};
 pub(crate) use opening::{close_interrupted, recorded, sequence};
 pub(crate) use prune::{by_label, forbidden, foresee, tracked};
 

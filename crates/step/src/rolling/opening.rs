@@ -1,5 +1,7 @@
 //! The record of a deployment, opened before the first change or found open.
 
+use std::collections::HashSet;
+
 use serde_json::{Value, json};
 use sortie_cluster::apply::{Change, Planned};
 use sortie_cluster::clock;
@@ -14,12 +16,12 @@ use crate::adoption;
 use crate::external;
 use crate::failure::{Failure, FailureKind};
 use crate::locked::{Locked, record_failure};
-use crate::plan::{Prepared, prepare};
 use crate::readiness;
 use crate::replacement;
 use crate::report::{Level, Sink as _, Unit};
 use crate::run::Run;
 use crate::sequence::{Sequence, disordered};
+use crate::shape::{Shape, Shaped, Wanted};
 use crate::task::RollingDeploy;
 use crate::try_out::try_out;
 use crate::units::Ended;
@@ -33,6 +35,8 @@ pub(super) enum Opened {
     Record(Box<Stored>, Vec<Planned>, Sequence),
     /// Another holder of the task has ended it meanwhile, with this number.
     Done(u64),
+    /// There is nothing to do; what the outputs say.
+    Skipped(Value),
 }
 
 /// What is to be deployed.
@@ -46,7 +50,7 @@ pub(crate) struct Rendered {
 /// Try the set out and open the record; resumed, find the record that is open.
 pub(super) async fn open(
     run: &Run<'_>,
-    options: &RollingDeploy,
+    (options, shape): (&RollingDeploy, Shape),
     locked: &Locked,
     rendered: Rendered,
 ) -> Result<Opened, Ended> {
@@ -58,7 +62,7 @@ pub(super) async fn open(
     match earlier(locked.history.heads(), run.task)? {
         Earlier::Done(number) => Ok(Opened::Done(number)),
         Earlier::Open(number) => reopen(run, options, locked, number).await,
-        Earlier::None => begin(run, options, locked, rendered).await,
+        Earlier::None => begin(run, (options, shape), locked, rendered).await,
     }
 }
 
@@ -75,7 +79,7 @@ async fn reopen(
     let namespace = &run.task.release.namespace;
     objects.retain(|object| !over.contains(&object.id().in_namespace(namespace)));
     let sequence = sequence(run, &objects, Unit::Initialize)?;
-    let planned = match try_out(run, objects, options).await {
+    let planned = match try_out(run, objects, options, false).await {
         Ok(planned) => planned,
         Err(failure) => {
             let own = |task: &str| task == run.task.id;
@@ -98,40 +102,53 @@ async fn reopen(
 
 async fn begin(
     run: &Run<'_>,
-    options: &RollingDeploy,
+    (options, shape): (&RollingDeploy, Shape),
     locked: &Locked,
     rendered: Rendered,
 ) -> Result<Opened, Ended> {
     let mut head = locked.next_head(run.task);
-    let first = locked.history.last_good(None).is_none();
-    let Prepared {
+    let first = shape.is_first(&locked.history);
+    let wanted = shape.of(run, options, &locked.history, rendered.objects);
+    let Shaped {
         objects,
         mut versioned,
-        left_out,
-    } = prepare(
-        rendered.objects,
-        &run.task.release,
-        options.versioning,
-        (head.number, first),
-    )?;
-    for text in left_out {
+        notes,
+        side,
+        written,
+        noted,
+    } = match wanted.await? {
+        Wanted::Deploy(shaped) => *shaped,
+        Wanted::Skip(outputs) => return Ok(Opened::Skipped(outputs)),
+    };
+    for text in notes {
         run.info(Unit::Initialize, text);
     }
+    head.side = side;
     let mut sequence = sequence(run, &objects, Unit::Initialize)?;
-    let planned = try_out(run, objects, options).await?;
-    let (mut planned, unused) = adoption::keep_names(run, planned, options, first).await?;
-    if !unused.is_empty() {
-        versioned.renames.retain(|of| !unused.contains(&of.to));
-        let objects: Vec<Object> = planned.iter().map(|of| of.target.object.clone()).collect();
-        let again = Sequence::of(&objects, &run.task.release.namespace);
-        sequence = again.map_err(|errors| disordered(&errors).1)?;
-    }
+    let mut planned = try_out(run, objects, options, first).await?;
     run.info(
         Unit::Initialize,
         format!("the API server accepts all {} objects", planned.len()),
     );
+    let mut unused = Vec::new();
+    if shape.is_whole() {
+        (planned, unused) = adoption::keep_names(run, planned, options, first).await?;
+    }
 
     run.units.enter(Unit::Prepare);
+    planned = written.of(run, Unit::Prepare, planned);
+    if !unused.is_empty() || !shape.is_whole() {
+        let written: HashSet<&str> = planned
+            .iter()
+            .map(|of| of.target.id.name.as_str())
+            .collect();
+        versioned
+            .renames
+            .retain(|of| written.contains(of.to.as_str()));
+        let objects: Vec<Object> = planned.iter().map(|of| of.target.object.clone()).collect();
+        let again = Sequence::of(&objects, &run.task.release.namespace);
+        sequence = again.map_err(|errors| disordered(&errors).1)?;
+    }
     describe(run, &planned, &versioned, head.number);
     let taken = adoption::taken_over(run, &planned).await;
     adoption::tell(run, Unit::Prepare, &taken);
@@ -141,7 +158,8 @@ async fn begin(
     }
     let mut doomed = Vec::new();
     if let Some(prune) = options.prune {
-        doomed = prune::foresee(run, &locked.history, &planned, prune, Unit::Prepare).await?;
+        let earlier = (&locked.history, &head.side);
+        doomed = prune::foresee(run, earlier, &planned, prune, Unit::Prepare).await?;
         for Tracked { id, uid } in &doomed {
             head.track(id.clone(), uid.clone());
         }
@@ -163,6 +181,9 @@ async fn begin(
     let mut data = json!({"present": present, "secrets": rendered.secrets, prune::NOTED: doomed});
     if !taken.is_empty() {
         data[adoption::NOTED] = json!(taken);
+    }
+    for (key, value) in noted {
+        data[key] = value;
     }
     head.note_with("Prepare", "", "opened", data, clock::now());
     externals(run, locked, &sequence).await?;

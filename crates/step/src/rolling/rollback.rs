@@ -59,8 +59,8 @@ enum Before {
 async fn before(run: &Run<'_>, options: &RollingRollback) -> Result<Before, Ended> {
     let unit = Unit::Initialize;
     run.units.enter(unit);
-    let (_, history) = locked::look(run).await?;
-    if history.is_empty() {
+    let look = locked::look(run).await?;
+    if look.history.is_empty() {
         let known = Known {
             heads: &[],
             unreadable: &[],
@@ -69,7 +69,7 @@ async fn before(run: &Run<'_>, options: &RollingRollback) -> Result<Before, Ende
             return Ok(Before::Nothing(nothing(run, &reason)));
         }
     }
-    let locked = Locked::acquire(run, unit).await?;
+    let locked = Locked::acquire(run, unit, look).await?;
     Ok(Before::Locked(Box::new(locked)))
 }
 
@@ -88,7 +88,8 @@ async fn under_lease(
     if close_interrupted(run, locked).await? {
         locked.history = locked::history(&locked.records, run.task).await?;
     }
-    let heads: Vec<&Head> = locked.history.heads().collect();
+    let whole = |head: &&Head| head.side.is_whole();
+    let heads: Vec<&Head> = locked.history.heads().filter(whole).collect();
     let unreadable = locked.history.unreadable().iter();
     let unreadable: Vec<u64> = unreadable.filter_map(|record| record.number).collect();
     let known = Known {
@@ -100,8 +101,9 @@ async fn under_lease(
         Decision::Needs(number) => return Err(unreadable_one(locked, number, &heads).into()),
         Decision::Nothing(reason) => return Ok(nothing(run, &reason)),
         Decision::Done(number) => {
-            locked.tidy(run, Some(number)).await;
-            return Ok(told(&run.task.release, &numbered(locked, number)?.head));
+            let head = &numbered(locked, number)?.head;
+            locked.tidy(run, Some(head)).await;
+            return Ok(told(&run.task.release, head));
         }
     };
     locked.warn_of_unreadable(run, unit);

@@ -104,6 +104,12 @@ pub(crate) fn is_tracked(live: &Value, release: &str) -> bool {
     })
 }
 
+/// Whether a live object carries the label of this release.
+pub(crate) fn carries(live: &Value, release: &str) -> bool {
+    let labels = live.pointer("/metadata/labels");
+    labels.and_then(|all| all.get(labels::RELEASE)?.as_str()) == Some(release)
+}
+
 /// Whether pods of the workload exist while it is healthy.
 fn has_pods_now(object: &Object) -> bool {
     let number = |key: &str| object.value().get("spec")?.get(key)?.as_i64();

@@ -8,14 +8,13 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use std::time::Duration;
 
-use futures::FutureExt as _;
 use jiff::Timestamp;
 use serde_json::Value;
 use sortie_cluster::apply::Applied;
 use sortie_cluster::clock::Course;
 use sortie_cluster::delete::Doomed;
 use sortie_cluster::lease::Guard;
-use sortie_cluster::watch::{Selection, View, Watched};
+use sortie_cluster::watch::{self, Selection, View, Watched};
 use sortie_cluster::{Cause as Refusal, Cluster, Error, Resource};
 use sortie_health::diagnosis::{Cause, Class, Observation};
 use sortie_health::steady::Steady;
@@ -102,6 +101,22 @@ impl Awaited {
 /// # Errors
 /// One of them fails for good, or the API server refuses a watch. Time limits are the caller's: drop the future.
 pub(crate) async fn wait(run: &Run<'_>, guard: &Guard, awaited: Vec<Awaited>) -> Result<(), Ended> {
+    until_healthy(run, Some(guard), awaited).await
+}
+
+/// As [`wait`], and nothing is written: a pod that is in the way stays there.
+///
+/// # Errors
+/// As [`wait`].
+pub(crate) async fn wait_only(run: &Run<'_>, awaited: Vec<Awaited>) -> Result<(), Ended> {
+    until_healthy(run, None, awaited).await
+}
+
+async fn until_healthy(
+    run: &Run<'_>,
+    guard: Option<&Guard>,
+    awaited: Vec<Awaited>,
+) -> Result<(), Ended> {
     let mut wait = Wait::begin(run, awaited).await?;
     loop {
         let now = wait.course.now();
@@ -113,7 +128,10 @@ pub(crate) async fn wait(run: &Run<'_>, guard: &Guard, awaited: Vec<Awaited>) ->
                 let words = last_words(&run.env.cluster, &cause).await;
                 return Err(Failure::health(&cause, &words).into());
             }
-            Look::Stuck(pods) => wait.free(run, guard, pods).await?,
+            Look::Stuck(pods) => match guard {
+                Some(guard) => wait.free(run, guard, pods).await?,
+                None => wait.changed(None).await,
+            },
             Look::Waiting { next } => wait.changed(next.map(|next| until(now, next))).await,
         }
     }
@@ -176,7 +194,11 @@ impl Wait {
             };
             facts::complete(&mut open.facts, cluster, &open.answer).await;
             let namespace = id.namespace.clone().unwrap_or_default();
-            let selection = Selection::of(open.resource.clone(), &namespace).labelled(&ours);
+            let mut selection = Selection::of(open.resource.clone(), &namespace);
+            // What was applied beside any release carries no label.
+            if facts::carries(&open.answer, &run.release_id()) {
+                selection = selection.labelled(&ours);
+            }
             let watch = wait
                 .watch(cluster, &mut selections, selection)
                 .await
@@ -337,14 +359,10 @@ impl Wait {
 
     /// Resolves when a watch shows something new, or after `at_most`.
     async fn changed(&mut self, at_most: Option<Duration>) {
-        let changes = self
-            .watches
-            .iter_mut()
-            .map(|watched| watched.changed().map(drop).boxed());
-        let any = futures::future::select_all(changes);
+        let any = watch::any_changed(&mut self.watches);
         match at_most {
             Some(at_most) => drop(tokio::time::timeout(at_most, any).await),
-            None => drop(any.await),
+            None => any.await,
         }
     }
 }

@@ -45,15 +45,17 @@ pub enum Amount {
 }
 
 impl Amount {
-    /// The number it comes to where there are `current` pods now.
+    /// How many that are when there are `current` now.
     #[must_use]
     pub fn of(self, current: u32) -> u32 {
         match self {
             Self::Count(count) => count,
             Self::Percent(0) => 0,
             Self::Percent(percent) => {
-                let rounded = (u64::from(percent) * u64::from(current) + 50) / 100;
-                u32::try_from(rounded).unwrap_or(u32::MAX).max(1)
+                let hundredths = u64::from(current) * u64::from(percent);
+                u32::try_from((hundredths + 50) / 100)
+                    .unwrap_or(u32::MAX)
+                    .max(1)
             }
         }
     }

@@ -58,10 +58,10 @@ enum Before {
 
 async fn before(run: &Run<'_>, options: Uninstall) -> Result<Before, Ended> {
     run.units.enter(Unit::Initialize);
-    let (records, history) = locked::look(run).await?;
-    let known = !history.is_empty() || has_lease(run, &records).await?;
+    let look = locked::look(run).await?;
+    let known = !look.history.is_empty() || has_lease(run, &look.records).await?;
     if options.dry_run || !known {
-        let plan = survey(run, &records, &history, options).await?;
+        let plan = survey(run, &look.records, &look.history, options).await?;
         if !known && plan.going().is_empty() {
             return Ok(Before::Done(nothing(run, &plan)));
         }
@@ -69,7 +69,7 @@ async fn before(run: &Run<'_>, options: Uninstall) -> Result<Before, Ended> {
             return Ok(Before::Done(foreseen(run, &plan)));
         }
     }
-    let locked = Locked::acquire(run, Unit::Initialize).await?;
+    let locked = Locked::acquire(run, Unit::Initialize, look).await?;
     Ok(Before::Locked(Box::new(locked)))
 }
 

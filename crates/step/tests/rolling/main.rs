@@ -1,4 +1,4 @@
-//! Rolling deployments and rollbacks on the real cluster that tests share.
+//! Deployments of all shapes and rollbacks on the real cluster that tests share.
 
 #![allow(
     clippy::unwrap_used,
@@ -9,7 +9,9 @@
 )]
 
 mod adopting;
+mod canarying;
 mod collecting;
+mod coloring;
 mod crashing;
 mod deploying;
 mod hooking;
@@ -23,6 +25,7 @@ mod replacing;
 mod restoring;
 mod returning;
 mod ruling;
+mod scaling;
 mod sequencing;
 mod sets;
 mod sharing;

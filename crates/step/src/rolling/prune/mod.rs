@@ -9,7 +9,7 @@ use serde_json::Value;
 use sortie_cluster::apply::Planned;
 use sortie_cluster::clock;
 use sortie_cluster::delete::{Doomed, Gone};
-use sortie_cluster::record::{History, Stored, Tracked};
+use sortie_cluster::record::{History, Side, Stored, Tracked};
 use sortie_manifest::{Object, ObjectId, Origin};
 
 use super::earlier::noted;
@@ -27,13 +27,13 @@ pub(crate) use plan::tracked;
 /// Under this name the objects to delete are noted when the record is opened.
 pub(super) const NOTED: &str = "prune";
 
-/// Find out what a set makes superfluous and say it.
+/// Find out what a set makes superfluous on its side of the release and say it.
 ///
 /// # Errors
 /// It is more than may go unasked, or the cluster could not be asked. Nothing has been written.
 pub(crate) async fn foresee(
     run: &Run<'_>,
-    history: &History,
+    (history, side): (&History, &Side),
     planned: &[Planned],
     options: Prune,
     unit: Unit,
@@ -44,13 +44,22 @@ pub(crate) async fn foresee(
     let current: BTreeSet<ObjectId> = planned.iter().map(|of| of.target.id.clone()).collect();
     let heads: Vec<_> = history
         .heads()
-        .filter(|head| head.asked_by.task != run.task.id)
+        .filter(|head| side.takes_place_of(&head.side) && head.asked_by.task != run.task.id)
         .collect();
-    let tracked = if heads.is_empty() {
+    let mut tracked = if heads.is_empty() && side.is_whole() {
         by_label(run, &current, unit).await?
     } else {
         tracked(heads.into_iter())
     };
+    // What stands beside this side keeps what it has.
+    let beside = history
+        .heads()
+        .filter(|head| head.is_standing() && !side.takes_place_of(&head.side));
+    let beside: BTreeSet<&ObjectId> = beside
+        .flat_map(|head| &head.inventory)
+        .map(|tracked| &tracked.id)
+        .collect();
+    tracked.retain(|tracked| !beside.contains(&tracked.id));
     let (again, candidates): (Vec<_>, Vec<_>) = tracked
         .into_iter()
         .partition(|tracked| current.contains(&tracked.id));

@@ -1,0 +1,182 @@
+//! What a deployment writes of the objects that it renders: the whole release, or copies of its workloads that run beside
+//! the originals.
+
+mod blue_green;
+mod canary;
+mod copies;
+mod services;
+
+use std::collections::BTreeSet;
+
+use serde_json::{Map, Value};
+use sortie_cluster::apply::{Change, Planned};
+use sortie_cluster::record::{History, Side};
+use sortie_manifest::versioning::Versioned;
+use sortie_manifest::{Object, ObjectId};
+
+use crate::failure::Failure;
+use crate::hooks;
+use crate::plan::{self, Prepared};
+use crate::report::Unit;
+use crate::run::Run;
+use crate::task::{Amount, RollingDeploy};
+
+/// Under this name the copies are noted when a record is opened.
+pub(crate) const COPIES: &str = "copies";
+/// Under this name it is noted what the outputs say of the shape.
+pub(crate) const OUTPUTS: &str = "outputs";
+/// Under this name the pairs of Services are noted.
+pub(crate) const SERVICES: &str = "services";
+/// Under this name the hash of the set as it was rendered is noted, whatever the shape made of it.
+pub(crate) const RENDERED: &str = "rendered";
+
+/// Objects named one by one; more are counted.
+const NAMED: usize = 20;
+
+/// How a set is deployed.
+#[derive(Clone, Copy, Debug)]
+pub(crate) enum Shape {
+    /// In place of what the release was.
+    Whole,
+    /// A few pods of it beside what the release is.
+    Canary(Amount),
+    /// All of it in the colour that gets no traffic.
+    BlueGreen {
+        /// Nothing is done when it is what gets the traffic already.
+        skip_unchanged: bool,
+    },
+}
+
+/// What becomes of a set.
+pub(crate) enum Wanted {
+    /// It is deployed.
+    Deploy(Box<Shaped>),
+    /// It is there already; what the outputs say of it.
+    Skip(Value),
+}
+
+/// A set that is ready to be tried out.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct Shaped {
+    /// The objects: versioned, labelled, ordered. Those that are not written are judged all the same, so that what the
+    /// API server would refuse later it refuses now.
+    pub(crate) objects: Vec<Object>,
+    /// What versioning renamed.
+    pub(crate) versioned: Versioned,
+    /// What is worth a line.
+    pub(crate) notes: Vec<String>,
+    /// Which side of the release it is.
+    pub(crate) side: Side,
+    /// What is written of them.
+    pub(crate) written: Written,
+    /// What is noted when the record is opened, by the names above.
+    pub(crate) noted: Map<String, Value>,
+}
+
+/// What is written of a set.
+#[derive(Clone, Debug, Default)]
+pub(crate) enum Written {
+    /// Everything.
+    #[default]
+    All,
+    /// Everything but the originals of the copies.
+    Beside {
+        /// The copies.
+        copies: BTreeSet<ObjectId>,
+        /// Of what they are copies.
+        originals: BTreeSet<ObjectId>,
+        /// What is there already stays as it is, but for the copies.
+        only_missing: bool,
+    },
+}
+
+impl Shape {
+    /// Shape a rendered set for the next release number.
+    ///
+    /// # Errors
+    /// The set does not suit the shape, a hook's annotation cannot be understood, or the cluster cannot be asked.
+    pub(crate) async fn of(
+        self,
+        run: &Run<'_>,
+        options: &RollingDeploy,
+        history: &History,
+        mut objects: Vec<Object>,
+    ) -> Result<Wanted, Failure> {
+        let release = &run.task.release;
+        let place = (history.next_number(), self.is_first(history));
+        let copied = match self {
+            Self::Whole => None,
+            Self::Canary(amount) => Some(canary::shape(run, &objects, amount).await?),
+            Self::BlueGreen { skip_unchanged } => {
+                match blue_green::shape(run, history, &mut objects, skip_unchanged).await? {
+                    Wanted::Deploy(shaped) => Some(*shaped),
+                    skip @ Wanted::Skip(_) => return Ok(skip),
+                }
+            }
+        };
+        let Prepared {
+            mut objects,
+            versioned,
+            left_out,
+        } = plan::prepare(objects, release, options.versioning, place)?;
+        if matches!(self, Self::Canary(_)) {
+            // What is to run once the release is there waits for the release.
+            objects.retain(|object| !hooks::is_after(object));
+        }
+        let mut shaped = copied.unwrap_or_default();
+        shaped.notes.extend(left_out);
+        shaped.versioned = versioned;
+        shaped.objects.extend(objects);
+        sortie_manifest::order::sort(&mut shaped.objects);
+        Ok(Wanted::Deploy(Box::new(shaped)))
+    }
+
+    /// Whether nothing of the kind has succeeded before. A canary does not count: what is to run once after a first
+    /// deployment runs after the one that follows it.
+    pub(crate) fn is_first(self, history: &History) -> bool {
+        match self {
+            Self::Whole | Self::Canary(_) => history.last_good(None).is_none(),
+            Self::BlueGreen { .. } => history.is_first(),
+        }
+    }
+
+    /// Whether it takes the place of what the release was.
+    pub(crate) const fn is_whole(self) -> bool {
+        matches!(self, Self::Whole)
+    }
+}
+
+impl Written {
+    /// What is written of a set that the API server accepts; what stays as it is is told.
+    pub(crate) fn of(&self, run: &Run<'_>, unit: Unit, planned: Vec<Planned>) -> Vec<Planned> {
+        let Self::Beside {
+            copies,
+            originals,
+            only_missing,
+        } = self
+        else {
+            return planned;
+        };
+        let (written, left): (Vec<_>, Vec<_>) = planned.into_iter().partition(|planned| {
+            let id = &planned.target.id;
+            let is_missing = matches!(planned.change(), Some(Change::Created) | None);
+            let is_more = is_missing || !only_missing;
+            copies.contains(id) || (is_more && !originals.contains(id))
+        });
+        let waiting = left.iter().filter(|planned| {
+            planned.change() != Some(Change::Unchanged) && !originals.contains(&planned.target.id)
+        });
+        let waiting: Vec<String> = waiting
+            .map(|planned| planned.target.id.to_string())
+            .collect();
+        if waiting.len() > NAMED {
+            let text = format!("{} objects stay as they are for now", waiting.len());
+            run.info(unit, text);
+        } else {
+            for id in waiting {
+                run.info(unit, format!("{id} stays as it is for now"));
+            }
+        }
+        written
+    }
+}
