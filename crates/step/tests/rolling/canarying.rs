@@ -294,6 +294,6 @@ async fn what_cannot_have_a_canary_is_refused_before_the_first_write() {
     );
     world.given(&other).await;
     let told = world.canary(plain(&web(image, "")), Amount::Count(1)).await;
-    assert_eq!(told.failure().code, "SRT-C010", "{:?}", told.failure());
+    assert_eq!(told.failure().code, "SRT-C015", "{:?}", told.failure());
     world.finish().await;
 }
