@@ -370,6 +370,20 @@ metadata: {{name: absent}}
     // Its versioned name is another one.
     assert_eq!(lines[1]["status"], "Missing", "{lines:?}");
 
+    // What kubectl has read says the same, with ReplicaSets and events or without.
+    for kinds in ["deployments,pods", "deployments,replicasets,pods,events"] {
+        let read = world.kubectl(&["get", kinds, "-o", "json"]).await;
+        let files = ["health", "-f", "-", "-o", "json"];
+        let ended = world.me.sortie_with(&files, &read).await;
+        assert_eq!(ended.code, 1, "{ended:?}");
+        let lines = ended.lines();
+        let web = lines.iter().find(|line| line["kind"] == "Deployment");
+        let trouble = &web.unwrap()["trouble"];
+        assert_eq!(trouble["code"], "SRT-H007", "{kinds} {lines:?}");
+        let explanation = trouble["explanation"].as_str().unwrap();
+        assert!(explanation.contains("pod web-"), "{explanation}");
+    }
+
     let ended = world.on(&["health"]).await;
     assert_eq!(ended.code, 1, "{ended:?}");
     assert!(

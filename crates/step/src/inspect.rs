@@ -1,5 +1,8 @@
 //! How the objects of a release are right now, for people who ask: read once, and nothing waited for.
 
+mod documents;
+
+use std::borrow::Cow;
 use std::collections::BTreeMap;
 use std::collections::btree_map::Entry;
 use std::sync::Arc;
@@ -20,6 +23,8 @@ use crate::adoption::object_of;
 use crate::failure::chain;
 use crate::steady::facts::{Set, complete, is_tracked};
 use crate::steady::{last_words, surroundings};
+
+pub use documents::inspect_documents;
 
 /// Objects that are read at a time.
 const AT_ONCE: usize = 16;
@@ -115,9 +120,8 @@ pub async fn inspect(
             }
             None => Verdict::missing(),
         };
-        let ill = !matches!(verdict.status, Status::Healthy | Status::Suspended);
         if let (Some(object), Some(namespace)) = (object, &id.namespace)
-            && ill
+            && is_ill(&verdict)
             && covers(object)
         {
             // Pods that were taken over keep the labels that they had.
@@ -128,8 +132,14 @@ pub async fn inspect(
                 Entry::Occupied(entry) => entry.into_mut(),
                 Entry::Vacant(entry) => entry.insert(read_around(cluster, namespace, label).await?),
             };
-            if let Some(cause) = diagnose(object, around, clock::now()) {
-                trouble = Some(told(cluster, &cause).await);
+            let around = around
+                .each_ref()
+                .map(|list| list.iter().collect::<Vec<_>>());
+            if let Some(cause) =
+                diagnose(object, around.each_ref().map(Vec::as_slice), clock::now())
+            {
+                let words = last_words(cluster, &cause).await;
+                trouble = Some(Trouble::of(&cause, &words));
             }
         }
         let id = id.clone();
@@ -179,9 +189,14 @@ async fn read_around(
     Ok(read)
 }
 
-/// What a wait that began now would have to say.
-fn diagnose(object: &Value, around: &Surroundings, now: Timestamp) -> Option<Cause> {
-    let [pods, revisions, events] = around.each_ref().map(|list| list.iter().collect());
+/// Whether there is something to explain.
+fn is_ill(verdict: &Verdict) -> bool {
+    !matches!(verdict.status, Status::Healthy | Status::Suspended)
+}
+
+/// What a wait that began now would have to say; `around` are pods, revisions and events.
+fn diagnose(object: &Value, around: [&[&Value]; 3], now: Timestamp) -> Option<Cause> {
+    let [pods, revisions, events] = around.map(Cow::Borrowed);
     let observation = Observation {
         workload: object,
         revisions,
@@ -197,11 +212,13 @@ fn diagnose(object: &Value, around: &Surroundings, now: Timestamp) -> Option<Cau
     }
 }
 
-async fn told(cluster: &Cluster, cause: &Cause) -> Trouble {
-    let words = last_words(cluster, cause).await;
-    Trouble {
-        code: cause.code(),
-        explanation: cause.one_line(&words),
-        hint: cause.hint(),
+impl Trouble {
+    /// `words` are the last lines of the container's log, as far as they are known.
+    fn of(cause: &Cause, words: &[String]) -> Self {
+        Self {
+            code: cause.code(),
+            explanation: cause.one_line(words),
+            hint: cause.hint(),
+        }
     }
 }

@@ -4,7 +4,7 @@ use sortie_cluster::record::Tracked;
 use sortie_cluster::{Cause, Cluster, Error};
 use sortie_manifest::{Limits, Object, ObjectId, Origin, ParseError, ParseErrors};
 use sortie_step::health_rules;
-use sortie_step::inspect::{Inspected, inspect};
+use sortie_step::inspect::{Inspected, inspect, inspect_documents};
 
 use super::objects::{self, Row, ended};
 use super::set::MOST;
@@ -12,7 +12,7 @@ use super::{connect, history, records};
 use crate::args::{Health, Output, ReleaseArgs};
 use crate::exit::{Exit, Failure, Finding, Result};
 use crate::files::{self, Folders};
-use crate::{Surroundings, print};
+use crate::{Surroundings, clock, print};
 
 /// Judge. The exit says whether all are healthy, or stopped on purpose.
 pub(crate) async fn run(args: &Health, around: &Surroundings) -> Result {
@@ -35,7 +35,7 @@ pub(crate) async fn run(args: &Health, around: &Surroundings) -> Result {
             if *live {
                 of_cluster(objects, args).await?
             } else {
-                objects.into_iter().map(judged).collect()
+                inspect_documents(objects, clock::now())
             }
         }
     };
@@ -108,17 +108,6 @@ fn unreadable(errors: Vec<ParseError>, more: usize) -> Failure {
             ..one
         },
         None => Failure::usage(text),
-    }
-}
-
-/// An object by what the file says of it.
-fn judged(object: Object) -> Inspected {
-    let id = object.id();
-    Inspected {
-        verdict: sortie_health::assess(&object.into_value()),
-        id,
-        trouble: None,
-        is_forbidden: false,
     }
 }
 
