@@ -135,6 +135,7 @@ async fn carry_out(run: &Run<'_>) -> Result<Value, Ended> {
         Action::Patch(options) => Box::pin(single::patch::run(run, options)).await,
         Action::Delete(options) => Box::pin(single::delete::run(run, options)).await,
         Action::Rollout(options) => Box::pin(single::rollout::run(run, options)).await,
+        Action::TrafficRouting(asked) => Box::pin(single::traffic::run(run, asked)).await,
         Action::SwapServices(_) | Action::StageScaleDown | Action::StageScaleUp(_) => {
             Err(not_yet().into())
         }

@@ -36,6 +36,8 @@ pub enum Unit {
     Scale,
     /// Fields of an object are changed.
     Patch,
+    /// Routes of a router are written.
+    TrafficRouting,
     /// Revisions of workloads are listed, restarted, stopped or brought back.
     Rollout,
     /// What earlier steps of the same execution have changed is undone.
@@ -61,6 +63,7 @@ impl Unit {
             Self::DryRun => "Dry Run",
             Self::Scale => "Scale",
             Self::Patch => "Patch",
+            Self::TrafficRouting => "Traffic Routing",
             Self::Rollout => "Rollout",
             Self::UndoChanges => "Undo Changes",
             Self::WrapUp => "Wrap Up",

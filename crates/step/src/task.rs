@@ -8,6 +8,7 @@ use std::time::Duration;
 use serde_json::Value;
 use sortie_render::SourceFile;
 use sortie_render::git::Reference;
+use sortie_strategy::routing::Routing;
 
 pub use single::{
     Amount, Apply, Delete, Patch, PatchKind, Resources, Rollout, RolloutCommand, Scale, Set,
@@ -104,6 +105,8 @@ pub enum Action {
     Delete(Delete),
     /// Restart, stop, list or bring back revisions of workloads.
     Rollout(Rollout),
+    /// Route traffic to the Services of the release.
+    TrafficRouting(Routing),
 }
 
 /// Options of a rolling deployment.

@@ -2,12 +2,12 @@
 //!
 //! | State | Entered | Left |
 //! |---|---|---|
-//! | `Waiting` | at the start; nothing has been written | every Service that gets traffic has enough ready pods of its new colour: to `Swapping`; not within `patience`, or a Service names neither colour: to `Failed` |
+//! | `Waiting` | at the start; nothing has been written | every Service that gets traffic has enough ready pods of its new colour: to `Swapping`; not within `patience`: to `Failed`; a Service names neither colour: to `Refused` |
 //! | `Swapping` | one Service after the other is written | all name their new colour: to `Checking`; one names neither: to `Undoing` |
 //! | `Checking` | all are written | the endpoints show the new colour and nothing else: to `Settling`; not within `patience`: to `Undoing` |
 //! | `Settling` | clients may still be on their way to the old colour | `settle` is over: to `Done`; the new colour has no ready pod any more: to `Undoing` |
 //! | `Undoing` | something is wrong after the first write | no Service names its new colour: to `Undone`; one that gets traffic would lose all its ready pods by going back, and that lasts for `patience`: to `Stranded` |
-//! | `Done`, `Undone`, `Stranded`, `Failed` | | never |
+//! | `Done`, `Undone`, `Stranded`, `Failed`, `Refused` | | never |
 //!
 //! A write is one compare-and-set of one key of a selector. Which Services are swapped is read from the cluster each time.
 //! Whoever must not wait any longer asks [`stop`] for another state, and goes on until the end.
@@ -71,8 +71,10 @@ pub enum Phase {
     Undone(String),
     /// The end: some have, because the old colour has no ready pod to go back to. Why they should have gone back.
     Stranded(String),
-    /// The end: nothing was written. Why.
+    /// The end: nothing was written, because the new colour was not ready in time. What was missing.
     Failed(String),
+    /// The end: nothing was written, because a Service names neither colour. Which one.
+    Refused(String),
 }
 
 /// One Service as it was seen.
@@ -110,7 +112,11 @@ impl State {
     pub const fn is_end(&self) -> bool {
         matches!(
             self.phase,
-            Phase::Done | Phase::Undone(_) | Phase::Stranded(_) | Phase::Failed(_)
+            Phase::Done
+                | Phase::Undone(_)
+                | Phase::Stranded(_)
+                | Phase::Failed(_)
+                | Phase::Refused(_)
         )
     }
 }
@@ -128,6 +134,7 @@ impl Phase {
             Self::Undone(_) => "undone",
             Self::Stranded(_) => "stranded",
             Self::Failed(_) => "failed",
+            Self::Refused(_) => "refused",
         }
     }
 }
@@ -147,7 +154,7 @@ pub fn stop(plan: &Plan, state: State, why: &str, now: Timestamp) -> State {
         },
         Phase::Swapping | Phase::Checking => undoing_at_once(plan, why, now),
         Phase::Undoing(why) => undoing_at_once(plan, why, now),
-        Phase::Done | Phase::Undone(_) | Phase::Stranded(_) | Phase::Failed(_) => state,
+        _ => state,
     }
 }
 
@@ -164,7 +171,7 @@ pub fn decide(plan: &Plan, state: State, seen: &[Seen], now: Timestamp) -> Decis
     match &state.phase {
         Phase::Waiting => {
             if let Some(service) = foreign(plan, seen) {
-                return enter(Phase::Failed(service), now);
+                return enter(Phase::Refused(service), now);
             }
             match lacking(plan, seen) {
                 None => then(Phase::Swapping, plan, seen, now),
@@ -222,9 +229,11 @@ pub fn decide(plan: &Plan, state: State, seen: &[Seen], now: Timestamp) -> Decis
                 None => enter(Phase::Undone(why.clone()), now),
             }
         }
-        Phase::Done | Phase::Undone(_) | Phase::Stranded(_) | Phase::Failed(_) => {
-            Decision::wait(state)
-        }
+        Phase::Done
+        | Phase::Undone(_)
+        | Phase::Stranded(_)
+        | Phase::Failed(_)
+        | Phase::Refused(_) => Decision::wait(state),
     }
 }
 

@@ -85,7 +85,7 @@ fn each_state_and_what_follows() {
             "a third colour",
             Phase::Waiting,
             seen("red", "green", 3, 3),
-            Phase::Failed(text("web selects red, neither blue nor green")),
+            Phase::Refused(text("web selects red, neither blue nor green")),
             None,
             None,
         ),
@@ -93,7 +93,7 @@ fn each_state_and_what_follows() {
             "no colour",
             Phase::Waiting,
             seen("blue", "", 3, 3),
-            Phase::Failed(text("web-stage selects no colour")),
+            Phase::Refused(text("web-stage selects no colour")),
             None,
             None,
         ),
@@ -417,7 +417,7 @@ proptest! {
         let swapped = [colors[0] == "green", colors[1] == "blue"];
         match state.phase {
             Phase::Done => prop_assert_eq!(swapped, [true, true]),
-            Phase::Undone(_) | Phase::Failed(_) => {
+            Phase::Undone(_) | Phase::Failed(_) | Phase::Refused(_) => {
                 prop_assert_eq!(swapped, [false, false]);
                 prop_assert!(deaths || stopped || storm.contains(&2));
             }

@@ -24,8 +24,9 @@ const LIMIT: Duration = Duration::from_secs(90);
 fn services() -> Services {
     Services {
         stable: Some("web".to_owned()),
-        new: Some("web-canary".to_owned()),
+        canary: Some("web-canary".to_owned()),
         ports: [("web".to_owned(), 80), ("web-canary".to_owned(), 80)].into(),
+        ..Services::default()
     }
 }
 

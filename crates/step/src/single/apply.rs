@@ -49,7 +49,7 @@ pub(crate) async fn run(run: &Run<'_>, options: &Apply) -> Result<Value, Ended> 
     result
 }
 
-async fn under_lease(
+pub(super) async fn under_lease(
     run: &Run<'_>,
     options: &Apply,
     objects: Vec<Object>,

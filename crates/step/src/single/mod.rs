@@ -10,6 +10,7 @@ pub(crate) mod patch;
 pub(crate) mod rollout;
 pub(crate) mod scale;
 mod set;
+pub(crate) mod traffic;
 
 use crate::locked::{self, Locked};
 use crate::report::Unit;

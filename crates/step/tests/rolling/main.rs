@@ -24,6 +24,7 @@ mod refusing;
 mod replacing;
 mod restoring;
 mod returning;
+mod routing;
 mod ruling;
 mod scaling;
 mod sequencing;

@@ -151,8 +151,10 @@ pub enum How {
 pub struct Services {
     /// What the word `stable` means.
     pub stable: Option<String>,
-    /// What the words `stage` and `canary` mean.
-    pub new: Option<String>,
+    /// What the word `stage` means; `canary` too, where that has no Service of its own.
+    pub stage: Option<String>,
+    /// What the word `canary` means; `stage` too, where that has no Service of its own.
+    pub canary: Option<String>,
     /// The first port of each Service that is known.
     pub ports: BTreeMap<String, u16>,
 }
@@ -162,7 +164,8 @@ impl Services {
     pub fn named<'a>(&'a self, host: &'a str) -> Option<&'a str> {
         match host {
             "stable" => self.stable.as_deref(),
-            "stage" | "canary" => self.new.as_deref(),
+            "stage" => self.stage.as_deref().or(self.canary.as_deref()),
+            "canary" => self.canary.as_deref().or(self.stage.as_deref()),
             name => Some(name),
         }
     }

@@ -5,10 +5,11 @@ use super::*;
 pub(super) fn services() -> Services {
     Services {
         stable: Some("web".to_owned()),
-        new: Some("web-canary".to_owned()),
+        canary: Some("web-canary".to_owned()),
         ports: [("web", 80), ("web-canary", 80), ("other", 8080)]
             .map(|(name, port)| (name.to_owned(), port))
             .into(),
+        ..Services::default()
     }
 }
 
