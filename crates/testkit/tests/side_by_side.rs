@@ -86,6 +86,8 @@ async fn two_real_clusters_run_side_by_side_and_leave_nothing() {
     let one = Box::pin(Cluster::start(Kind::Real)).await.unwrap();
     let two = Box::pin(Cluster::start(Kind::Real)).await.unwrap();
     assert_ne!(one.bridge_address(), two.bridge_address());
+    // With a gateway: a process of it is no child of ours.
+    one.gateway().await.unwrap();
     for cluster in [&one, &two] {
         let nodes: Api<Node> = Api::all(cluster.client().await.unwrap());
         assert_eq!(
