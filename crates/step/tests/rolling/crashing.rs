@@ -14,11 +14,12 @@ use tokio::sync::OnceCell;
 
 use self::end::End;
 use self::ground::{Ground, Who};
+pub(crate) use self::process::{Deed, Order, limits, run_until};
 use self::process::{Halt, Nature, Process};
-pub(crate) use self::process::{Order, limits, run_until};
 use self::story::Story;
 use crate::world::{World, config, plain};
 
+pub(crate) mod act;
 pub(crate) mod end;
 pub(crate) mod ground;
 pub(crate) mod process;
@@ -143,17 +144,14 @@ impl Scene {
         world.limits = limits(1);
         story.prepare(&world).await;
         let namespace = story.namespace(&world);
-        let mut order = Order {
+        let order = Order {
             kubeconfig: String::new(),
             task: uuid::Uuid::new_v4().to_string(),
+            deed: story.deed(&namespace),
             namespace,
-            deploy: None,
-            uninstall: false,
             history: 1,
-            number: None,
             outcome: String::new(),
         };
-        story.order(&mut order);
         let log = ground.cluster.audit_place().await.unwrap();
         Self {
             ground,
@@ -298,7 +296,7 @@ async fn whoever_runs_a_killed_task_again_has_its_effects_and_reaches_its_end() 
 #[tokio::test(flavor = "multi_thread")]
 async fn what_a_killed_task_left_behind_is_no_obstacle_for_others() {
     let mut scene = Scene::set(Story::Waves, "left_behind").await;
-    scene.order.deploy = Some(config("a", "1"));
+    scene.order.deed = Deed::Deploy(config("a", "1"));
     scene.order.history = 5;
     scene.world.limits = limits(5);
     let died = scene.start(Who::First, &Halt::Die("apply:after".to_owned()));

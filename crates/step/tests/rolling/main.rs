@@ -9,14 +9,17 @@
 )]
 
 mod adopting;
+mod applying;
 mod canarying;
 mod collecting;
 mod coloring;
 mod crashing;
+mod deleting;
 mod deploying;
 mod hooking;
 mod irreversible;
 mod judging;
+mod patching;
 mod pruning;
 mod racing;
 mod recording;
@@ -24,6 +27,7 @@ mod refusing;
 mod replacing;
 mod restoring;
 mod returning;
+mod revising;
 mod routing;
 mod ruling;
 mod scaling;
@@ -31,6 +35,8 @@ mod sequencing;
 mod sets;
 mod sharing;
 mod stopping;
+mod swapping;
+mod trying;
 mod uninstalling;
 mod waiting;
 mod world;

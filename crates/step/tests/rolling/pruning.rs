@@ -4,7 +4,7 @@ use serde_json::Value;
 use sortie_step::report::{Change, Unit};
 use sortie_step::task::{Action, Prune, RollingDeploy, Target};
 
-use crate::crashing::{Order, run_until};
+use crate::crashing::{Deed, Order, run_until};
 use crate::world::{Told, World, config, documents, plain, web};
 
 /// Deploys documents and prunes.
@@ -318,16 +318,8 @@ async fn a_record_names_all_that_was_and_will_be_before_the_first_write() {
     let first = documents(&[&config("kept", "1"), &config("gone", "1")]);
     world.deploy(plain(&first)).await.outputs();
     let folder = tempfile::tempdir().unwrap();
-    let order = Order {
-        kubeconfig: world.cluster.kubeconfig().display().to_string(),
-        task: uuid::Uuid::new_v4().to_string(),
-        namespace: world.namespace.name().to_owned(),
-        deploy: Some(documents(&[&config("kept", "2"), &config("new", "1")])),
-        uninstall: false,
-        history: 5,
-        number: None,
-        outcome: folder.path().join("outcome").display().to_string(),
-    };
+    let deed = Deed::Deploy(documents(&[&config("kept", "2"), &config("new", "1")]));
+    let order = Order::of(&world, deed, folder.path());
     let killed = run_until(&order, Some("apply:before".to_owned())).await;
     killed.unwrap_err();
     assert!(!has(&world, "new").await, "nothing is written yet");

@@ -9,7 +9,7 @@ use sortie_testkit::effects;
 use crate::crashing::ground::{Ground, Who};
 use crate::crashing::process::{Halt, limits};
 use crate::crashing::story::{Story, version};
-use crate::crashing::{AT_ONCE, Scene, none_of, whole};
+use crate::crashing::{AT_ONCE, Deed, Scene, none_of, whole};
 
 /// A number below the bound.
 fn draw(below: u128) -> u64 {
@@ -23,7 +23,7 @@ async fn race(started_apart: Duration, skew: i64) -> Vec<String> {
     scene.world.limits = limits(5);
     let mut start = |who: Who, number: u32, skew: i64| {
         scene.order.task = uuid::Uuid::new_v4().to_string();
-        scene.order.deploy = Some(version(number));
+        scene.order.deed = Deed::Deploy(version(number));
         scene.skew = skew;
         scene.start(who, &Halt::Nowhere)
     };

@@ -2,7 +2,7 @@
 
 use sortie_step::task::{Action, RollingDeploy, Target};
 
-use crate::crashing::{Order, run_until};
+use crate::crashing::{Deed, Order, run_until};
 use crate::world::{World, config, documents, plain, web};
 
 /// A ConfigMap that can never change.
@@ -157,16 +157,8 @@ async fn what_a_killed_replacement_has_deleted_is_brought_back_by_whoever_comes_
         "annotations: {",
         "annotations: {sortie.dev/replace: \"true\", ",
     );
-    let order = Order {
-        kubeconfig: world.cluster.kubeconfig().display().to_string(),
-        task: uuid::Uuid::new_v4().to_string(),
-        namespace: world.namespace.name().to_owned(),
-        deploy: Some(documents(&[&config("a", "2"), &asked])),
-        uninstall: false,
-        history: 5,
-        number: None,
-        outcome: folder.path().join("outcome").display().to_string(),
-    };
+    let deed = Deed::Deploy(documents(&[&config("a", "2"), &asked]));
+    let order = Order::of(&world, deed, folder.path());
     run_until(&order, Some("delete:after".to_owned()))
         .await
         .unwrap_err();

@@ -10,7 +10,9 @@ use sortie_testkit::effects::{self, Effect};
 use crate::crashing::ground::{Ground, Who};
 use crate::crashing::process::{Halt, limits};
 use crate::crashing::story::Story;
-use crate::crashing::{AT_ONCE, Place, Scene, Told, differences, none_of, undisturbed, whole};
+use crate::crashing::{
+    AT_ONCE, Deed, Place, Scene, Told, differences, none_of, undisturbed, whole,
+};
 use crate::world::config;
 
 /// What the first process has written after the second took its place.
@@ -78,12 +80,12 @@ async fn a_write_that_was_permitted_before_a_stop_is_not_sent_after_it() {
     let mut scene = Scene::set(Story::Waves, "permitted").await;
     scene.order.history = 5;
     scene.world.limits = limits(5);
-    scene.order.deploy = Some(config("a", "1"));
+    scene.order.deed = Deed::Deploy(config("a", "1"));
     let first = scene.start(Who::First, &Halt::Stop("apply:before:1".to_owned()));
     assert!(first.stands_still().await);
     let former = scene.order.clone();
     scene.order.task = uuid::Uuid::new_v4().to_string();
-    scene.order.deploy = Some(config("b", "1"));
+    scene.order.deed = Deed::Deploy(config("b", "1"));
     let told = scene.start(Who::Second, &Halt::Nowhere).end().await;
     assert_eq!(told.unwrap()["releaseNumber"], 2);
     first.go_on();

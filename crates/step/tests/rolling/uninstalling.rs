@@ -11,7 +11,7 @@ use sortie_step::report::Change;
 use sortie_step::task::{Action, Uninstall};
 use sortie_testkit::Cluster;
 
-use crate::crashing::{Order, limits, run_until, variable};
+use crate::crashing::{Deed, Order, limits, run_until, variable};
 use crate::world::{Told, World, config, documents, plain, web};
 
 /// The writes that happen in an uninstallation; a lease that is not long held is not renewed.
@@ -409,16 +409,7 @@ async fn survive(place: &str, image: &str) -> bool {
     );
     world.deploy(plain(&set)).await.outputs();
     let folder = tempfile::tempdir().unwrap();
-    let order = Order {
-        kubeconfig: world.cluster.kubeconfig().display().to_string(),
-        task: uuid::Uuid::new_v4().to_string(),
-        namespace: world.namespace.name().to_owned(),
-        deploy: None,
-        uninstall: true,
-        history: 5,
-        number: None,
-        outcome: folder.path().join("outcome").display().to_string(),
-    };
+    let order = Order::of(&world, Deed::Uninstall, folder.path());
     let first = run_until(&order, Some(place.to_owned())).await;
     let reached = first.is_err();
     if reached {

@@ -10,12 +10,14 @@ use rustix::process::{Pid, Signal, WaitId, WaitIdOptions, kill_process, waitid};
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 use sortie_step::task::{
-    Action, Owner, Prune, Release, RollingDeploy, RollingRollback, Target, Task, Uninstall,
+    Action, Amount, Owner, Prune, Release, RollingDeploy, RollingRollback, Target, Task, Uninstall,
 };
 use sortie_step::{Limits, Outcome};
 
 use super::variable;
-use crate::world::{Log, RELEASE, connect, plain};
+use crate::canarying::canary;
+use crate::coloring::blue_green;
+use crate::world::{Log, RELEASE, World, connect, plain};
 
 /// Variable with the [`Order`] for [`one_step`].
 const ORDER: &str = "SORTIE_TEST_ORDER";
@@ -26,16 +28,63 @@ pub(crate) struct Order {
     pub(crate) kubeconfig: String,
     pub(crate) task: String,
     pub(crate) namespace: String,
-    /// Documents to deploy, pruning and taking over what is there; without them, roll back.
-    pub(crate) deploy: Option<String>,
-    /// Remove the release instead.
-    pub(crate) uninstall: bool,
+    pub(crate) deed: Deed,
     /// Records that are kept.
     pub(crate) history: usize,
-    /// Number to roll back to; without it, the last good one.
-    pub(crate) number: Option<u64>,
     /// Where the outcome is written.
     pub(crate) outcome: String,
+}
+
+/// What is done with the release.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub(crate) enum Deed {
+    /// Deploy these documents, pruning and taking over what is there.
+    Deploy(String),
+    /// Run one pod of them beside the release.
+    Canary(String),
+    /// Remove the canary.
+    CanaryDelete,
+    /// Deploy them in the colour without traffic.
+    BlueGreen(String),
+    /// Roll back to a number; without it, to the last good one.
+    Rollback(Option<u64>),
+    /// Remove the release.
+    Uninstall,
+}
+
+impl Order {
+    /// An order for the release of a test; the outcome is written into `folder`.
+    pub(crate) fn of(world: &World, deed: Deed, folder: &Path) -> Self {
+        Self {
+            kubeconfig: world.cluster.kubeconfig().display().to_string(),
+            task: uuid::Uuid::new_v4().to_string(),
+            namespace: world.namespace.name().to_owned(),
+            deed,
+            history: 5,
+            outcome: folder.join("outcome").display().to_string(),
+        }
+    }
+}
+
+impl Deed {
+    fn action(self) -> Action {
+        let all = |yaml: &str| RollingDeploy {
+            prune: Some(Prune::default()),
+            adopt: true,
+            ..plain(yaml)
+        };
+        match self {
+            Self::Deploy(yaml) => Action::RollingDeploy(all(&yaml)),
+            Self::Canary(yaml) => canary(all(&yaml), Amount::Count(1)),
+            Self::CanaryDelete => Action::CanaryDelete,
+            Self::BlueGreen(yaml) => blue_green(all(&yaml)),
+            Self::Rollback(number) => Action::RollingRollback(RollingRollback {
+                target: number.map_or(Target::LastGood, Target::Number),
+                delete_storage: false,
+            }),
+            Self::Uninstall => Action::Uninstall(Uninstall::default()),
+        }
+    }
 }
 
 /// How a process differs from others that have the same order.
@@ -83,18 +132,7 @@ async fn one_step() {
         return;
     };
     let (order, nature): (Order, Nature) = serde_json::from_str(&handed).unwrap();
-    let action = match order.deploy {
-        None if order.uninstall => Action::Uninstall(Uninstall::default()),
-        Some(yaml) => Action::RollingDeploy(RollingDeploy {
-            prune: Some(Prune::default()),
-            adopt: true,
-            ..plain(&yaml)
-        }),
-        None => Action::RollingRollback(RollingRollback {
-            target: order.number.map_or(Target::LastGood, Target::Number),
-            delete_storage: false,
-        }),
-    };
+    let action = order.deed.action();
     let api = connect(Path::new(&order.kubeconfig)).await;
     let mut env = crate::world::environment(api, limits(order.history), Arc::new(Log::default()));
     env.holder = nature.holder;

@@ -4,10 +4,12 @@ use std::sync::Arc;
 
 use sortie_cluster::fault::Point;
 use sortie_step::Outcome;
-use sortie_step::task::Action;
+use sortie_step::task::{Action, Amount};
 use tokio_util::sync::CancellationToken;
 
-use super::process::Order;
+use super::process::Deed;
+use crate::canarying::canary;
+use crate::coloring::{SERVICE, blue_green};
 use crate::world::{Log, World, config, documents, plain};
 
 /// A step to carry out, and the world that it finds.
@@ -27,12 +29,18 @@ pub(crate) enum Story {
     Waves,
     /// What kubectl has applied is taken over.
     Adopt,
+    /// One pod of version 2 beside version 1.
+    Canary,
+    /// The canary of version 2 goes.
+    CanaryDelete,
+    /// Version 2 in the colour without traffic.
+    BlueGreen,
     /// A release goes with everything it owns.
     Uninstall,
 }
 
 impl Story {
-    pub(crate) const ALL: [Self; 8] = [
+    pub(crate) const ALL: [Self; 11] = [
         Self::First,
         Self::Second,
         Self::Undo,
@@ -40,6 +48,9 @@ impl Story {
         Self::Hooks,
         Self::Waves,
         Self::Adopt,
+        Self::Canary,
+        Self::CanaryDelete,
+        Self::BlueGreen,
         Self::Uninstall,
     ];
 
@@ -109,6 +120,16 @@ impl Story {
                 Apply,
                 Patch,
             ],
+            Self::Canary | Self::BlueGreen => &[
+                LeaseTake,
+                LeaseRenew,
+                LeaseRelease,
+                PartCreate,
+                HeadCreate,
+                HeadUpdate,
+                Apply,
+            ],
+            Self::CanaryDelete => &[LeaseTake, LeaseRelease, HeadUpdate, Delete],
             Self::Uninstall => &[
                 LeaseTake,
                 LeaseRelease,
@@ -128,6 +149,8 @@ impl Story {
             Self::Second | Self::Hooks => &[(2, "Succeeded")],
             Self::Undo => &[(1, "Succeeded"), (2, "Failed")],
             Self::Choose => &[(3, "Succeeded")],
+            Self::Canary | Self::BlueGreen => &[(1, "Succeeded"), (2, "Succeeded")],
+            Self::CanaryDelete => &[(1, "Succeeded"), (2, "Superseded")],
             Self::Uninstall => &[],
         }
     }
@@ -145,7 +168,7 @@ impl Story {
     pub(crate) async fn prepare(self, world: &World) {
         match self {
             Self::First | Self::Waves => {}
-            Self::Second | Self::Uninstall => {
+            Self::Second | Self::Uninstall | Self::Canary => {
                 world.deploy(plain(&version(1))).await.outputs();
             }
             Self::Hooks => {
@@ -164,6 +187,22 @@ impl Story {
                 let outcome = sortie_step::run(&task, &env).await;
                 assert!(matches!(outcome, Outcome::Succeeded { .. }), "{outcome:?}");
             }
+            Self::CanaryDelete => {
+                world.deploy(plain(&version(1))).await.outputs();
+                let canary = canary(plain(&version(2)), Amount::Count(1));
+                world.run(&world.task(canary)).await.outputs();
+            }
+            Self::BlueGreen => {
+                let first = blue_green(plain(&colored(1)));
+                world.run(&world.task(first)).await.outputs();
+                for (service, color) in [("web", "blue"), ("web-stage", "green")] {
+                    let patch =
+                        format!(r#"{{"spec": {{"selector": {{"sortie.dev/color": "{color}"}}}}}}"#);
+                    world
+                        .kubectl(&["patch", "service", service, "-p", &patch], "")
+                        .await;
+                }
+            }
             Self::Adopt => {
                 world.given(&version(1)).await;
                 world
@@ -176,29 +215,25 @@ impl Story {
         }
     }
 
-    /// Orders the step.
-    pub(crate) fn order(self, order: &mut Order) {
-        let namespace = &order.namespace;
-        order.deploy = match self {
-            Self::Undo => None,
-            Self::Choose => {
-                order.number = Some(1);
-                None
-            }
-            Self::Uninstall => {
-                order.uninstall = true;
-                None
-            }
+    /// The step, on the release of this namespace.
+    pub(crate) fn deed(self, namespace: &str) -> Deed {
+        match self {
+            Self::Undo => Deed::Rollback(None),
+            Self::Choose => Deed::Rollback(Some(1)),
+            Self::Uninstall => Deed::Uninstall,
             Self::First => {
                 let own =
                     format!("apiVersion: v1\nkind: Namespace\nmetadata: {{name: {namespace}}}\n");
-                Some(documents(&[&version(2), &own]))
+                Deed::Deploy(documents(&[&version(2), &own]))
             }
-            Self::Second => Some(version(2)),
-            Self::Adopt => Some(version(1)),
-            Self::Hooks => Some(hooks(2)),
-            Self::Waves => Some(waves(namespace)),
-        };
+            Self::Second => Deed::Deploy(version(2)),
+            Self::Adopt => Deed::Deploy(version(1)),
+            Self::Hooks => Deed::Deploy(hooks(2)),
+            Self::Waves => Deed::Deploy(waves(namespace)),
+            Self::Canary => Deed::Canary(version(2)),
+            Self::CanaryDelete => Deed::CanaryDelete,
+            Self::BlueGreen => Deed::BlueGreen(colored(2)),
+        }
     }
 
     /// Removes what it has left outside the test's namespace.
@@ -282,6 +317,11 @@ pub(crate) fn version(number: u32) -> String {
     let value = config("a", &number.to_string());
     let other = config(if number == 1 { "old" } else { "extra" }, "1");
     documents(&[&value, &other, &frozen, &settings, &web])
+}
+
+/// The same with the Service by which it is reached.
+fn colored(number: u32) -> String {
+    documents(&[&version(number), SERVICE])
 }
 
 /// Jobs around one object.

@@ -1,0 +1,336 @@
+//! The swap of blue-green, back and forth, and what stands in its way.
+
+use std::time::Duration;
+
+use serde_json::{Value, json};
+use sortie_step::task::{Action, StageScaleUp, SwapServices, Task};
+use sortie_testkit::TrafficProbe;
+
+use crate::coloring::{SERVICE, blue_green};
+use crate::world::{Told, World, documents, plain, web};
+
+/// How a test swaps: it waits no longer than a test may take.
+pub(crate) const SWAP: SwapServices = SwapServices {
+    settle: Duration::from_secs(1),
+    patience: Duration::from_secs(60),
+    back: false,
+};
+
+impl World {
+    /// Deploys the set to the stage, as the execution.
+    pub(crate) async fn stage(&self, set: &str, execution: &str) -> Told {
+        self.of_execution(blue_green(plain(set)), execution).await
+    }
+
+    pub(crate) async fn of_execution(&self, action: Action, execution: &str) -> Told {
+        self.run(&self.task_of(action, execution)).await
+    }
+
+    fn task_of(&self, action: Action, execution: &str) -> Task {
+        let mut task = self.task(action);
+        execution.clone_into(&mut task.requested_by.execution);
+        task
+    }
+
+    pub(crate) async fn swap(&self, options: SwapServices, execution: &str) -> Told {
+        self.of_execution(Action::SwapServices(options), execution)
+            .await
+    }
+
+    /// What the Services `web` and `web-stage` select.
+    pub(crate) async fn colors(&self) -> [String; 2] {
+        let mut colors = [String::new(), String::new()];
+        for (color, service) in colors.iter_mut().zip(["web", "web-stage"]) {
+            let service = self.get("v1/Service", service).await.unwrap();
+            let selected = service.pointer("/spec/selector/sortie.dev~1color");
+            selected
+                .and_then(Value::as_str)
+                .unwrap_or("none")
+                .clone_into(color);
+        }
+        colors
+    }
+
+    /// Colour and role of each record.
+    pub(crate) async fn roles(&self) -> Vec<String> {
+        let heads = self.heads().await;
+        let text = |word: &Option<String>| word.clone().unwrap_or_default();
+        let role = |head: &sortie_cluster::record::Head| {
+            format!("{} {}", text(&head.side.color), text(&head.side.role))
+        };
+        heads.iter().map(role).collect()
+    }
+}
+
+/// The sample application, behind a Service.
+pub(crate) fn app(image: &str) -> String {
+    let web = web(image, "").replace("spec:\n  selector", "spec:\n  replicas: 2\n  selector");
+    documents(&[
+        &web.replace(
+            "terminationGracePeriodSeconds: 0",
+            "terminationGracePeriodSeconds: 5",
+        ),
+        SERVICE,
+    ])
+}
+
+fn back() -> SwapServices {
+    SwapServices { back: true, ..SWAP }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_colours_exchange_the_traffic_and_nobody_notices() {
+    let world = World::new("swap").await;
+    let v1 = app(&world.cluster.image("sample-v1").await.unwrap());
+    let v2 = app(&world.cluster.image("sample-v2").await.unwrap());
+    world.stage(&v1, "e1").await.outputs();
+    assert_eq!(world.colors().await, ["green", "blue"]);
+    let told = world.swap(SWAP, "e1").await;
+    for (key, expected) in [
+        ("swapped", json!(true)),
+        ("primaryServiceName", json!("web")),
+        ("stageServiceName", json!("web-stage")),
+        ("primaryColor", json!("blue")),
+        ("stageColor", json!("green")),
+        ("releaseNumber", json!(1)),
+    ] {
+        assert_eq!(told.outputs()[key], expected, "{key}");
+    }
+    assert_eq!(world.colors().await, ["blue", "green"]);
+    assert_eq!(world.roles().await, ["blue primary"]);
+    // The first deployment has nothing to go back to, and stays.
+    let told = world.swap(back(), "e1").await;
+    assert_eq!(told.outputs()["swapped"], false);
+    assert!(told.said("has never run anything"), "{told:?}");
+
+    let (address, port) = world
+        .cluster
+        .service(world.namespace.name(), "web")
+        .await
+        .unwrap();
+    let mut probe = TrafficProbe::start(&world.cluster, address, port).unwrap();
+    world.stage(&v2, "e2").await.outputs();
+    assert_eq!(world.roles().await, ["blue primary", "green stage"]);
+    assert_eq!(probe.report().count("v2"), 0);
+    let told = world.swap(SWAP, "e2").await;
+    assert_eq!(told.outputs()["primaryColor"], "green");
+    assert_eq!(world.colors().await, ["green", "blue"]);
+    assert_eq!(world.roles().await, ["blue stage", "green primary"]);
+    let now = probe.report();
+    let after = probe
+        .wait_for(Duration::from_secs(30), |report| {
+            report.total > now.total + 20
+        })
+        .await
+        .unwrap();
+    // One may have been on its way.
+    assert!(
+        after.count("v1") <= now.count("v1") + 1,
+        "{now:?} {after:?}"
+    );
+    // Written by its own manager, so that a deployment takes it back without a conflict.
+    let service = world.get("v1/Service", "web").await.unwrap();
+    let managers = service
+        .pointer("/metadata/managedFields")
+        .and_then(Value::as_array)
+        .unwrap();
+    let owner = managers
+        .iter()
+        .find(|entry| entry.pointer("/fieldsV1/f:spec/f:selector").is_some());
+    assert_eq!(owner.unwrap()["manager"], "sortie-control");
+
+    // Nobody but the execution that has swapped goes back, and only once.
+    assert_eq!(world.swap(back(), "e1").await.outputs()["swapped"], false);
+    assert_eq!(world.swap(SWAP, "e2").await.outputs()["swapped"], false);
+    let told = world.swap(back(), "e2").await;
+    assert_eq!(told.outputs()["primaryColor"], "blue", "{told:?}");
+    assert_eq!(world.colors().await, ["blue", "green"]);
+    assert_eq!(world.roles().await, ["blue primary", "green stage"]);
+    assert_eq!(world.swap(back(), "e2").await.outputs()["swapped"], false);
+
+    // A deployment keeps the colours that the swap has given.
+    world
+        .stage(&v1.replace("replicas: 2", "replicas: 1"), "e3")
+        .await
+        .outputs();
+    assert_eq!(world.colors().await, ["blue", "green"]);
+    assert_eq!(
+        world.statuses().await,
+        ["Succeeded", "Superseded", "Succeeded"]
+    );
+    let report = probe.stop().await.unwrap();
+    assert_eq!(report.failed, 0, "{:?}", report.failures);
+    assert!(report.total > 100);
+    world.finish().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_stands_in_the_way_is_told_and_nothing_is_swapped() {
+    let world = World::new("swap_refused").await;
+    let v1 = app(&world.cluster.image("sample-v1").await.unwrap());
+    assert_eq!(world.swap(SWAP, "").await.outputs()["swapped"], false);
+    world.stage(&v1, "").await.outputs();
+    let selector = |key: &str, value: &str| json!({"spec": {"selector": {key: value}}}).to_string();
+    let patch = async |service: &str, patch: String| {
+        world
+            .kubectl(&["patch", "service", service, "-p", &patch], "")
+            .await;
+    };
+    let hasty = SwapServices {
+        patience: Duration::from_secs(2),
+        ..SWAP
+    };
+    let refused = async |code: &str| {
+        let before = world.colors().await;
+        let told = world.swap(hasty, "").await;
+        assert_eq!(told.failure().code, code, "{:?}", told.failure());
+        assert_eq!(world.colors().await, before, "{code}");
+        assert_eq!(world.roles().await, ["blue stage"]);
+    };
+    patch("web", selector("sortie.dev/color", "red")).await;
+    refused("SRT-T061").await;
+    patch("web", selector("sortie.dev/color", "green")).await;
+
+    patch("web", selector("app", "other")).await;
+    refused("SRT-T063").await;
+    patch("web", selector("app", "web")).await;
+
+    // Pods of blue that nobody schedules.
+    let more = json!({"spec": {"replicas": 3, "template": {"spec": {"schedulerName": "nobody"}}}})
+        .to_string();
+    world
+        .kubectl(&["patch", "deployment", "web-blue", "-p", &more], "")
+        .await;
+    refused("SRT-T062").await;
+    world
+        .kubectl(&["scale", "deployment", "web-blue", "--replicas=0"], "")
+        .await;
+    refused("SRT-T066").await;
+    let less = json!({"spec": {"replicas": 1, "template": {"spec": {"schedulerName": "default-scheduler"}}}}).to_string();
+    world
+        .kubectl(&["patch", "deployment", "web-blue", "-p", &less], "")
+        .await;
+
+    let owned = "apiVersion: v1\nkind: Service\nmetadata: {name: web-stage}\nspec: {selector: {app: web, sortie.dev/color: blue}}\n";
+    let manager = [
+        "apply",
+        "--server-side",
+        "--force-conflicts",
+        "--field-manager=rollouts-controller",
+        "-f",
+        "-",
+    ];
+    world.kubectl(&manager, owned).await;
+    refused("SRT-T064").await;
+    world.kubectl(&["delete", "service", "web-stage"], "").await;
+    let told = world.swap(hasty, "").await;
+    assert_eq!(told.failure().code, "SRT-T060", "{:?}", told.failure());
+    // Deployed again, it goes through.
+    world
+        .stage(&v1.replace("replicas: 2", "replicas: 1"), "")
+        .await
+        .outputs();
+    assert_eq!(world.swap(hasty, "").await.outputs()["swapped"], true);
+    world.finish().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn of_two_swaps_at_once_one_is_enough() {
+    let world = World::new("swap_twice").await;
+    let v1 = app(&world.cluster.image("sample-v1").await.unwrap());
+    world.stage(&v1, "").await.outputs();
+    let (first, second) = tokio::join!(world.swap(SWAP, ""), world.swap(SWAP, ""));
+    let mut swapped = [&first, &second].map(|told| told.outputs()["swapped"] == true);
+    swapped.sort_unstable();
+    assert_eq!(swapped, [false, true], "{first:?} {second:?}");
+    assert_eq!(world.colors().await, ["blue", "green"]);
+    world.finish().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_swap_that_is_stopped_leaves_both_services_or_none() {
+    let world = World::new("swap_stopped").await;
+    let v1 = app(&world.cluster.image("sample-v1").await.unwrap());
+    world.stage(&v1, "").await.outputs();
+    let long = SwapServices {
+        settle: Duration::from_secs(600),
+        ..SWAP
+    };
+    let log = std::sync::Arc::new(crate::world::Log::default());
+    let env = world.env(log.clone());
+    let task = world.task(Action::SwapServices(long));
+    let stop = async {
+        log.says("clients may still be on their way").await;
+        env.cancel.cancel();
+    };
+    let (outcome, ()) = tokio::join!(sortie_step::run(&task, &env), stop);
+    assert!(
+        matches!(outcome, sortie_step::Outcome::Aborted),
+        "{outcome:?}"
+    );
+    // It had the traffic already, and the records know.
+    assert_eq!(world.colors().await, ["blue", "green"]);
+    assert_eq!(world.roles().await, ["blue primary"]);
+    world.finish().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_stage_is_scaled_to_nothing_and_gets_back_what_it_had() {
+    let world = World::new("stage_scale").await;
+    let image = world.cluster.image("sample-v1").await.unwrap();
+    let scaler = "apiVersion: autoscaling/v2\nkind: HorizontalPodAutoscaler\nmetadata: {name: web}\nspec:\n  scaleTargetRef: {apiVersion: apps/v1, kind: Deployment, name: web}\n  minReplicas: 1\n  maxReplicas: 4\n  metrics: [{type: Resource, resource: {name: cpu, target: {type: Utilization, averageUtilization: 90}}}]\n";
+    let set = |image: &str| documents(&[&app(image), scaler]);
+    world.stage(&set(&image), "e1").await.outputs();
+    world.swap(SWAP, "e1").await.outputs();
+    let v2 = world.cluster.image("sample-v2").await.unwrap();
+    world.stage(&set(&v2), "e2").await.outputs();
+    world.swap(SWAP, "e2").await.outputs();
+    assert_eq!(world.roles().await, ["blue stage", "green primary"]);
+    let told = world.of_execution(Action::StageScaleDown, "e2").await;
+    let outputs = told.outputs();
+    assert_eq!(
+        (&outputs["stageScaledDown"], &outputs["stageColor"]),
+        (&json!(true), &json!("blue"))
+    );
+    let replicas = async |name: &str| {
+        world.get("apps/v1/Deployment", name).await.unwrap()["spec"]["replicas"].clone()
+    };
+    assert_eq!(replicas("web-blue").await, 0);
+    assert_ne!(replicas("web-green").await, 0);
+    let autoscaler = async |name: &str| {
+        world
+            .get("autoscaling/v2/HorizontalPodAutoscaler", name)
+            .await
+    };
+    assert!(autoscaler("web-blue").await.is_none());
+    assert!(autoscaler("web-green").await.is_some());
+    // A second time changes nothing of what is remembered.
+    world
+        .of_execution(Action::StageScaleDown, "e2")
+        .await
+        .outputs();
+
+    let half = StageScaleUp {
+        instances: Some(sortie_step::task::Amount::Count(1)),
+        skip_steady_state_check: false,
+    };
+    let told = world.of_execution(Action::StageScaleUp(half), "e2").await;
+    assert_eq!(told.outputs()["stageScaledUp"], true);
+    assert_eq!(replicas("web-blue").await, 1);
+    assert!(
+        autoscaler("web-blue").await.is_none(),
+        "it would take the number over"
+    );
+    world
+        .of_execution(Action::StageScaleDown, "e2")
+        .await
+        .outputs();
+
+    // Going back brings the pods back first.
+    let told = world.swap(back(), "e2").await;
+    assert_eq!(told.outputs()["primaryColor"], "blue", "{told:?}");
+    assert_eq!(world.colors().await, ["blue", "green"]);
+    assert_eq!(replicas("web-blue").await, 1);
+    assert!(autoscaler("web-blue").await.is_some());
+    world.finish().await;
+}
