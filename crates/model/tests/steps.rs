@@ -74,10 +74,6 @@ fn right_options_have_no_findings() {
             "K8sCanaryDeploy",
             "{canaryType: Standard, instanceSelection: {type: Percentage, spec: {percentage: '<+stage.variables.p>'}}}",
         ),
-        (
-            "K8sCanaryDeploy",
-            "{canaryType: Progressive, targetPercentage: 30}",
-        ),
         ("K8sCanaryDelete", "{}"),
         ("K8sProgressiveCanaryRollback", "{}"),
         (
@@ -87,6 +83,11 @@ fn right_options_have_no_findings() {
         (
             "K8sBGSwapServices",
             "{delegateSelectors: <+stage.variables.s>}",
+        ),
+        ("K8sBGSwapServices", "{settleDelay: 2s}"),
+        (
+            "K8sScale",
+            "{workload: Deployment/web, instanceSelection: {type: Percentage, spec: {percentage: 150}}}",
         ),
         ("K8sBlueGreenStageScaleDown", "{}"),
         ("K8sBlueGreenStageScaleUp", "{}"),
@@ -195,17 +196,26 @@ fn wrong_options_are_named_with_their_place() {
         (
             "K8sCanaryDeploy",
             "{canaryType: Progressive}",
-            &["SRT-E012 E spec.targetPercentage"],
+            &[
+                "SRT-E012 E spec.targetPercentage",
+                "SRT-E025 W spec.canaryType",
+            ],
         ),
         (
             "K8sCanaryDeploy",
             "{canaryType: Progressive, targetPercentage: 0}",
-            &["SRT-E017 E spec.targetPercentage"],
+            &[
+                "SRT-E017 E spec.targetPercentage",
+                "SRT-E025 W spec.canaryType",
+            ],
         ),
         (
             "K8sCanaryDeploy",
             "{canaryType: Progressive, targetPercentage: 1, instanceSelection: {type: Count, spec: {count: 1}}}",
-            &["SRT-E018 E spec.instanceSelection"],
+            &[
+                "SRT-E018 E spec.instanceSelection",
+                "SRT-E025 W spec.canaryType",
+            ],
         ),
         (
             "K8sCanaryDeploy",
@@ -226,6 +236,21 @@ fn wrong_options_are_named_with_their_place() {
             "K8sBlueGreenDeploy",
             "{skipDeploymentIfSameManifest: maybe}",
             &["SRT-E011 E spec.skipDeploymentIfSameManifest"],
+        ),
+        (
+            "K8sBGSwapServices",
+            "{settleDelay: soon}",
+            &["SRT-E016 E spec.settleDelay"],
+        ),
+        (
+            "K8sBGSwapServices",
+            "{settleDelay: <+env.name>}",
+            &["SRT-E025 W spec.settleDelay"],
+        ),
+        (
+            "K8sScale",
+            "{workload: Deployment/web, instanceSelection: {type: Percentage, spec: {percentage: 1001}}}",
+            &["SRT-E017 E spec.instanceSelection.spec.percentage"],
         ),
         ("K8sApply", "{}", &["SRT-E012 E spec.filePaths"]),
         (
@@ -387,7 +412,10 @@ fn options_are_read_from_a_file_and_from_what_is_kept() {
         &canary.size,
         CanarySize::Standard(InstanceSelection::Percentage(share)) if share.text() == "20"
     ));
-    assert_eq!(canary.skip_dry_run.unwrap().value.value(), Some(&true));
+    assert_eq!(
+        canary.deploy.skip_dry_run.unwrap().value.value(),
+        Some(&true)
+    );
 
     let spec = "{manifestSource: {type: K8sManifest, spec: {store: {type: Github, spec: {connectorRef: c, gitFetchType: Branch, branch: main, paths: [k8s]}}, valuesPaths: [v.yaml]}}}";
     let StepSpec::Apply(apply) = again(StepType::Apply, spec) else {

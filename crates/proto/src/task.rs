@@ -2,8 +2,8 @@
 
 use crate::v1::task::Step;
 use crate::v1::{
-    BlobRef, KubernetesRelease, ManifestSet, Resources, Source, Task, inline_file, resources,
-    source,
+    BlobRef, Deployment, KubernetesRelease, ManifestSet, Resources, Source, Task, inline_file,
+    resources, source,
 };
 
 /// The types of steps with their names, and each one's release.
@@ -31,6 +31,12 @@ macro_rules! steps {
 steps! {
     KubernetesRollingDeploy = "kubernetes_rolling_deploy",
     KubernetesRollingRollback = "kubernetes_rolling_rollback",
+    KubernetesCanaryDeploy = "kubernetes_canary_deploy",
+    KubernetesCanaryDelete = "kubernetes_canary_delete",
+    KubernetesBlueGreenDeploy = "kubernetes_blue_green_deploy",
+    KubernetesSwapServices = "kubernetes_swap_services",
+    KubernetesStageScaleDown = "kubernetes_stage_scale_down",
+    KubernetesStageScaleUp = "kubernetes_stage_scale_up",
     KubernetesApply = "kubernetes_apply",
     KubernetesScale = "kubernetes_scale",
     KubernetesPatch = "kubernetes_patch",
@@ -46,13 +52,20 @@ impl Step {
     pub fn sources(&self) -> Vec<&Source> {
         let (manifests, values): (&[_], &[_]) = match self {
             Self::KubernetesRollingDeploy(step) => (&step.manifests, &step.values),
+            Self::KubernetesCanaryDeploy(step) => parts(deployed(step.deployment.as_ref())),
+            Self::KubernetesBlueGreenDeploy(step) => parts(deployed(step.deployment.as_ref())),
             Self::KubernetesApply(step) => parts(step.set.as_ref()),
             Self::KubernetesDryRun(step) => parts(step.set.as_ref()),
             Self::KubernetesDiff(step) => parts(step.set.as_ref()),
             Self::KubernetesPatch(step) => (&step.content, &[]),
             Self::KubernetesDelete(step) => parts(set_of(step.resources.as_ref())),
             Self::KubernetesRollout(step) => parts(set_of(step.resources.as_ref())),
-            Self::KubernetesRollingRollback(_) | Self::KubernetesScale(_) => (&[], &[]),
+            Self::KubernetesRollingRollback(_)
+            | Self::KubernetesCanaryDelete(_)
+            | Self::KubernetesSwapServices(_)
+            | Self::KubernetesStageScaleDown(_)
+            | Self::KubernetesStageScaleUp(_)
+            | Self::KubernetesScale(_) => (&[], &[]),
         };
         manifests.iter().chain(values).collect()
     }
@@ -61,6 +74,13 @@ impl Step {
 /// Manifests and values.
 fn parts(set: Option<&ManifestSet>) -> (&[Source], &[Source]) {
     set.map_or((&[], &[]), |set| (&set.manifests, &set.values))
+}
+
+const fn deployed(deployment: Option<&Deployment>) -> Option<&ManifestSet> {
+    match deployment {
+        Some(deployment) => deployment.set.as_ref(),
+        None => None,
+    }
 }
 
 fn set_of(resources: Option<&Resources>) -> Option<&ManifestSet> {
@@ -114,6 +134,12 @@ mod tests {
                 values: vec![source("v")],
             })
         };
+        let deployment = || {
+            Some(Deployment {
+                set: set(),
+                ..Default::default()
+            })
+        };
         let resources = || {
             Some(Resources {
                 resources: set().map(resources::Resources::Manifests),
@@ -129,6 +155,24 @@ mod tests {
                 &["m", "v"],
             ),
             (Step::KubernetesRollingRollback(Default::default()), &[]),
+            (
+                Step::KubernetesCanaryDeploy(v1::KubernetesCanaryDeploy {
+                    deployment: deployment(),
+                    ..Default::default()
+                }),
+                &["m", "v"],
+            ),
+            (Step::KubernetesCanaryDelete(Default::default()), &[]),
+            (
+                Step::KubernetesBlueGreenDeploy(v1::KubernetesBlueGreenDeploy {
+                    deployment: deployment(),
+                    ..Default::default()
+                }),
+                &["m", "v"],
+            ),
+            (Step::KubernetesSwapServices(Default::default()), &[]),
+            (Step::KubernetesStageScaleDown(Default::default()), &[]),
+            (Step::KubernetesStageScaleUp(Default::default()), &[]),
             (
                 Step::KubernetesApply(v1::KubernetesApply {
                     set: set(),

@@ -1,15 +1,24 @@
 //! The step of a task message.
 
+use std::time::Duration;
+
 use serde_json::Value;
 use sortie_proto::v1;
 use sortie_render::SourceFile;
 use sortie_render::git::Reference;
 use sortie_step::task::{
-    Action, Amount, Apply, Delete, Git, Patch, PatchKind, Prune, Resources, RollingDeploy,
-    RollingRollback, Rollout, RolloutCommand, Scale, Set, Source, Target, Versioning,
+    Action, Amount, Apply, BlueGreenDeploy, CanaryDeploy, Delete, Git, Patch, PatchKind, Prune,
+    Resources, RollingDeploy, RollingRollback, Rollout, RolloutCommand, Scale, Set, Source,
+    StageScaleUp, SwapServices, Target, Versioning,
 };
 
 use super::{Blobs, Malformed};
+
+/// How long clients may still be on their way to the former colour after a swap, unless the step says otherwise.
+const SETTLE: Duration = Duration::from_secs(30);
+
+/// How long pods and endpoints of a colour may take before and after a swap.
+const PATIENCE: Duration = Duration::from_secs(120);
 
 /// The files of a task.
 pub(super) struct Files<'a> {
@@ -34,6 +43,25 @@ impl Files<'_> {
                     delete_storage: step.delete_storage,
                 })
             }
+            Wire::KubernetesCanaryDeploy(step) => Action::CanaryDeploy(CanaryDeploy {
+                deploy: self.deployment(step.deployment)?,
+                instances: amount(step.instances)?,
+            }),
+            Wire::KubernetesCanaryDelete(_) => Action::CanaryDelete,
+            Wire::KubernetesBlueGreenDeploy(step) => Action::BlueGreenDeploy(BlueGreenDeploy {
+                deploy: self.deployment(step.deployment)?,
+                skip_unchanged: step.skip_unchanged,
+            }),
+            Wire::KubernetesSwapServices(step) => Action::SwapServices(SwapServices {
+                settle: step.settle_ms.map_or(SETTLE, Duration::from_millis),
+                patience: PATIENCE,
+                back: step.back,
+            }),
+            Wire::KubernetesStageScaleDown(_) => Action::StageScaleDown,
+            Wire::KubernetesStageScaleUp(step) => Action::StageScaleUp(StageScaleUp {
+                instances: step.instances.map(|_| amount(step.instances)).transpose()?,
+                skip_steady_state_check: step.skip_steady_state_check,
+            }),
             Wire::KubernetesApply(step) => Action::Apply(Apply {
                 set: self.set(step.set)?,
                 skip_steady_state_check: step.skip_steady_state_check,
@@ -54,15 +82,14 @@ impl Files<'_> {
             }),
             Wire::KubernetesDryRun(step) => Action::DryRun(self.set(step.set)?),
             Wire::KubernetesDiff(step) => {
-                let versioning = versioning(step.versioning());
-                let set = self.set(step.set)?;
-                Action::Diff(RollingDeploy {
-                    manifests: set.manifests,
-                    values: set.values,
-                    context: set.context,
+                let v1::KubernetesDiff {
+                    set, versioning, ..
+                } = step;
+                Action::Diff(self.deployment(Some(v1::Deployment {
+                    set,
                     versioning,
-                    ..RollingDeploy::default()
-                })
+                    ..v1::Deployment::default()
+                }))?)
             }
         })
     }
@@ -71,17 +98,35 @@ impl Files<'_> {
         &self,
         deploy: v1::KubernetesRollingDeploy,
     ) -> Result<RollingDeploy, Malformed> {
+        let v1::KubernetesRollingDeploy {
+            manifests, values, ..
+        } = deploy;
+        self.deployment(Some(v1::Deployment {
+            set: Some(v1::ManifestSet { manifests, values }),
+            versioning: deploy.versioning,
+            adopt: deploy.adopt,
+            replace: deploy.replace,
+            prune: deploy.prune,
+            prune_limit: deploy.prune_limit,
+            skip_job_wait: deploy.skip_job_wait,
+        }))
+    }
+
+    fn deployment(&self, deploy: Option<v1::Deployment>) -> Result<RollingDeploy, Malformed> {
+        let deploy = deploy.ok_or(Malformed::Missing("manifests"))?;
+        let versioning = versioning(deploy.versioning());
+        let set = self.set(deploy.set)?;
         Ok(RollingDeploy {
-            versioning: versioning(deploy.versioning()),
-            manifests: self.sources(deploy.manifests)?,
-            values: self.sources(deploy.values)?,
+            versioning,
+            manifests: set.manifests,
+            values: set.values,
+            context: set.context,
             adopt: deploy.adopt,
             replace: deploy.replace,
             prune: deploy.prune.then_some(Prune {
                 limit: deploy.prune_limit,
             }),
             wait_for_jobs: !deploy.skip_job_wait,
-            context: self.context.clone(),
             dry_run: false,
         })
     }

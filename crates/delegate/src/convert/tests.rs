@@ -1,6 +1,7 @@
 use sortie_render::git::Reference;
 use sortie_step::task::{
-    Action, Amount, PatchKind, Prune, Resources, RolloutCommand, Source, Target, Versioning,
+    Action, Amount, PatchKind, Prune, Resources, RollingDeploy, RolloutCommand, Source, Target,
+    Versioning,
 };
 
 use super::*;
@@ -425,4 +426,101 @@ fn words_that_say_nothing_are_refused() {
     }
     let unknown = Malformed::Unknown("command");
     assert_eq!(rollout(Wire::Unspecified, None).unwrap_err(), unknown);
+}
+
+#[test]
+fn strategies_deploy_as_a_rolling_deployment_does() {
+    use v1::task::Step;
+    let deployment = || {
+        Some(v1::Deployment {
+            set: set(),
+            versioning: v1::Versioning::Off.into(),
+            adopt: true,
+            replace: true,
+            prune: true,
+            prune_limit: Some(3),
+            skip_job_wait: true,
+        })
+    };
+    let check = |deploy: &RollingDeploy| {
+        assert_eq!((deploy.manifests.len(), deploy.values.len()), (1, 1));
+        assert!(deploy.adopt && deploy.replace && !deploy.wait_for_jobs && !deploy.dry_run);
+        assert_eq!(deploy.prune, Some(Prune { limit: Some(3) }));
+        assert_eq!(deploy.versioning, Versioning::Off);
+        assert!(deploy.context.is_object());
+    };
+    let canary = v1::KubernetesCanaryDeploy {
+        release: release(),
+        deployment: deployment(),
+        instances: Some(v1::Amount {
+            amount: Some(v1::amount::Amount::Percent(25)),
+        }),
+    };
+    let Action::CanaryDeploy(canary) = action(Step::KubernetesCanaryDeploy(canary)).unwrap() else {
+        panic!("another step");
+    };
+    check(&canary.deploy);
+    assert_eq!(canary.instances, Amount::Percent(25));
+    let blue_green = v1::KubernetesBlueGreenDeploy {
+        release: release(),
+        deployment: deployment(),
+        skip_unchanged: true,
+    };
+    let blue_green = Step::KubernetesBlueGreenDeploy(blue_green);
+    let Action::BlueGreenDeploy(blue_green) = action(blue_green).unwrap() else {
+        panic!("another step");
+    };
+    check(&blue_green.deploy);
+    assert!(blue_green.skip_unchanged);
+    let nothing = v1::KubernetesBlueGreenDeploy {
+        release: release(),
+        ..Default::default()
+    };
+    let missing = action(Step::KubernetesBlueGreenDeploy(nothing)).unwrap_err();
+    assert_eq!(missing, Malformed::Missing("manifests"));
+}
+
+#[test]
+fn what_follows_a_deployment_beside_the_old_one() {
+    use v1::task::Step;
+    let canary = v1::KubernetesCanaryDelete { release: release() };
+    let canary = action(Step::KubernetesCanaryDelete(canary)).unwrap();
+    assert!(matches!(canary, Action::CanaryDelete));
+    let swap = |settle_ms, back| {
+        let swap = v1::KubernetesSwapServices {
+            release: release(),
+            settle_ms,
+            back,
+        };
+        match action(Step::KubernetesSwapServices(swap)).unwrap() {
+            Action::SwapServices(swap) => (swap.settle.as_millis(), swap.back),
+            other => panic!("{other:?}"),
+        }
+    };
+    assert_eq!(swap(None, false), (30_000, false));
+    assert_eq!(swap(Some(0), true), (0, true));
+    let down = v1::KubernetesStageScaleDown { release: release() };
+    let down = action(Step::KubernetesStageScaleDown(down)).unwrap();
+    assert!(matches!(down, Action::StageScaleDown));
+    let up = |instances| {
+        let up = v1::KubernetesStageScaleUp {
+            release: release(),
+            instances,
+            skip_steady_state_check: true,
+        };
+        action(Step::KubernetesStageScaleUp(up))
+    };
+    let count = Some(v1::amount::Amount::Count(2));
+    for (amount, expected) in [
+        (None, None),
+        (Some(v1::Amount { amount: count }), Some(Amount::Count(2))),
+    ] {
+        let Action::StageScaleUp(up) = up(amount).unwrap() else {
+            panic!("another step");
+        };
+        assert_eq!((up.instances, up.skip_steady_state_check), (expected, true));
+    }
+    // A number that says nothing is not "as many as before".
+    let empty = up(Some(v1::Amount { amount: None })).unwrap_err();
+    assert_eq!(empty, Malformed::Missing("number of pods"));
 }

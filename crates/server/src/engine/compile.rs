@@ -298,8 +298,8 @@ fn steps_of(nodes: &[StepNode], path: &dyn Fn(&str) -> NodePath) -> Vec<(StepTyp
     found
 }
 
-/// What undoes a deployment runs only when one of the stage began. The rolling rollback also runs when a step began
-/// whose changes it undoes.
+/// What undoes a deployment or a swap runs only when one of the stage began. What looks at its own execution's alone also
+/// runs when a step began whose changes are undone first: then there is nothing else to do.
 fn guard_rollbacks(nodes: &mut [workflow::Node], steps: &[(StepType, NodePath)]) {
     for node in nodes {
         match node {
@@ -308,7 +308,10 @@ fn guard_rollbacks(nodes: &mut [workflow::Node], steps: &[(StepType, NodePath)])
                 let Some(undone) = own.and_then(StepType::undoes) else {
                     continue;
                 };
-                let undoes_changes = own == Some(StepType::RollingRollback);
+                let undoes_changes = matches!(
+                    own,
+                    Some(StepType::RollingRollback | StepType::SwapServices)
+                );
                 let undone = steps
                     .iter()
                     .filter(|(kind, _)| *kind == undone || undoes_changes && kind.notes_changes());

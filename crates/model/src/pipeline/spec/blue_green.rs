@@ -1,7 +1,9 @@
 //! Blue-green deployments.
 
-use super::flags;
+use std::time::Duration;
+
 use super::instances::InstanceSelection;
+use super::rolling::RollingDeploy;
 use crate::field::FlagField;
 use crate::problem::Code;
 use crate::reader::{Context, Fields};
@@ -9,25 +11,39 @@ use crate::reader::{Context, Fields};
 /// Options of `K8sBlueGreenDeploy`.
 #[derive(Clone, Debug)]
 pub struct BlueGreenDeploy {
-    /// Do not ask the server for a dry run first.
-    pub skip_dry_run: Option<FlagField>,
-    /// Delete objects that neither colour needs any more.
-    pub pruning_enabled: Option<FlagField>,
-    /// Do nothing when the manifests are those of the primary colour.
+    /// As for a rolling deployment. Pruning concerns the colour that is deployed.
+    pub deploy: RollingDeploy,
+    /// Do nothing when the manifests are those of the colour with traffic.
     pub skip_if_same_manifest: Option<FlagField>,
-    /// Take over objects that belong to another release.
-    pub adopt: Option<FlagField>,
 }
 
 impl BlueGreenDeploy {
     pub(super) fn read(spec: &mut Fields<'_>, cx: &mut Context<'_>) -> Self {
         spec.not_runnable(&["trafficRouting"], cx);
-        flags::read(spec, cx);
         Self {
-            skip_dry_run: spec.flag("skipDryRun", cx),
-            pruning_enabled: spec.flag("pruningEnabled", cx),
+            deploy: RollingDeploy::read(spec, cx),
             skip_if_same_manifest: spec.flag("skipDeploymentIfSameManifest", cx),
-            adopt: spec.flag("adopt", cx),
+        }
+    }
+}
+
+/// Options of `K8sBGSwapServices`.
+#[derive(Clone, Debug)]
+pub struct SwapServices {
+    /// How long clients may still be on their way to the former colour.
+    pub settle: Option<Duration>,
+}
+
+impl SwapServices {
+    pub(super) fn read(spec: &mut Fields<'_>, cx: &mut Context<'_>) -> Self {
+        let field = spec.duration("settleDelay", cx);
+        if let Some(field) = field.as_ref().filter(|field| field.value.value().is_none()) {
+            let message = "`settleDelay` must be a fixed duration such as `30s` to be run";
+            let path = spec.path_of("settleDelay");
+            cx.not_runnable(Code::NotRunnable, &path, field.position, message.to_owned());
+        }
+        Self {
+            settle: field.and_then(|field| field.value.value().copied()),
         }
     }
 }
@@ -49,7 +65,7 @@ impl StageScaleUp {
             Some(_) => spec.choice("replicaCountMode", &MODES, cx)?,
         };
         let instances = match custom {
-            true => Some(InstanceSelection::required(spec, 1, cx)?),
+            true => Some(InstanceSelection::required(spec, 1..=1000, cx)?),
             false => {
                 if spec
                     .node("instanceSelection")

@@ -1,20 +1,18 @@
 //! Canaries.
 
-use super::flags;
 use super::instances::{InstanceSelection, percentage};
-use crate::field::{FlagField, TextField};
+use super::rolling::RollingDeploy;
+use crate::field::TextField;
 use crate::problem::Code;
 use crate::reader::{Context, Fields};
 
 /// Options of `K8sCanaryDeploy`.
 #[derive(Clone, Debug)]
 pub struct CanaryDeploy {
+    /// As for a rolling deployment. A canary prunes nothing.
+    pub deploy: RollingDeploy,
     /// How many pods it has.
     pub size: CanarySize,
-    /// Do not ask the server for a dry run first.
-    pub skip_dry_run: Option<FlagField>,
-    /// Take over objects that belong to another release.
-    pub adopt: Option<FlagField>,
 }
 
 /// How many pods a canary has.
@@ -29,14 +27,9 @@ pub enum CanarySize {
 impl CanaryDeploy {
     pub(super) fn read(spec: &mut Fields<'_>, cx: &mut Context<'_>) -> Option<Self> {
         spec.not_runnable(&["trafficRouting"], cx);
-        flags::read(spec, cx);
-        let skip_dry_run = spec.flag("skipDryRun", cx);
-        let adopt = spec.flag("adopt", cx);
-        Some(Self {
-            size: CanarySize::read(spec, cx)?,
-            skip_dry_run,
-            adopt,
-        })
+        let deploy = RollingDeploy::read_without_pruning(spec, cx);
+        let size = CanarySize::read(spec, cx)?;
+        Some(Self { deploy, size })
     }
 }
 
@@ -68,11 +61,15 @@ impl CanarySize {
             );
         }
         if !progressive {
-            return InstanceSelection::required(spec, 1, cx).map(Self::Standard);
+            return InstanceSelection::required(spec, 1..=100, cx).map(Self::Standard);
         }
         if spec.node("targetPercentage").is_none() {
             spec.missing("targetPercentage", cx);
         }
-        percentage(spec, "targetPercentage", 1, cx).map(Self::Progressive)
+        let message = "canaries of type `Progressive` are kept, and cannot be run yet";
+        let path = spec.path_of("canaryType");
+        let at = spec.position_of_value("canaryType");
+        cx.not_runnable(Code::NotRunnable, &path, at, message.to_owned());
+        percentage(spec, "targetPercentage", 1..=100, cx).map(Self::Progressive)
     }
 }

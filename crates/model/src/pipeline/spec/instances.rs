@@ -1,5 +1,7 @@
 //! Numbers of pods.
 
+use std::ops::RangeInclusive;
+
 use crate::field::{Field, TextField};
 use crate::problem::Code;
 use crate::reader::{Context, Fields};
@@ -14,10 +16,10 @@ pub enum InstanceSelection {
 }
 
 impl InstanceSelection {
-    /// Reads `instanceSelection`; `least` is the smallest number that makes sense.
+    /// Reads `instanceSelection`, with a percentage in `shares`, and a count from its start.
     pub(super) fn required(
         spec: &mut Fields<'_>,
-        least: u32,
+        shares: RangeInclusive<u32>,
         cx: &mut Context<'_>,
     ) -> Option<Self> {
         const TYPES: [(&str, bool); 2] = [("Count", false), ("Percentage", true)];
@@ -31,8 +33,8 @@ impl InstanceSelection {
             inner.missing(name, cx);
         }
         let read = match percent {
-            true => percentage(&mut inner, name, least, cx).map(Self::Percentage),
-            false => count(&mut inner, name, least, cx).map(Self::Count),
+            true => percentage(&mut inner, name, shares, cx).map(Self::Percentage),
+            false => count(&mut inner, name, *shares.start(), cx).map(Self::Count),
         };
         inner.finish(cx);
         read
@@ -50,21 +52,16 @@ pub(super) fn count(
     number(fields, name, |number| number >= least, &form, cx)
 }
 
-/// A whole number of hundredths from `least` to 100, or an expression.
+/// A whole number of hundredths, or an expression.
 pub(super) fn percentage(
     fields: &mut Fields<'_>,
     name: &'static str,
-    least: u32,
+    shares: RangeInclusive<u32>,
     cx: &mut Context<'_>,
 ) -> Option<TextField> {
-    let form = format!("a whole number from {least} to 100 is needed here");
-    number(
-        fields,
-        name,
-        |number| (least..=100).contains(&number),
-        &form,
-        cx,
-    )
+    let (least, most) = (shares.start(), shares.end());
+    let form = format!("a whole number from {least} to {most} is needed here");
+    number(fields, name, |number| shares.contains(&number), &form, cx)
 }
 
 fn number(

@@ -8,7 +8,7 @@ mod objects;
 mod resources;
 mod rolling;
 
-pub use blue_green::{BlueGreenDeploy, StageScaleUp};
+pub use blue_green::{BlueGreenDeploy, StageScaleUp, SwapServices};
 pub use canary::{CanaryDeploy, CanarySize};
 pub use instances::InstanceSelection;
 pub use objects::{Apply, ApplySource, Delete, Patch, PatchKind, Rollout, RolloutCommand, Scale};
@@ -65,7 +65,7 @@ pub enum StepSpec {
     /// `K8sBlueGreenDeploy`
     BlueGreenDeploy(BlueGreenDeploy),
     /// `K8sBGSwapServices`
-    SwapServices,
+    SwapServices(SwapServices),
     /// `K8sBlueGreenStageScaleDown`
     StageScaleDown,
     /// `K8sBlueGreenStageScaleUp`
@@ -146,7 +146,7 @@ impl StepSpec {
                 Self::ProgressiveCanaryRollback
             }
             StepType::BlueGreenDeploy => Self::BlueGreenDeploy(BlueGreenDeploy::read(spec, cx)),
-            StepType::SwapServices => Self::SwapServices,
+            StepType::SwapServices => Self::SwapServices(SwapServices::read(spec, cx)),
             StepType::StageScaleDown => Self::StageScaleDown,
             StepType::StageScaleUp => Self::StageScaleUp(StageScaleUp::read(spec, cx)?),
             StepType::Apply => Self::Apply(Box::new(Apply::read(spec, cx)?)),

@@ -103,7 +103,7 @@ pub struct Scale {
 impl Scale {
     pub(super) fn read(spec: &mut Fields<'_>, cx: &mut Context<'_>) -> Option<Self> {
         let workload = object(spec, "workload", cx);
-        let instances = InstanceSelection::required(spec, 0, cx);
+        let instances = InstanceSelection::required(spec, 0..=1000, cx);
         let skip_steady_state_check = spec.flag("skipSteadyStateCheck", cx);
         Some(Self {
             workload: workload?,

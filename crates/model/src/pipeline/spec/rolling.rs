@@ -5,7 +5,7 @@ use super::instances::count;
 use crate::field::{FlagField, TextField};
 use crate::reader::{Context, Fields};
 
-/// Options of `K8sRollingDeploy`.
+/// Options of `K8sRollingDeploy`, and what other deployments have in common with it.
 #[derive(Clone, Debug)]
 pub struct RollingDeploy {
     /// Do not ask the server for a dry run first.
@@ -24,11 +24,19 @@ pub struct RollingDeploy {
 
 impl RollingDeploy {
     pub(super) fn read(spec: &mut Fields<'_>, cx: &mut Context<'_>) -> Self {
+        Self {
+            pruning_enabled: spec.flag("pruningEnabled", cx),
+            prune_limit: count(spec, "pruneLimit", 0, cx),
+            ..Self::read_without_pruning(spec, cx)
+        }
+    }
+
+    pub(super) fn read_without_pruning(spec: &mut Fields<'_>, cx: &mut Context<'_>) -> Self {
         flags::read(spec, cx);
         Self {
             skip_dry_run: spec.flag("skipDryRun", cx),
-            pruning_enabled: spec.flag("pruningEnabled", cx),
-            prune_limit: count(spec, "pruneLimit", 0, cx),
+            pruning_enabled: None,
+            prune_limit: None,
             adopt: spec.flag("adopt", cx),
             replace: spec.flag("replace", cx),
             skip_job_wait: spec.flag("skipJobWait", cx),

@@ -1,8 +1,8 @@
 //! From the options of a step to its part of the task.
 
 use sortie_model::pipeline::spec::{
-    Apply, ApplySource, Delete, InstanceSelection, Patch, PatchKind, Resources, RollingDeploy,
-    RollingRollback, Rollout, RolloutCommand, Scale,
+    Apply, ApplySource, CanaryDeploy, CanarySize, Delete, InstanceSelection, Patch, PatchKind,
+    Resources, RollingDeploy, RollingRollback, Rollout, RolloutCommand, Scale,
 };
 use sortie_model::pipeline::{StepSpec, StepType};
 use sortie_model::{FlagField, TextField};
@@ -37,6 +37,42 @@ impl Builder<'_> {
             StepSpec::RollingRollback(options) => {
                 Wire::KubernetesRollingRollback(self.rolling_rollback(options)?)
             }
+            StepSpec::CanaryDeploy(options) => {
+                Wire::KubernetesCanaryDeploy(self.canary_deploy(options).await?)
+            }
+            StepSpec::CanaryDelete => Wire::KubernetesCanaryDelete(v1::KubernetesCanaryDelete {
+                release: self.release(),
+            }),
+            StepSpec::BlueGreenDeploy(options) => {
+                let skip = options.skip_if_same_manifest.as_ref();
+                Wire::KubernetesBlueGreenDeploy(v1::KubernetesBlueGreenDeploy {
+                    release: self.release(),
+                    deployment: Some(self.deployment(&options.deploy).await?),
+                    skip_unchanged: self.flag("skipDeploymentIfSameManifest", skip)?,
+                })
+            }
+            StepSpec::SwapServices(options) => {
+                let settle = options.settle.map(|settle| settle.as_millis());
+                Wire::KubernetesSwapServices(v1::KubernetesSwapServices {
+                    release: self.release(),
+                    settle_ms: settle.map(|settle| settle.try_into().unwrap_or(u64::MAX)),
+                    back: self.preparation.node.is_rollback(),
+                })
+            }
+            StepSpec::StageScaleDown => {
+                Wire::KubernetesStageScaleDown(v1::KubernetesStageScaleDown {
+                    release: self.release(),
+                })
+            }
+            StepSpec::StageScaleUp(options) => {
+                let skip = options.skip_steady_state_check.as_ref();
+                let instances = options.instances.as_ref();
+                Wire::KubernetesStageScaleUp(v1::KubernetesStageScaleUp {
+                    release: self.release(),
+                    instances: instances.map(|wanted| self.amount(wanted)).transpose()?,
+                    skip_steady_state_check: self.flag("skipSteadyStateCheck", skip)?,
+                })
+            }
             StepSpec::Apply(options) => Wire::KubernetesApply(self.apply(options).await?),
             StepSpec::Scale(options) => Wire::KubernetesScale(self.scale(options)?),
             StepSpec::Patch(options) => Wire::KubernetesPatch(self.patch(options).await?),
@@ -54,14 +90,7 @@ impl Builder<'_> {
                     set: Some(collected.set),
                 })
             }
-            StepSpec::CanaryDeploy(_)
-            | StepSpec::CanaryDelete
-            | StepSpec::ProgressiveCanaryRollback
-            | StepSpec::BlueGreenDeploy(_)
-            | StepSpec::SwapServices
-            | StepSpec::StageScaleDown
-            | StepSpec::StageScaleUp(_)
-            | StepSpec::Unsupported => {
+            StepSpec::ProgressiveCanaryRollback | StepSpec::Unsupported => {
                 return Err(super::unknown(&self.preparation.step.step_type));
             }
         })
@@ -71,18 +100,54 @@ impl Builder<'_> {
         &self,
         options: &RollingDeploy,
     ) -> Result<v1::KubernetesRollingDeploy, Fault> {
-        let collected = self.service(Wanted::All).await?;
+        let deployment = self.deployment(options).await?;
+        let set = deployment.set.unwrap_or_default();
         Ok(v1::KubernetesRollingDeploy {
             release: self.release(),
-            versioning: collected.versioning().into(),
-            manifests: collected.set.manifests,
-            values: collected.set.values,
+            versioning: deployment.versioning,
+            manifests: set.manifests,
+            values: set.values,
             skip_dry_run: self.flag("skipDryRun", options.skip_dry_run.as_ref())?,
+            prune: deployment.prune,
+            adopt: deployment.adopt,
+            replace: deployment.replace,
+            prune_limit: deployment.prune_limit,
+            skip_job_wait: deployment.skip_job_wait,
+        })
+    }
+
+    async fn deployment(&self, options: &RollingDeploy) -> Result<v1::Deployment, Fault> {
+        let collected = self.service(Wanted::All).await?;
+        Ok(v1::Deployment {
+            versioning: collected.versioning().into(),
+            set: Some(collected.set),
             prune: self.flag("pruningEnabled", options.pruning_enabled.as_ref())?,
             adopt: self.flag("adopt", options.adopt.as_ref())?,
             replace: self.flag("replace", options.replace.as_ref())?,
             prune_limit: self.count("pruneLimit", options.prune_limit.as_ref())?,
             skip_job_wait: self.flag("skipJobWait", options.skip_job_wait.as_ref())?,
+        })
+    }
+
+    async fn canary_deploy(
+        &self,
+        options: &CanaryDeploy,
+    ) -> Result<v1::KubernetesCanaryDeploy, Fault> {
+        let CanarySize::Standard(instances) = &options.size else {
+            return Err(Fault::not_runnable(
+                "canaries of type Progressive cannot be run yet",
+            ));
+        };
+        let instances = self.amount(instances)?;
+        if let Some(v1::amount::Amount::Percent(share @ 101..)) = instances.amount {
+            return Err(Fault::mismatch(format!(
+                "a canary of {share} % is larger than what it is a canary of; choose 1 to 100"
+            )));
+        }
+        Ok(v1::KubernetesCanaryDeploy {
+            release: self.release(),
+            deployment: Some(self.deployment(&options.deploy).await?),
+            instances: Some(instances),
         })
     }
 
