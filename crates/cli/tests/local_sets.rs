@@ -70,7 +70,7 @@ async fn what_is_rendered_can_be_read_and_shows_no_secret() {
     let ended = me.sortie(&RENDER).await.ok();
     insta::assert_snapshot!(ended.stdout, @r#"
     ---
-    # k8s/set.yaml:8
+    # k8s/set.yaml:8:1
     apiVersion: v1
     kind: Secret
     metadata:
@@ -78,7 +78,7 @@ async fn what_is_rendered_can_be_read_and_shows_no_secret() {
     stringData:
       password: "***"
     ---
-    # k8s/set.yaml:14
+    # k8s/set.yaml:14:1
     apiVersion: v1
     kind: ConfigMap
     metadata:
@@ -88,7 +88,7 @@ async fn what_is_rendered_can_be_read_and_shows_no_secret() {
     data:
       a: hello
     ---
-    # k8s/set.yaml:2
+    # k8s/set.yaml:2:1
     apiVersion: v1
     kind: ConfigMap
     metadata:
@@ -248,7 +248,7 @@ async fn a_diff_foretells_what_a_deployment_does() {
     assert_eq!(ended.code, 1, "{ended:?}");
     for text in [
         "ConfigMap/",
-        "/fixed: configured (k8s/set.yaml:14)\n! .data.a: taken from ann\n",
+        "/fixed: configured (k8s/set.yaml:14:1)\n! .data.a: taken from ann\n",
         "-  a: hers\n+  a: good day\n",
         "-  greeting: hello\n+  greeting: good day\n",
         "-  password: \"*** (before)\"\n+  password: \"*** (after)\"\n",
@@ -316,7 +316,7 @@ async fn a_diff_names_what_the_set_lacks_and_what_is_refused() {
     let new = object("other").unwrap();
     assert_eq!(
         (&new["change"], &new["origin"]),
-        (&json!("created"), &json!("less.yaml:1"))
+        (&json!("created"), &json!("less.yaml:1:1"))
     );
 
     // What fails is never taken for a difference.

@@ -10,7 +10,7 @@ use crate::lease;
 
 /// An operation on one object that failed: what was tried, on what, why, and what to do.
 ///
-/// Displayed as `cannot apply Deployment/shop/web (web.yaml:12): <cause>`; [`Error::advice`] says
+/// Displayed as `cannot apply Deployment/shop/web (web.yaml:12:1): <cause>`; [`Error::advice`] says
 /// what to do about it and [`Error::code`] leads to the page in the error reference.
 #[derive(Debug, thiserror::Error)]
 #[error(transparent)]

@@ -42,8 +42,10 @@ pub struct Origin {
     pub file: Arc<str>,
     /// Number of the document in the file, from 1; empty documents count.
     pub document: usize,
-    /// Line on which the document's content starts, from 1.
+    /// Line on which the document's content starts, from 1; 0 for what is in no file.
     pub line: usize,
+    /// Column in characters on which it starts, from 1; 0 for what is in no file.
+    pub column: usize,
 }
 
 /// Why a value is not a Kubernetes object.
@@ -280,10 +282,27 @@ impl fmt::Display for ObjectId {
     }
 }
 
+impl Origin {
+    /// That of an object which is in no file; `what` is shown instead, such as `the cluster`.
+    #[must_use]
+    pub fn outside(what: impl Into<Arc<str>>) -> Self {
+        Self {
+            file: what.into(),
+            document: 1,
+            line: 0,
+            column: 0,
+        }
+    }
+}
+
 impl fmt::Display for Origin {
-    /// `web.yaml:12`
+    /// `web.yaml:12:1`, or `the cluster`
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{}:{}", self.file, self.line)
+        f.write_str(&self.file)?;
+        match (self.line, self.column) {
+            (0, _) => Ok(()),
+            (line, column) => write!(f, ":{line}:{column}"),
+        }
     }
 }
 

@@ -174,6 +174,7 @@ impl Expansion<'_> {
             file: Arc::clone(self.file),
             document: self.document.number,
             line: self.document.line,
+            column: self.document.column,
         };
         match Object::from_value(value, origin) {
             Ok(object) => self.objects.push(object),
@@ -208,7 +209,7 @@ impl Expansion<'_> {
         steps.extend(keys.filter(|key| !key.is_empty()).map(Step::key));
         let text = std::str::from_utf8(self.text).ok();
         let found = text.and_then(|text| yaml::locate(text, self.document.line, &steps));
-        let (line, column) = found.unwrap_or((self.document.line, 0));
+        let (line, column) = found.unwrap_or((self.document.line, self.document.column));
         Place {
             file: Arc::clone(self.file),
             document: self.document.number,

@@ -113,11 +113,7 @@ mod tests {
     use crate::object::Origin;
 
     fn object(value: Value) -> Object {
-        let origin = Origin {
-            file: "test".into(),
-            document: 1,
-            line: 1,
-        };
+        let origin = Origin::outside("test");
         Object::from_value(value, origin).unwrap()
     }
 

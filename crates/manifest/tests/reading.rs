@@ -421,6 +421,33 @@ fn documents_that_are_no_objects_are_refused_with_the_field() {
 }
 
 #[test]
+fn an_object_knows_where_its_document_begins() {
+    let json = |name: &str| {
+        json!({"apiVersion": "v1", "kind": "Pod", "metadata": {"name": name}}).to_string()
+    };
+    let (a, b, c) = (json("é"), json("b"), json("c"));
+    for (text, expected) in [
+        (
+            "# c\napiVersion: v1\nkind: Pod\nmetadata: {name: a}\n---\n\n  apiVersion: v1\n  kind: Pod\n  metadata: {name: b}\n".to_owned(),
+            vec!["t.yaml:2:1", "t.yaml:7:3"],
+        ),
+        (format!("--- {a}\n--- {b}\n"), vec!["t.yaml:1:5", "t.yaml:2:5"]),
+        (
+            format!("\n  {a} {b}\n\n\t{c}"),
+            vec!["t.yaml:2:3", "t.yaml:2:60", "t.yaml:4:2"],
+        ),
+    ] {
+        let origins = objects(&text);
+        let origins: Vec<_> = origins.iter().map(|one| one.origin().to_string()).collect();
+        assert_eq!(origins, expected, "{text}");
+    }
+    assert_eq!(
+        sortie_manifest::Origin::outside("the cluster").to_string(),
+        "the cluster"
+    );
+}
+
+#[test]
 fn errors_point_at_the_field() {
     let table = [
         (

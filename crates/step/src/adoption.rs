@@ -296,11 +296,7 @@ fn is_of(name: &str, original: &str) -> bool {
 
 /// What is in the cluster, as an object.
 pub(crate) fn object_of(live: Value) -> Option<Object> {
-    let origin = Origin {
-        file: "the cluster".into(),
-        document: 1,
-        line: 1,
-    };
+    let origin = Origin::outside("the cluster");
     Object::from_value(live, origin).ok()
 }
 

@@ -159,11 +159,7 @@ async fn named(run: &Run<'_>, namespace: &str) -> Result<BTreeSet<Name>, Error> 
 
 /// What a live object names.
 fn names_in(live: Value) -> Vec<Name> {
-    let origin = Origin {
-        file: "the cluster".into(),
-        document: 1,
-        line: 1,
-    };
+    let origin = Origin::outside("the cluster");
     let Ok(object) = Object::from_value(as_workload(live), origin) else {
         return Vec::new();
     };

@@ -165,7 +165,7 @@ pub(crate) fn planned<'a>(
         }
     };
     let origin = target.object.origin();
-    found.origin = Some(format!("{}:{}", origin.file, origin.line));
+    found.origin = Some(origin.to_string());
     found
 }
 

@@ -168,11 +168,7 @@ mod tests {
     }
 
     fn object(value: Value) -> Object {
-        let origin = Origin {
-            file: "test".into(),
-            document: 1,
-            line: 1,
-        };
+        let origin = Origin::outside("test");
         Object::from_value(value, origin).unwrap()
     }
 

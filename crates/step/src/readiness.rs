@@ -78,11 +78,7 @@ mod tests {
         ] {
             let mut value = json!({"apiVersion": "apps/v1", "kind": kind, "metadata": {"name": "web"}, "spec": spec});
             value["spec"]["template"] = json!({"spec": {"containers": containers}});
-            let origin = Origin {
-                file: "test".into(),
-                document: 1,
-                line: 1,
-            };
+            let origin = Origin::outside("test");
             let object = Object::from_value(value.clone(), origin).unwrap();
             assert_eq!(is_blind(&object), expected, "{value}");
         }

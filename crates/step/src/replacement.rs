@@ -365,11 +365,7 @@ mod tests {
             if let Some(annotation) = annotation {
                 value["metadata"]["annotations"] = json!({annotations::REPLACE: annotation});
             }
-            let origin = Origin {
-                file: "test".into(),
-                document: 1,
-                line: 1,
-            };
+            let origin = Origin::outside("test");
             let object = Object::from_value(value, origin).unwrap();
             for by in [Not, ByTask, ByRollback] {
                 let may = by.of(&object) == Immutable::Replace;

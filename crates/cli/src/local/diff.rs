@@ -99,11 +99,7 @@ async fn releases(args: &Diff, from: u64) -> Result<Vec<Difference>> {
 /// The objects of one number, as it was deployed.
 async fn recorded(records: &Records, head: &Head) -> Result<Vec<(ObjectId, Value)>> {
     let values = records.objects(head).await?;
-    let origin = sortie_manifest::Origin {
-        file: "the record".into(),
-        document: 1,
-        line: 1,
-    };
+    let origin = sortie_manifest::Origin::outside("the record");
     let named = |value: Value| {
         let object = sortie_manifest::Object::from_value(value, origin.clone()).ok()?;
         let id = object.id().in_namespace(&head.namespace);

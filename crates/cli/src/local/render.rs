@@ -86,7 +86,7 @@ pub(crate) async fn run(args: &Render, around: &Surroundings) -> Result {
         Output::Text => {
             for object in &objects {
                 let origin = object.origin();
-                let place = harmless(&format!("{}:{}", origin.file, origin.line));
+                let place = harmless(&origin.to_string());
                 let text = yaml::write(&shown(object));
                 print::line(&format!("---\n# {place}\n{}", text.trim_end_matches('\n')));
             }

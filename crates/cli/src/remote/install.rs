@@ -276,11 +276,7 @@ async fn ensure_namespace(cluster: &Cluster, namespace: &str) -> Result<()> {
 
 /// One object of ours, outside any release.
 async fn apply(cluster: &Cluster, namespace: &str, object: &Value) -> Result<()> {
-    let origin = Origin {
-        file: "-".into(),
-        document: 1,
-        line: 1,
-    };
+    let origin = Origin::outside("-");
     let object = Object::from_value(object.clone(), origin)
         .map_err(|error| Failure::new(Exit::Failed, error.to_string()))?;
     let targets = cluster

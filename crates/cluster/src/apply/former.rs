@@ -72,11 +72,7 @@ fn former(live: &Value) -> Option<Former> {
         let namespace = namespace.unwrap_or_default();
         return Some(Former::Helm(format!("{namespace}/{name}")));
     }
-    let origin = Origin {
-        file: "the cluster".into(),
-        document: 1,
-        line: 1,
-    };
+    let origin = Origin::outside("the cluster");
     let object = Object::from_value(live.clone(), origin).ok()?;
     if let Some(release) = tracking::harness_release(&object) {
         return Some(Former::Harness(release.to_owned()));

@@ -91,11 +91,7 @@ impl Cluster {
         patience: Duration,
         guard: &Guard,
     ) -> Result<bool, Error> {
-        let origin = Origin {
-            file: "the release's record".into(),
-            document: 1,
-            line: 1,
-        };
+        let origin = Origin::outside("the release's record");
         let object = Object::from_value(kept.clone(), origin).map_err(|source| {
             let cause = Cause::Unreadable {
                 source: source.into(),

@@ -119,17 +119,12 @@ fn collect(value: &Value, into: &mut Vec<String>) {
 mod tests {
     use super::*;
     use serde_json::json;
-    use std::sync::Arc;
 
     #[test]
     fn a_quoted_value_is_cut_off() {
         let value = json!({"apiVersion": "v1", "kind": "Secret", "metadata": {"name": "s"},
                            "stringData": {"pin": 123_456, "word": "hunter2"}});
-        let origin = sortie_manifest::Origin {
-            file: Arc::from("s.yaml"),
-            document: 1,
-            line: 1,
-        };
+        let origin = sortie_manifest::Origin::outside("s.yaml");
         let object = Object::from_value(value, origin).unwrap();
         let message =
             "hunter2: .stringData.pin: expected string, got &value.valueUnstructured{Value:123456}";

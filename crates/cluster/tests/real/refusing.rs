@@ -28,7 +28,7 @@ async fn unknown_kinds_name_their_place_and_the_nearest_kind() {
     assert_eq!(errors.len(), 2);
     assert_eq!(
         errors[0].to_string(),
-        "cannot apply Deploymnet/web (web.yaml:6): the cluster does not know kind Deploymnet in apps/v1; it knows apps/v1 Deployment"
+        "cannot apply Deploymnet/web (web.yaml:6:1): the cluster does not know kind Deploymnet in apps/v1; it knows apps/v1 Deployment"
     );
     assert_eq!(errors[0].code(), "SRT-C004");
     assert!(
@@ -181,7 +181,7 @@ async fn the_same_object_twice_is_an_error_that_names_both_places() {
     let error = refusal(&fixture, objects(fixture.ns(), &yaml)).await;
     let text = error.to_string();
     assert!(
-        text.contains("(web.yaml:6)") && text.ends_with("also at web.yaml:1"),
+        text.contains("(web.yaml:6:1)") && text.ends_with("also at web.yaml:1:1"),
         "{text}"
     );
     fixture.finish().await;

@@ -152,7 +152,7 @@ impl Plan {
 struct Circle<'a>(&'a [Waiting]);
 
 impl fmt::Display for Circle<'_> {
-    /// `Deployment/a (a.yaml:1, depends-on) → Job/b (a.yaml:9, names it) → Deployment/a`
+    /// `Deployment/a (a.yaml:1:1, depends-on) → Job/b (a.yaml:9:1, names it) → Deployment/a`
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         const LONGEST: usize = 10;
         for Waiting { object, origin, by } in self.0.iter().take(LONGEST) {

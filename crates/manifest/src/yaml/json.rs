@@ -19,7 +19,7 @@ pub(super) fn documents(
 ) -> Option<Vec<Result<Document, ParseError>>> {
     let mut documents = Vec::new();
     let mut rest = text;
-    let (mut line, mut counted) = (1, 0);
+    let (mut line, mut column, mut counted) = (1, 1, 0);
     let nodes = Cell::new(0);
     loop {
         rest = rest.trim_start_matches([' ', '\t', '\r', '\n']);
@@ -27,17 +27,21 @@ pub(super) fn documents(
             return Some(documents);
         }
         let start = text.len() - rest.len();
-        line += text[counted..start]
-            .bytes()
-            .filter(|byte| *byte == b'\n')
-            .count();
+        let passed = &text[counted..start];
+        match passed.rsplit_once('\n') {
+            None => column += passed.chars().count(),
+            Some((lines, rest)) => {
+                line += 1 + lines.bytes().filter(|byte| *byte == b'\n').count();
+                column = 1 + rest.chars().count();
+            }
+        }
         counted = start;
         let number = documents.len() + 1;
         let place = Place {
             file: Arc::clone(file),
             document: number,
             line,
-            column: 0,
+            column,
         };
         if number > limits.documents {
             documents.push(Err(ParseError::TooManyDocuments {
@@ -59,12 +63,17 @@ pub(super) fn documents(
                 value,
                 number,
                 line,
+                column,
             })),
             Err(error) => {
-                let line = line + error.line().saturating_sub(1);
+                // What the reader counts begins with this value.
+                let column = match error.line() {
+                    0 | 1 => column + error.column().saturating_sub(1),
+                    _ => error.column(),
+                };
                 let place = Place {
-                    line,
-                    column: error.column(),
+                    line: line + error.line().saturating_sub(1),
+                    column,
                     ..place
                 };
                 let error = refusal.take()?.at(place, limits);

@@ -29,6 +29,8 @@ pub struct Document {
     pub number: usize,
     /// Line on which its content starts, from 1.
     pub line: usize,
+    /// Column in characters on which it starts, from 1.
+    pub column: usize,
 }
 
 /// Reads every document of a YAML stream, or of a stream of JSON values.

@@ -111,12 +111,13 @@ impl<'t> Reader<'t> {
         }
         self.anchors.clear();
         let (first, span) = self.expect(&start)?;
-        let line = self.line(span.start.line());
+        let (line, column) = (self.line(span.start.line()), span.start.col() + 1);
         let value = self.node(first, &span, 0)?.value;
         Ok(Some(Document {
             value,
             number: self.document,
             line,
+            column,
         }))
     }
 

@@ -333,8 +333,8 @@ fn circles_are_named() {
     assert_eq!(error.code(), "SRT-M014");
     assert_eq!(
         error.to_string(),
-        "these objects wait for each other: ConfigMap/c (t.yaml:1, depends-on) → Job/j (t.yaml:1, change-rule) → \
-         Deployment/x (t.yaml:1, depends-on) → Deployment/web (t.yaml:1, names it) → ConfigMap/c"
+        "these objects wait for each other: ConfigMap/c (t.yaml:1:1, depends-on) → Job/j (t.yaml:1:1, change-rule) → \
+         Deployment/x (t.yaml:1:1, depends-on) → Deployment/web (t.yaml:1:1, names it) → ConfigMap/c"
     );
     for (key, value) in [
         ("sortie.dev/depends-on", "Job/j"),
@@ -402,7 +402,7 @@ fn annotations_that_say_nothing_are_refused_all_at_once() {
         assert!(
             error
                 .to_string()
-                .starts_with(&format!("t.yaml:1: Job/j{n} ")),
+                .starts_with(&format!("t.yaml:1:1: Job/j{n} ")),
             "{error}"
         );
         set.push(wrong);

@@ -179,11 +179,7 @@ mod tests {
 
     /// What is told of the Deployment, which stands first.
     fn told(documents: Vec<Value>) -> Option<Trouble> {
-        let origin = Origin {
-            file: "test".into(),
-            document: 1,
-            line: 1,
-        };
+        let origin = Origin::outside("test");
         let object = |value| Object::from_value(value, origin.clone()).unwrap();
         let objects: Vec<Object> = documents.into_iter().map(object).collect();
         let count = objects.len();

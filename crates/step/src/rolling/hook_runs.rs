@@ -47,11 +47,7 @@ pub(super) async fn clear(run: &Run<'_>, locked: &Locked, stored: &mut Stored, s
     let over = over(&stored.head);
     let mut doomed = Vec::new();
     for (id, live) in run.env.cluster.survey(all.into_iter().collect()).await {
-        let origin = Origin {
-            file: "the cluster".into(),
-            document: 1,
-            line: 1,
-        };
+        let origin = Origin::outside("the cluster");
         if matches!(live, Ok(None)) && over.contains(&id) {
             stored.head.inventory.retain(|tracked| tracked.id != id);
         }

@@ -275,9 +275,8 @@ pub(crate) fn recorded(head: &Head, values: Vec<Value>) -> Result<Vec<Object>, F
         format!("release {} number {}", head.release, head.number).into();
     let objects = values.into_iter().zip(1..).map(|(value, document)| {
         let origin = Origin {
-            file: file.clone(),
             document,
-            line: 1,
+            ..Origin::outside(file.clone())
         };
         Object::from_value(value, origin)
     });
@@ -288,7 +287,7 @@ pub(crate) fn recorded(head: &Head, values: Vec<Value>) -> Result<Vec<Object>, F
     })
 }
 
-pub(super) fn gone(number: u64) -> Failure {
+pub(crate) fn gone(number: u64) -> Failure {
     let text = format!("the record of release number {number} is gone");
     let hint = "somebody deleted its Secret; deploy again";
     Failure::new(FailureKind::Unknown, "SRT-T013", text, hint)

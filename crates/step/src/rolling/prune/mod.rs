@@ -209,11 +209,7 @@ async fn judge(
 
 /// What the cluster's owner has against touching the object.
 pub(crate) fn forbidden(run: &Run<'_>, live: &Value) -> Option<String> {
-    let origin = Origin {
-        file: "the cluster".into(),
-        document: 1,
-        line: 1,
-    };
+    let origin = Origin::outside("the cluster");
     let object = Object::from_value(live.clone(), origin).ok()?;
     let checked = run.check_objects(&[object]);
     checked.err().map(|failure| failure.message)
