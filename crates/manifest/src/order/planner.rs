@@ -6,7 +6,7 @@ use super::graph::{Because, Graph, Node, Place};
 use super::index::Index;
 use super::plan::{Batch, External, Note, OrderError, Plan, Waiting, WaitsBy};
 use super::stated::{self, Malformed, Space, Wanted};
-use super::{Stage, compare_written, needs, stage};
+use super::{Stage, needs, rank_written, stage};
 use crate::object::{Object, ObjectId};
 
 /// Plans the application of a set: waves one after another, in each the stages, in each layers of
@@ -57,7 +57,7 @@ impl<'a> Planner<'a> {
     fn new(objects: &'a [Object], namespace: &'a str) -> Self {
         let ids: Vec<ObjectId> = objects.iter().map(Object::id).collect();
         let mut positions: Vec<usize> = (0..objects.len()).collect();
-        positions.sort_by(|a, b| compare_written(&objects[*a], &objects[*b]));
+        positions.sort_by_cached_key(|at| rank_written(&objects[*at]));
         let objects: Vec<&Object> = positions.iter().map(|at| &objects[*at]).collect();
         let ids: Vec<ObjectId> = positions.iter().map(|at| ids[*at].clone()).collect();
         Self {
