@@ -9,8 +9,8 @@ use sortie_manifest::{ObjectId, labels};
 
 use crate::connect::Cluster;
 use crate::error::{Cause, Error};
-use crate::record::{METADATA_LIST, no_records};
-use crate::resource::{Resource, escape};
+use crate::record::METADATA_LIST;
+use crate::resource::Resource;
 use crate::watch::Selection;
 
 /// Kinds of Kubernetes itself that people deploy. What carries a release's label only because a controller made it, such
@@ -116,13 +116,9 @@ impl Cluster {
         for resource in self.deployable(&mut labelled.unseen).await? {
             let selector = format!("{}={release}", labels::RELEASE);
             let selection = |namespace: &str| {
-                let all = Selection::of(resource.clone(), namespace).labelled(&selector);
-                if resource == Resource::secrets() {
-                    // Not our own records, which are large.
-                    all.where_fields(no_records())
-                } else {
-                    all
-                }
+                Selection::of(resource.clone(), namespace)
+                    .labelled(&selector)
+                    .without_records()
             };
             if resource.namespaced {
                 selections.extend(namespaces.iter().map(|namespace| selection(namespace)));
@@ -163,15 +159,10 @@ impl Cluster {
             ConfigKind::ConfigMap => Resource::config_maps(),
             ConfigKind::Secret => Resource::secrets(),
         };
-        let selector = escape(&format!("{}={release}", labels::RELEASE));
-        let mut path = format!(
-            "{}?labelSelector={selector}",
-            resource.path(Some(namespace), None)
-        );
-        if kind == ConfigKind::Secret {
-            path.push_str(&format!("&fieldSelector={}", escape(&no_records())));
-        }
-        let selection = Selection::of(resource, namespace);
+        let selection = Selection::of(resource, namespace)
+            .labelled(format!("{}={release}", labels::RELEASE))
+            .without_records();
+        let path = selection.path();
         let target = &selection.resource.plural;
         let listed = self.list_all("list", target, &path, Some(METADATA_LIST));
         let objects = listed.await?.into_iter();

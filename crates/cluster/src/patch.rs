@@ -160,7 +160,11 @@ impl Cluster {
             }
             Err(status) => {
                 let error = call.failure(status.into_cause());
-                Err(if is_secret { scrub_patch(error, body) } else { error })
+                Err(if is_secret {
+                    scrub_patch(error, body)
+                } else {
+                    error
+                })
             }
         }
     }

@@ -19,6 +19,7 @@ use tokio::task::JoinSet;
 use crate::connect::Cluster;
 use crate::error::Error;
 use crate::named;
+use crate::record;
 use crate::resource::{Resource, escape};
 use crate::status::Status;
 
@@ -103,6 +104,17 @@ impl Selection {
         self.where_fields(format!("metadata.name={name}"))
     }
 
+    /// Without our own records, which are large, where it is one of Secrets.
+    #[must_use]
+    pub(crate) fn without_records(self) -> Self {
+        let Resource { group, kind, .. } = &self.resource;
+        if group.is_empty() && kind == "Secret" {
+            self.where_fields(record::no_records())
+        } else {
+            self
+        }
+    }
+
     /// The only name that can be selected, if there is just one.
     fn single_name(&self) -> Option<&str> {
         let name = self.fields.as_deref()?.strip_prefix("metadata.name=")?;
@@ -170,11 +182,14 @@ impl Watched {
 }
 
 /// Resolves when one of several views differs from the one last looked at by its handle.
-pub async fn any_changed(watches: &mut [Watched]) {
-    if watches.is_empty() {
+pub async fn any_changed<'a>(watches: impl IntoIterator<Item = &'a mut Watched>) {
+    let changes = watches
+        .into_iter()
+        .map(|one| one.changed().map(drop).boxed());
+    let changes: Vec<_> = changes.collect();
+    if changes.is_empty() {
         std::future::pending::<()>().await;
     }
-    let changes = watches.iter_mut().map(|one| one.changed().map(drop).boxed());
     drop(futures::future::select_all(changes).await);
 }
 

@@ -51,6 +51,8 @@ pub(crate) struct Outcome {
     pub(crate) created: Vec<ObjectId>,
     /// What can be reached.
     pub(crate) instances: Instances,
+    /// Whether nothing was written and nothing waited for, so that `awaited` is as it was when the set was tried out.
+    pub(crate) untouched: bool,
 }
 
 /// Where it is written down how far a set has come.
@@ -132,6 +134,7 @@ pub(crate) async fn write_set(
     let mut outcome = Outcome::default();
     let release = run.release_id();
     let mut waiting: Vec<Waiting> = Vec::new();
+    let mut untouched = true;
     for mut step in sequence.arrange(planned, |planned| planned.target.id.clone()) {
         run.bounds.check()?;
         run.bounds
@@ -170,19 +173,24 @@ pub(crate) async fn write_set(
         let counts = changed || !outcome.errors.is_empty();
         let noted = (manner.unit, step.label.as_str(), what);
         journal.over(run, locked, noted, counts).await?;
+        untouched &= !counts;
         let stop = manner.on_refusal == OnRefusal::Stop && !outcome.errors.is_empty();
         if stop || outcome.errors.iter().any(is_final) {
             return Ok(outcome);
         }
         if !step.is_last {
             let barrier = barrier(&mut waiting, |id| sequence.is_barrier(&step, id));
-            in_force(run, locked, barrier, manner.on_refusal).await?;
+            if !(barrier.is_empty() || untouched && steady::is_reached(run, &barrier)) {
+                untouched = false;
+                in_force(run, locked, barrier, manner.on_refusal).await?;
+            }
         }
     }
     let rest = waiting
         .into_iter()
         .filter(|waiting| waiting.needed != Needed::OnTheWay);
     outcome.awaited = rest.map(|waiting| waiting.object).collect();
+    outcome.untouched = untouched;
     Ok(outcome)
 }
 
@@ -274,9 +282,6 @@ async fn in_force(
     awaited: Vec<Awaited>,
     on_refusal: OnRefusal,
 ) -> Result<(), Ended> {
-    if awaited.is_empty() {
-        return Ok(());
-    }
     let waited = run
         .bounds
         .run(

@@ -7,6 +7,7 @@ use std::time::Duration;
 use serde_json::{Value, json};
 use sortie_cluster::delete::{Doomed, Gone};
 use sortie_cluster::inventory::Found;
+use sortie_cluster::record::Survey;
 use sortie_cluster::watch::Selection;
 use sortie_cluster::{Cause, Error};
 use sortie_manifest::references::{self, ConfigKind};
@@ -37,22 +38,33 @@ const GONE_WITHIN: Duration = Duration::from_secs(30);
 /// A ConfigMap or Secret by kind and name.
 type Name = (ConfigKind, String);
 
-/// Remove what nothing needs. Leftovers harm nobody, so that failing to is told and no failure.
-pub(crate) async fn collect(run: &Run<'_>, locked: &Locked) {
-    match superfluous(run, locked).await {
-        Ok(doomed) if doomed.is_empty() => {}
-        Ok(doomed) => remove(run, locked, doomed).await,
+/// What nothing needs. Leftovers harm nobody, so that failing to find them is told and no failure.
+pub(crate) async fn superfluous(run: &Run<'_>, survey: &Survey) -> Vec<Doomed> {
+    // What a record needs that cannot be read is not known.
+    let Some(heads) = survey.kept() else {
+        return Vec::new();
+    };
+    let tracked = heads.flat_map(|head| &head.inventory);
+    let kept: BTreeSet<&ObjectId> = tracked.map(|tracked| &tracked.id).collect();
+    let namespaces = namespaces(run, kept.iter().copied());
+    match versioned(run, &kept, &namespaces).await {
+        Ok(Versioned { unused, .. }) => unused.into_iter().map(|found| doom(run, found)).collect(),
         Err(error) => {
             let text = format!(
                 "versioned configuration that nothing needs stays for now: {}",
                 chain(&error)
             );
             run.warn(Unit::WrapUp, text);
+            Vec::new()
         }
     }
 }
 
-async fn remove(run: &Run<'_>, locked: &Locked, doomed: Vec<Doomed>) {
+/// Remove it; failing to is told as well.
+pub(crate) async fn remove(run: &Run<'_>, locked: &Locked, doomed: Vec<Doomed>) {
+    if doomed.is_empty() {
+        return;
+    }
     let deletion = run
         .env
         .cluster
@@ -70,24 +82,6 @@ async fn remove(run: &Run<'_>, locked: &Locked, doomed: Vec<Doomed>) {
             ),
         }
     }
-}
-
-/// What can go.
-async fn superfluous(run: &Run<'_>, locked: &Locked) -> Result<Vec<Doomed>, Error> {
-    let Ok(history) = locked.records.history().await else {
-        // What could not be read has been told before.
-        return Ok(Vec::new());
-    };
-    if !history.unreadable().is_empty() {
-        // What such a record needs is not known.
-        return Ok(Vec::new());
-    }
-    let tracked = history.heads().flat_map(|head| &head.inventory);
-    let kept: BTreeSet<&ObjectId> = tracked.map(|tracked| &tracked.id).collect();
-    let namespaces = namespaces(run, kept.iter().copied());
-    let Versioned { unused, .. } = versioned(run, &kept, &namespaces).await?;
-    let doomed = unused.into_iter().map(|found| doom(run, found));
-    Ok(doomed.collect())
 }
 
 /// The namespaces in which a release has or may have versioned configuration.
@@ -121,13 +115,14 @@ pub(crate) async fn versioned(
     let release = run.release_id();
     let mut versioned = Versioned::default();
     for namespace in namespaces {
-        let mut candidates = Vec::new();
-        for kind in [ConfigKind::ConfigMap, ConfigKind::Secret] {
-            let found = run.env.cluster.configuration(kind, namespace, &release);
-            let found = found.await?.into_iter();
-            let found = found.filter(|found| is_versioned(&found.object));
-            candidates.extend(found.filter(|found| !kept.contains(&found.id)));
-        }
+        let of_kind = |kind| run.env.cluster.configuration(kind, namespace, &release);
+        let (config_maps, secrets) =
+            futures::try_join!(of_kind(ConfigKind::ConfigMap), of_kind(ConfigKind::Secret))?;
+        let candidates: Vec<Found> = config_maps
+            .into_iter()
+            .chain(secrets)
+            .filter(|found| is_versioned(&found.object) && !kept.contains(&found.id))
+            .collect();
         if candidates.is_empty() {
             continue;
         }

@@ -3,7 +3,9 @@
 use std::time::Duration;
 
 use sortie_cluster::lease::{self, Claim, Glance, Guard, Held, Terms, Waiting};
-use sortie_cluster::record::{Asker, Head, History, Owner, RecordError, Records, Release, Stored};
+use sortie_cluster::record::{
+    Asker, Head, History, Owner, PartId, RecordError, Records, Release, Stored,
+};
 use sortie_cluster::{Cause, clock};
 
 use crate::configuration;
@@ -202,16 +204,28 @@ impl Locked {
                 run.warn(Unit::WrapUp, text);
             }
         }
-        let collected = self
-            .records
-            .collect(run.env.limits.history, self.guard())
-            .await;
-        if let Err(error) = collected {
+        if let Err(error) = self.collect(run).await {
             let text = format!("old records stay for now: {}", chain(&error));
             run.warn(Unit::WrapUp, text);
-            return;
         }
-        configuration::collect(run, self).await;
+    }
+
+    async fn collect(&self, run: &Run<'_>) -> Result<(), RecordError> {
+        let survey = self.records.survey(run.env.limits.history).await?;
+        let collected = self.records.collect(&survey, self.guard());
+        let superfluous = configuration::superfluous(run, &survey);
+        let (collected, superfluous) = futures::join!(collected, superfluous);
+        collected?;
+        configuration::remove(run, self, superfluous).await;
+        Ok(())
+    }
+
+    /// The parts of the release that are there; none where that is not known.
+    pub(crate) async fn parts(&self) -> Vec<PartId> {
+        if self.history.records().is_empty() {
+            return Vec::new();
+        }
+        self.records.parts().await.unwrap_or_default()
     }
 
     /// Give the lease back; a lease that cannot be given back in time runs out. One of a release that has no record, such

@@ -74,12 +74,9 @@ impl Cluster {
         names: HashSet<&str>,
         scope: &Scope,
     ) -> Vec<(ObjectId, Known)> {
-        let mut selection = Selection::of(resource.clone(), namespace.unwrap_or_default())
-            .labelled(format!("{}={}", labels::RELEASE, scope.release));
-        if *resource == Resource::secrets() {
-            // Not our own records, which are large.
-            selection = selection.where_fields(crate::record::no_records());
-        }
+        let selection = Selection::of(resource.clone(), namespace.unwrap_or_default())
+            .labelled(format!("{}={}", labels::RELEASE, scope.release))
+            .without_records();
         let call = Call::read("list", resource.plural.clone(), selection.path());
         let read = async {
             let mut found = Vec::new();

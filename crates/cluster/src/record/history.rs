@@ -144,6 +144,17 @@ impl History {
             })
     }
 
+    /// Where the objects with this hash are recorded, when all of it is among these parts.
+    pub fn parts_of(&self, manifest_hash: &str, present: &[PartId]) -> Option<&[PartId]> {
+        let same = |head: &&Head| {
+            !manifest_hash.is_empty()
+                && head.manifest_hash == manifest_hash
+                && !head.parts.is_empty()
+                && head.parts.iter().all(|part| present.contains(part))
+        };
+        Some(&self.heads().rev().find(same)?.parts)
+    }
+
     /// What to remove so that the newest `depth` records stay, and with them always the last good
     /// one, everything newer than it, what stands beside it, and every part that a kept record names: all
     /// parts while one that stays cannot be read. `parts` are all that the release has.
@@ -317,6 +328,25 @@ mod tests {
         }
         // What stands stays, however long ago it came.
         assert_eq!(history.collection(1, &[]).numbers, [1, 5]);
+    }
+
+    #[test]
+    fn equal_objects_are_found_as_long_as_all_their_parts_are_there() {
+        let mut records = [1, 2, 3].map(|number| stored(number, Status::Succeeded));
+        let [one, two, three] = &mut records;
+        one.head.manifest_hash = "h".into();
+        two.head.manifest_hash = "h".into();
+        three.head.manifest_hash = "other".into();
+        let parts = [1, 2].map(|number: u64| PartId::of("r", &number.to_be_bytes()));
+        let history = History::new(records.into(), Vec::new());
+        assert_eq!(history.parts_of("h", &parts), Some(&parts[1..]));
+        assert_eq!(history.parts_of("h", &parts[..1]), Some(&parts[..1]));
+        assert_eq!(history.parts_of("h", &[]), None);
+        assert_eq!(history.parts_of("unknown", &parts), None);
+        let mut unsaid = stored(1, Status::Failed);
+        unsaid.head.manifest_hash = String::new();
+        let history = History::new(vec![unsaid], Vec::new());
+        assert_eq!(history.parts_of("", &parts), None);
     }
 
     #[test]

@@ -26,7 +26,7 @@ pub use head::{
 pub use history::{Collection, History};
 pub use notes::Notes;
 pub use part::PartId;
-pub use records::{Collected, Records, Stored};
+pub use records::{Records, Stored, Survey};
 pub use tracked::{Inventory, Tracked};
 pub use unreadable::Unreadable;
 

@@ -8,7 +8,7 @@ use sortie_manifest::labels;
 
 use super::encoding::{self, Decoded, List};
 use super::head::{Head, Status};
-use super::history::History;
+use super::history::{Collection, History};
 use super::part::{self, Part, PartId};
 use super::{HEAD_TYPE, METADATA_LIST, PART_TYPE, RecordError, Release, Unreadable};
 use crate::clock;
@@ -39,13 +39,24 @@ pub struct Stored {
     moved: Vec<PartId>,
 }
 
-/// What a collection removed.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct Collected {
-    /// Release numbers.
-    pub numbers: Vec<u64>,
-    /// How many parts.
-    pub parts: usize,
+/// The records of a release, and what of them is not needed any more.
+#[derive(Debug)]
+pub struct Survey {
+    /// All of them.
+    pub history: History,
+    /// What [`Records::collect`] removes.
+    pub superfluous: Collection,
+}
+
+impl Survey {
+    /// The heads that stay. `None`: what stays cannot all be read.
+    pub fn kept(&self) -> Option<impl Iterator<Item = &Head>> {
+        let goes = |number: u64| self.superfluous.numbers.contains(&number);
+        let mut unreadable = self.history.unreadable().iter();
+        let all_read = unreadable.all(|record| record.number.is_some_and(goes));
+        let heads = self.history.heads();
+        all_read.then(|| heads.filter(move |head| !goes(head.number)))
+    }
 }
 
 impl Stored {
@@ -83,24 +94,14 @@ impl Records {
         &self.release
     }
 
-    /// All heads of the release, with inventory and journal. A record that cannot be read is named in the history, and
-    /// keeps nobody from the others.
+    /// All heads of the release. A record that cannot be read is named in the history, and keeps nobody from the others.
     pub async fn history(&self) -> Result<History, RecordError> {
-        self.heads(true).await
-    }
-
-    /// All heads, without inventory and journal unless `whole`: of large sets these are large.
-    async fn heads(&self, whole: bool) -> Result<History, RecordError> {
         let path = self.list_path(HEAD_TYPE);
         let target = format!("the records of release {}", self.release);
         let listed = self.cluster.list_all("list", &target, &path, None).await;
         let (mut stored, mut unreadable) = (Vec::new(), Vec::new());
         for secret in listed.map_err(cluster)? {
-            let record = match whole {
-                true => self.decoded(&secret).await,
-                false => encoding::decode(&self.release, &secret).map(|decoded| decoded.stored),
-            };
-            match record {
+            match self.decoded(&secret).await {
                 Ok(record) => stored.push(record),
                 Err(why) if why.is_about_content() => {
                     unreadable.push(Unreadable::new(&self.release, &secret, why));
@@ -130,6 +131,11 @@ impl Records {
         guard: &Guard,
     ) -> Result<Stored, RecordError> {
         head.parts = self.keep(objects, guard).await?;
+        self.create_as(head, guard).await
+    }
+
+    /// As [`create`](Self::create), where the objects are in the parts that the head names.
+    pub async fn create_as(&self, mut head: Head, guard: &Guard) -> Result<Stored, RecordError> {
         self.seal(&mut head, guard);
         let encoded = encoding::encode(&self.release, &head)?;
         self.write_parts(&encoded.overflow, guard).await?;
@@ -215,34 +221,38 @@ impl Records {
         Ok(parts.into_iter().map(|part| part.id).collect())
     }
 
-    /// Removes records beyond the newest `depth`, and parts of this release that nothing names.
+    /// The records, and what goes so that the newest `depth` of them stay.
     /// The last good record, everything newer, and what is in progress always stay; parts all stay while a record
     /// that may need them cannot be read.
     ///
     /// Call it under the release's lease: a part is an orphan between its writing and its head's.
-    pub async fn collect(&self, depth: usize, guard: &Guard) -> Result<Collected, RecordError> {
-        let history = self.heads(false).await?;
-        let parts = self.parts().await?;
-        let plan = history.collection(depth, &parts);
+    pub async fn survey(&self, depth: usize) -> Result<Survey, RecordError> {
+        let (history, parts) = futures::try_join!(self.history(), self.parts())?;
+        let superfluous = history.collection(depth, &parts);
+        Ok(Survey {
+            history,
+            superfluous,
+        })
+    }
+
+    /// Removes what is superfluous, under the lease under which it was found to be.
+    pub async fn collect(&self, survey: &Survey, guard: &Guard) -> Result<(), RecordError> {
         // Heads first: killed in between, a part is an orphan and not a head without its parts.
-        for number in &plan.numbers {
-            let version = history.version(*number);
+        for number in &survey.superfluous.numbers {
+            let version = survey.history.version(*number);
             let name = self.release.head_name(*number);
             self.remove(&name, version, (Point::HeadDelete, guard))
                 .await?;
         }
-        for part in &plan.parts {
+        for part in &survey.superfluous.parts {
             self.remove(&part.secret_name(), None, (Point::PartDelete, guard))
                 .await?;
         }
-        Ok(Collected {
-            numbers: plan.numbers,
-            parts: plan.parts.len(),
-        })
+        Ok(())
     }
 
     /// The parts of this release that are in the cluster.
-    pub(super) async fn parts(&self) -> Result<Vec<PartId>, RecordError> {
+    pub async fn parts(&self) -> Result<Vec<PartId>, RecordError> {
         let target = format!("the parts of release {}", self.release);
         let path = self.list_path(PART_TYPE);
         let found = self

@@ -154,10 +154,11 @@ async fn collection_leaves_the_newest_the_last_good_and_other_releases() {
     }
     let guard = Guard::unfenced();
     let orphans = web.keep(&[&json!({"orphan": true})], &guard).await.unwrap();
-    let collected = web.collect(2, &guard).await.unwrap();
+    let survey = web.survey(2).await.unwrap();
+    web.collect(&survey, &guard).await.unwrap();
     // Number 3 is newer than the last good one.
-    assert_eq!(collected.numbers, [1]);
-    assert_eq!(collected.parts, 1 + orphans.len());
+    assert_eq!(survey.superfluous.numbers, [1]);
+    assert_eq!(survey.superfluous.parts.len(), 1 + orphans.len());
     let left: Vec<_> = web
         .history()
         .await
@@ -176,7 +177,8 @@ async fn collection_leaves_the_newest_the_last_good_and_other_releases() {
             .len(),
         3
     );
-    assert_eq!(web.collect(2, &guard).await.unwrap(), Default::default());
+    let again = web.survey(2).await.unwrap();
+    assert_eq!(again.superfluous, Default::default());
     fixture.finish().await;
 }
 

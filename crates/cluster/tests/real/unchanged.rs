@@ -29,12 +29,22 @@ data: {blob: aGVsbG8=}
 ";
 
 /// Plans and applies as an account of our own; the requests that only it has sent.
-async fn requests_of(fixture: &Fixture, cluster: &Cluster, yaml: &str, user: &str) -> Vec<Audited> {
+/// `first`: probably nothing is there.
+async fn requests_of(
+    fixture: &Fixture,
+    (cluster, user): (&Cluster, &str),
+    yaml: &str,
+    first: bool,
+) -> Vec<Audited> {
     let shared = sortie_testkit::Cluster::shared().await.unwrap();
     let before = shared.audit(user).await.unwrap().len();
     let set = objects(fixture.ns(), yaml);
     let targets = cluster.locate(set, fixture.ns()).await.unwrap();
-    let planned = cluster.plan(targets, &fixture.scope()).await.unwrap();
+    let scope = Scope {
+        first,
+        ..fixture.scope()
+    };
+    let planned = cluster.plan(targets, &scope).await.unwrap();
     let done = |_, result: Result<_, _>| drop(result.unwrap());
     cluster.apply_stage(planned, &Guard::unfenced(), done).await;
     shared.audit(user).await.unwrap().split_off(before)
@@ -79,7 +89,7 @@ async fn requests_are_few() {
             .filter(|request| request.verb == verb)
             .count()
     };
-    let new = requests_of(&fixture, &cluster, &yaml, &user).await;
+    let new = requests_of(&fixture, (&cluster, &user), &yaml, true).await;
     assert_eq!(
         verbs(&new, "patch"),
         2 * count,
@@ -88,13 +98,13 @@ async fn requests_are_few() {
     // What the biggest kind has live, and the autoscalers.
     assert_eq!(new.len(), 2 * count + 2, "{new:?}");
 
-    let same = requests_of(&fixture, &cluster, &yaml, &user).await;
+    let same = requests_of(&fixture, (&cluster, &user), &yaml, false).await;
     assert_eq!(verbs(&same, "patch") + verbs(&same, "get"), 0, "{same:?}");
     assert!(same.len() < count / 2, "{} requests", same.len());
 
     let one = yaml.replace("map-7}\ndata: {key: a}", "map-7}\ndata: {key: b}");
     assert_ne!(one, yaml);
-    let changed = requests_of(&fixture, &cluster, &one, &user).await;
+    let changed = requests_of(&fixture, (&cluster, &user), &one, false).await;
     assert_eq!(verbs(&changed, "patch"), 2, "{changed:?}");
     fixture.finish().await;
 }

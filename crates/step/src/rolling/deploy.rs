@@ -60,12 +60,11 @@ enum Before {
 async fn before(run: &Run<'_>, options: &RollingDeploy, shape: Shape) -> Result<Before, Ended> {
     run.units.enter(Unit::FetchFiles);
     // Who looks at the release meanwhile learns what every deployment needs.
-    let rules = async { Ok(run.rules().await) };
-    let kinds = async {
-        run.env.cluster.learn_kinds().await;
-        Ok(())
+    let needed = async {
+        let (rules, ()) = futures::join!(run.rules(), run.env.cluster.learn_kinds());
+        Ok(rules)
     };
-    let (look, rules, ()) = futures::try_join!(locked::look(run), rules, kinds)?;
+    let (look, rules) = futures::try_join!(locked::look(run), needed)?;
     let history = &look.history;
     let rendered = match earlier(history.heads(), run.task)? {
         Earlier::Done(number) => {
@@ -217,8 +216,10 @@ async fn bring_in(
     if set.awaited.is_empty() {
         run.info(Unit::WaitForSteadyState, "nothing to wait for");
     }
-    let wait = steady::wait(run, locked.guard(), set.awaited);
-    run.bounds.run(locked.lost(), Box::pin(wait)).await?;
+    if !(set.untouched && steady::is_reached(run, &set.awaited)) {
+        let wait = steady::wait(run, locked.guard(), set.awaited);
+        run.bounds.run(locked.lost(), Box::pin(wait)).await?;
+    }
     Ok(set.instances)
 }
 

@@ -1,11 +1,11 @@
 //! The record of a deployment, opened before the first change or found open.
 
-use std::collections::HashSet;
+use std::collections::{BTreeMap, HashSet};
 
-use serde_json::{Value, json};
+use serde_json::Value;
 use sortie_cluster::apply::{Change, Planned};
 use sortie_cluster::clock;
-use sortie_cluster::record::{Head, Status, Stored, Tracked};
+use sortie_cluster::record::{Head, Notes, PartId, Status, Stored, Tracked};
 use sortie_manifest::order::External;
 use sortie_manifest::versioning::Versioned;
 use sortie_manifest::{Object, ObjectId, Origin, hash};
@@ -125,7 +125,8 @@ async fn begin(
     }
     head.side = side;
     let mut sequence = sequence(run, &objects, Unit::Initialize)?;
-    let mut planned = try_out(run, objects, options, first).await?;
+    let (planned, parts) = futures::join!(try_out(run, objects, options, first), locked.parts());
+    let mut planned = planned?;
     run.info(
         Unit::Initialize,
         format!("the API server accepts all {} objects", planned.len()),
@@ -178,18 +179,22 @@ async fn begin(
         })
         .map(|object| &object.target.id)
         .collect();
-    let mut data = json!({"present": present, "secrets": rendered.secrets, prune::NOTED: doomed});
+    let mut data = BTreeMap::from([
+        ("present", Notes::of(&present)),
+        ("secrets", Notes::of(&rendered.secrets)),
+        (prune::NOTED, Notes::of(&doomed)),
+    ]);
     if !taken.is_empty() {
-        data[adoption::NOTED] = json!(taken);
+        data.insert(adoption::NOTED, Notes::of(&taken));
     }
-    for (key, value) in noted {
-        data[key] = value;
+    for (key, value) in &noted {
+        data.insert(key, Notes::of(value));
     }
     head.note_with("Prepare", "", "opened", data, clock::now());
     externals(run, locked, &sequence).await?;
     // Stopped until now, nothing has happened.
     run.bounds.check()?;
-    let stored = record_objects(locked, head, &objects).await?;
+    let stored = record_objects(locked, head, &objects, &parts).await?;
     Ok(Opened::Record(Box::new(stored), planned, sequence))
 }
 
@@ -249,14 +254,25 @@ pub(crate) async fn close_interrupted(run: &Run<'_>, locked: &Locked) -> Result<
     Ok(any)
 }
 
-/// Write a new head with its objects.
+/// Write a new head with its objects. Of a set that is in the records already, as far as its parts are `present`, nothing
+/// is written again.
 pub(super) async fn record_objects(
     locked: &Locked,
-    head: Head,
+    mut head: Head,
     objects: &[Object],
+    present: &[PartId],
 ) -> Result<Stored, Failure> {
-    let values: Vec<_> = objects.iter().map(Object::value).collect();
-    let stored = locked.records.create(head, &values, locked.guard()).await;
+    let (records, guard) = (&locked.records, locked.guard());
+    let stored = match locked.history.parts_of(&head.manifest_hash, present) {
+        Some(parts) => {
+            head.parts = parts.to_vec();
+            records.create_as(head, guard).await
+        }
+        None => {
+            let values: Vec<_> = objects.iter().map(Object::value).collect();
+            records.create(head, &values, guard).await
+        }
+    };
     stored.map_err(|error| record_failure(&error))
 }
 

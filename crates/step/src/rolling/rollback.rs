@@ -216,7 +216,7 @@ async fn begin(
             head.manifest_hash.clone_from(&good.head.manifest_hash);
             head.note_with("Prepare", "", "opened", json!({"secrets": secrets}), now);
             head.note("Rollback", "", text, now);
-            record_objects(locked, head, &objects).await?
+            record_objects(locked, head, &objects, &[]).await?
         }
     };
     Ok(Begun {

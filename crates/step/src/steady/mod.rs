@@ -3,6 +3,7 @@
 pub(crate) mod facts;
 mod last_words;
 mod target;
+mod wanted;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
@@ -11,21 +12,22 @@ use std::time::Duration;
 use jiff::Timestamp;
 use serde_json::Value;
 use sortie_cluster::apply::Applied;
-use sortie_cluster::clock::Course;
+use sortie_cluster::clock::{self, Course};
 use sortie_cluster::delete::Doomed;
 use sortie_cluster::lease::Guard;
 use sortie_cluster::watch::{self, Selection, View, Watched};
 use sortie_cluster::{Cause as Refusal, Cluster, Error, Resource};
-use sortie_health::diagnosis::{Cause, Class, Observation};
-use sortie_health::steady::Steady;
+use sortie_health::diagnosis::{Budgets, Cause, Change as Effect, Class, Observation};
+use sortie_health::steady::{Steady, SteadyState};
 use sortie_health::{Facts, Verdict};
 use sortie_manifest::{ObjectId, labels};
 
 use crate::failure::{Failure, chain};
-use crate::report::{Change, Unit};
+use crate::report::{Change, Sink, Unit};
 use crate::run::Run;
 use crate::units::Ended;
 use target::Target;
+use wanted::Wanted;
 
 pub(crate) use last_words::last_words;
 
@@ -87,6 +89,42 @@ impl Awaited {
         }
     }
 
+    /// The verdict, where the object is as it should be as it was read, and our write changed nothing.
+    fn reached(&self, now: Timestamp) -> Option<Verdict> {
+        if self.change != Change::Unchanged {
+            return None;
+        }
+        let open = match &self.health {
+            Health::Settled(verdict) => return Some(verdict.clone()),
+            Health::Open(open) => open,
+        };
+        let (answer, facts) = (&open.answer, open.facts.clone());
+        let mut state = SteadyState::new(answer, Effect::Unchanged, facts, Budgets::default());
+        let observation = Observation {
+            workload: answer,
+            revisions: [].as_slice().into(),
+            pods: [].as_slice().into(),
+            events: [].as_slice().into(),
+        };
+        match state.observe(&observation, now) {
+            Steady::Reached(verdict) => Some(verdict),
+            _ => None,
+        }
+    }
+
+    /// The row of an object that is as it should be.
+    fn show(&self, verdict: Verdict, now: Timestamp, sink: &dyn Sink) {
+        let (id, change) = (self.id.clone(), self.change);
+        match &self.health {
+            Health::Settled(_) => target::show_settled(id, change, verdict, sink),
+            Health::Open(open) => Target::new(id, change, Open::clone(open), now).show(
+                verdict.status,
+                &verdict.message,
+                sink,
+            ),
+        }
+    }
+
     /// What the API server answered our write with, as long as it counts.
     fn answer(&self) -> Option<&Value> {
         match &self.health {
@@ -94,6 +132,20 @@ impl Awaited {
             Health::Open(open) => Some(&open.answer),
         }
     }
+}
+
+/// Whether all of `awaited` are healthy as they were read a moment ago, and nothing was written to any of them since: one
+/// look is all it takes then. Their rows are told if so.
+pub(crate) fn is_reached(run: &Run<'_>, awaited: &[Awaited]) -> bool {
+    let now = clock::now();
+    let verdicts: Option<Vec<Verdict>> = awaited.iter().map(|one| one.reached(now)).collect();
+    let Some(verdicts) = verdicts else {
+        return false;
+    };
+    for (one, verdict) in awaited.iter().zip(verdicts) {
+        one.show(verdict, now, run.sink);
+    }
+    true
 }
 
 /// Wait until all of `awaited` are healthy in one and the same look.
@@ -152,36 +204,25 @@ struct Wait {
     course: Course,
     /// With the index of the watch that shows each.
     targets: Vec<(Target, usize)>,
-    watches: Vec<Watched>,
-    /// Per namespace: which watches show pods, ReplicaSets and events. A watch that the account may not have is absent.
-    surroundings: BTreeMap<String, Surroundings>,
+    /// One that the account may not have is absent.
+    watches: Vec<Option<Watched>>,
+    /// Per namespace: which watches show pods, ReplicaSets and events.
+    surroundings: BTreeMap<String, [usize; 3]>,
     /// UIDs of pods that were in the way and are deleted.
     freed: BTreeSet<String>,
-}
-
-#[derive(Clone, Copy, Default)]
-struct Surroundings {
-    pods: Option<usize>,
-    revisions: Option<usize>,
-    events: Option<usize>,
 }
 
 impl Wait {
     async fn begin(run: &Run<'_>, awaited: Vec<Awaited>) -> Result<Self, Failure> {
         let cluster = &run.env.cluster;
-        let mut wait = Self {
-            course: Course::begin(),
-            targets: Vec::new(),
-            watches: Vec::new(),
-            surroundings: BTreeMap::new(),
-            freed: BTreeSet::new(),
-        };
-        let address_until = wait
-            .course
+        let course = Course::begin();
+        let address_until = course
             .now()
             .saturating_add(run.env.limits.load_balancer)
             .unwrap_or(Timestamp::MAX);
-        let mut selections = Vec::new();
+        let mut wanted = Wanted::default();
+        let mut targets = Vec::new();
+        let mut around: BTreeMap<String, [usize; 3]> = BTreeMap::new();
         let untracked = facts::untracked(awaited.iter(), &run.release_id());
         let ours = format!("{}={}", labels::RELEASE, run.release_id());
         for Awaited { id, change, health } in awaited {
@@ -199,85 +240,43 @@ impl Wait {
             if facts::carries(&open.answer, &run.release_id()) {
                 selection = selection.labelled(&ours);
             }
-            let watch = wait
-                .watch(cluster, &mut selections, selection)
-                .await
-                .map_err(|error| Failure::cluster(&error))?;
-            if !namespace.is_empty() && !wait.surroundings.contains_key(&namespace) {
+            let watch = wanted.add(selection, true);
+            if !namespace.is_empty() && !around.contains_key(&namespace) {
                 // Pods that were taken over keep the labels that they had.
                 let label = (!untracked.contains(&namespace)).then_some(ours.as_str());
-                let around = wait.around(run, &mut selections, &namespace, label).await?;
-                wait.surroundings.insert(namespace, around);
+                let selections = surroundings(cluster, &namespace, label).await;
+                let selections = selections.map_err(|error| Failure::cluster(&error))?;
+                around.insert(namespace, selections.map(|one| wanted.add(one, false)));
             }
             let target = Target::new(id, change, *open, address_until);
-            wait.targets.push((target, watch));
+            targets.push((target, watch));
         }
-        Ok(wait)
-    }
-
-    /// The watches that explain what happens to the workloads of a namespace.
-    async fn around(
-        &mut self,
-        run: &Run<'_>,
-        selections: &mut Vec<Selection>,
-        namespace: &str,
-        label: Option<&str>,
-    ) -> Result<Surroundings, Failure> {
-        let cluster = &run.env.cluster;
-        let wanted = surroundings(cluster, namespace, label).await;
-        let wanted = wanted.map_err(|error| Failure::cluster(&error))?;
-        let mut indices = [None; 3];
-        for (selection, index) in wanted.into_iter().zip(&mut indices) {
-            *index = match self.watch(cluster, selections, selection).await {
-                Ok(watch) => Some(watch),
-                Err(error) if matches!(error.cause(), Refusal::Forbidden { .. }) => {
-                    let text = format!(
-                        "failures are explained less well without this right: {}",
-                        chain(&error)
-                    );
-                    run.warn(Unit::WaitForSteadyState, text);
-                    None
-                }
-                Err(error) => return Err(Failure::cluster(&error)),
-            };
-        }
-        let [pods, revisions, events] = indices;
-        Ok(Surroundings {
-            pods,
-            revisions,
-            events,
+        let watches = wanted.watch(run).await?;
+        Ok(Self {
+            course,
+            targets,
+            surroundings: around,
+            watches,
+            freed: BTreeSet::new(),
         })
-    }
-
-    /// The index of the watch for `selection`, begun if there is none yet.
-    async fn watch(
-        &mut self,
-        cluster: &Cluster,
-        selections: &mut Vec<Selection>,
-        selection: Selection,
-    ) -> Result<usize, Error> {
-        if let Some(index) = selections.iter().position(|known| *known == selection) {
-            return Ok(index);
-        }
-        self.watches.push(cluster.watch(selection.clone()).await?);
-        selections.push(selection);
-        Ok(selections.len() - 1)
     }
 
     /// One look at everything; rows are told when they change.
     fn look(&mut self, run: &Run<'_>, now: Timestamp) -> Look {
-        let views: Vec<View> = self.watches.iter().map(Watched::view).collect();
-        let listed = |index: Option<usize>| -> Vec<&Value> {
-            let view = index.map(|index| &views[index]);
-            view.into_iter()
-                .flat_map(|view| view.objects.values().map(Arc::as_ref))
+        let view = |watched: &Option<Watched>| watched.as_ref().map(Watched::view);
+        let views: Vec<Option<View>> = self.watches.iter().map(view).collect();
+        let objects = |index: usize| views.get(index)?.as_ref().map(|view| &view.objects);
+        let listed = |index: &usize| -> Vec<&Value> {
+            let objects = objects(*index).into_iter();
+            objects
+                .flat_map(|all| all.values().map(Arc::as_ref))
                 .collect()
         };
         let around: BTreeMap<&str, _> = self
             .surroundings
             .iter()
-            .map(|(namespace, s)| {
-                let lists = (listed(s.pods), listed(s.revisions), listed(s.events));
+            .map(|(namespace, [pods, revisions, events])| {
+                let lists = (listed(pods), listed(revisions), listed(events));
                 (namespace.as_str(), lists)
             })
             .collect();
@@ -286,11 +285,11 @@ impl Wait {
         let mut reached = true;
         let mut stuck = Vec::new();
         for (target, watch) in &mut self.targets {
-            let object = views[*watch].objects.get(&target.id.name).map(Arc::as_ref);
+            let object = objects(*watch).and_then(|all| all.get(&target.id.name));
             let namespace = target.id.namespace.as_deref().unwrap_or_default();
             let (pods, revisions, events) = around.get(namespace).unwrap_or(&nothing);
             let observation = Observation {
-                workload: object.unwrap_or(&Value::Null),
+                workload: object.map_or(&Value::Null, Arc::as_ref),
                 revisions: revisions.into(),
                 pods: pods.into(),
                 events: events.into(),
@@ -359,7 +358,7 @@ impl Wait {
 
     /// Resolves when a watch shows something new, or after `at_most`.
     async fn changed(&mut self, at_most: Option<Duration>) {
-        let any = watch::any_changed(&mut self.watches);
+        let any = watch::any_changed(self.watches.iter_mut().flatten());
         match at_most {
             Some(at_most) => drop(tokio::time::timeout(at_most, any).await),
             None => any.await,

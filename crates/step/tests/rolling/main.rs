@@ -10,6 +10,7 @@
 
 mod adopting;
 mod applying;
+mod asking;
 mod canarying;
 mod collecting;
 mod coloring;
