@@ -43,16 +43,29 @@ impl Images {
     }
 }
 
-/// Run the pipeline to its end.
+/// Run the pipeline of rolling deployments to its end.
 ///
 /// # Errors
 /// The program cannot be run.
 pub async fn run(product: &Product, images: &Images, version: &str) -> Result<Finished> {
+    run_pipeline(product, "hello", images, version).await
+}
+
+/// Run one of the example's pipelines to its end.
+///
+/// # Errors
+/// The program cannot be run.
+pub async fn run_pipeline(
+    product: &Product,
+    pipeline: &str,
+    images: &Images,
+    version: &str,
+) -> Result<Finished> {
     let [version, image] = images.variables(version);
     product
         .try_sortie(
             &[
-                "run", "hello", "--set", &version, "--set", &image, "--follow",
+                "run", pipeline, "--set", &version, "--set", &image, "--follow",
             ],
             None,
         )
