@@ -114,6 +114,16 @@ impl<'a> Bounds<'a> {
         Ok(())
     }
 
+    /// Resolves when it is time to stop, with why: on either request, and at the deadline.
+    pub(crate) async fn stopped(&self) -> Ended {
+        let never = std::future::pending::<Failure>();
+        let work = std::future::pending::<Result<std::convert::Infallible, Ended>>();
+        match self.run(never, work).await {
+            Ok(never) => match never {},
+            Err(ended) => ended,
+        }
+    }
+
     fn overdue(&self) -> Ended {
         let message = format!(
             "not done within {} s: {}",

@@ -32,11 +32,13 @@ pub mod report;
 mod resolve;
 mod rolling;
 mod run;
+mod scaling;
 mod sequence;
 mod shape;
 mod single;
 mod sources;
 mod steady;
+mod swap;
 pub mod task;
 mod try_out;
 mod uninstall;
@@ -136,15 +138,8 @@ async fn carry_out(run: &Run<'_>) -> Result<Value, Ended> {
         Action::Delete(options) => Box::pin(single::delete::run(run, options)).await,
         Action::Rollout(options) => Box::pin(single::rollout::run(run, options)).await,
         Action::TrafficRouting(asked) => Box::pin(single::traffic::run(run, asked)).await,
-        Action::SwapServices(_) | Action::StageScaleDown | Action::StageScaleUp(_) => {
-            Err(not_yet().into())
-        }
+        Action::SwapServices(options) => Box::pin(swap::run(run, *options)).await,
+        Action::StageScaleDown => Box::pin(scaling::down(run)).await,
+        Action::StageScaleUp(options) => Box::pin(scaling::up(run, *options)).await,
     }
-}
-
-/// What this version does not carry out.
-fn not_yet() -> Failure {
-    let hint = "update the delegate";
-    let text = "this delegate does not know the step";
-    Failure::new(FailureKind::Configuration, "SRT-T019", text, hint)
 }

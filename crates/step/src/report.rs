@@ -30,6 +30,8 @@ pub enum Unit {
     Prune,
     /// The objects of a release that is uninstalled, or that somebody named, are deleted.
     Delete,
+    /// The Services of a blue-green release exchange their colours.
+    SwapServices,
     /// What a set comes to is judged, and nothing is written.
     DryRun,
     /// A workload gets another number of pods.
@@ -60,6 +62,7 @@ impl Unit {
             Self::DeleteFailedReleaseResources => "Delete Failed Release Resources",
             Self::Prune => "Prune",
             Self::Delete => "Delete",
+            Self::SwapServices => "Swap Services",
             Self::DryRun => "Dry Run",
             Self::Scale => "Scale",
             Self::Patch => "Patch",

@@ -21,6 +21,8 @@ use crate::report::Unit;
 use crate::run::Run;
 use crate::task::{Amount, RollingDeploy};
 
+pub(crate) use services::Pair;
+
 /// Under this name the copies are noted when a record is opened.
 pub(crate) const COPIES: &str = "copies";
 /// Under this name it is noted what the outputs say of the shape.
