@@ -143,6 +143,10 @@ async fn weights_are_in_force_and_go_back_with_the_execution() {
     let begun = |report: &TrafficReport| report.count("v1") > 0;
     let report = measure(&world, &gateway, 200, begun).await;
     assert_eq!((report.failed, report.count("v2")), (0, 0), "{report:?}");
+    let waited = |kind: &str| told.rows.iter().any(|row| row.id.kind == kind);
+    assert!(waited("HTTPRoute") && waited("Gateway"), "{:?}", told.rows);
+    let again = world.run(&first).await;
+    assert_eq!(again.outputs(), told.outputs());
 
     let told = carry(&world, inherit("all", vec![to("canary", 20)]), "e2").await;
     assert!(told.said("configured"), "{:?}", told.lines);
@@ -177,6 +181,24 @@ async fn weights_are_in_force_and_go_back_with_the_execution() {
         route["metadata"]["annotations"]["sortie.dev/routes"],
         r#"["all"]"#
     );
+
+    // A gateway that nobody has: the route is never taken.
+    let nowhere = Provider::GatewayApi {
+        protocol: Protocol::Http,
+        hosts: Vec::new(),
+        gateways: vec!["nobody".to_owned()],
+    };
+    let mut task = in_execution(world.task(config(nowhere, vec![shares(1, 1)])), "e4");
+    task.timeout = Duration::from_secs(8);
+    let told = world.run(&task).await;
+    assert!(
+        told.failure().message.contains("nobody"),
+        "{:?}",
+        told.failure()
+    );
+    roll_back(&world, "e4").await.outputs();
+    let route = world.get(HTTP_ROUTE, "shop").await.unwrap();
+    assert_eq!(route["spec"]["parentRefs"][0]["name"], "gw");
 
     // What an execution made goes with it.
     let mut other = config(provider(), vec![shares(1, 1)]);

@@ -1,5 +1,6 @@
 //! Routing traffic: the objects of a router say what the step asks for, and the router has taken it.
 
+mod gateways;
 mod services;
 
 use serde_json::{Value, json};
@@ -74,6 +75,8 @@ async fn under_lease(run: &Run<'_>, asked: &Routing, locked: &Locked) -> Result<
         let mut written = Vec::new();
         for live in &plan.edited {
             let changed = edit(run, locked, &mut ledger, (asked, &plan), live).await?;
+            // One that this task has made before it was interrupted is as it should be.
+            let changed = changed || ledger.noted(run, &live.id).is_some();
             written.push((live.resource.clone(), live.id.clone(), changed));
         }
         Ok(written)
@@ -97,6 +100,8 @@ async fn under_lease(run: &Run<'_>, asked: &Routing, locked: &Locked) -> Result<
         };
         waiting.extend(awaited(run, patched, *changed).await?);
     }
+    let gateways = gateways::of(run, &written);
+    waiting.extend(run.bounds.run(locked.lost(), Box::pin(gateways)).await?);
     settle(run, locked, waiting).await?;
     let routes = written
         .iter()
