@@ -3,25 +3,11 @@
 
 mod support;
 
-use base64::Engine as _;
-use base64::engine::general_purpose::STANDARD;
 use sortie_testkit::Cluster;
+use support::kubeconfig::{self, kubectl};
 use support::{Ended, Person};
 
 const CONFIG: &str = "apiVersion: v1\nkind: ConfigMap\nmetadata: {name: web}\n";
-
-fn kubectl(kubeconfig: &std::path::Path, arguments: &[&str]) -> String {
-    let program = sortie_testkit::environment::tool("kubectl").unwrap();
-    let mut command = std::process::Command::new(program);
-    let output = command
-        .arg("--kubeconfig")
-        .arg(kubeconfig)
-        .args(arguments)
-        .output();
-    let output = output.unwrap();
-    assert!(output.status.success(), "{output:?}");
-    String::from_utf8(output.stdout).unwrap()
-}
 
 struct World {
     namespace: sortie_testkit::TestNamespace,
@@ -34,17 +20,12 @@ impl World {
     async fn new(test: &str) -> Self {
         let cluster = Cluster::shared().await.unwrap();
         let namespace = cluster.namespace(test).await.unwrap();
-        let kubeconfig = cluster.kubeconfig();
-        let of_cluster = |field: &str| {
-            let path = format!("jsonpath={{.clusters[0].cluster.{field}}}");
-            kubectl(kubeconfig, &["config", "view", "--raw", "-o", &path])
-        };
+        let config = cluster.kubeconfig();
         let me = Person::new();
-        let authority = STANDARD.decode(of_cluster("certificate-authority-data"));
-        me.file("ca.pem", &String::from_utf8(authority.unwrap()).unwrap());
+        me.file("ca.pem", &kubeconfig::authority(config));
         me.file("one.yaml", CONFIG);
         let ns = namespace.name();
-        kubectl(kubeconfig, &["-n", ns, "create", "serviceaccount", "ann"]);
+        kubectl(config, &["-n", ns, "create", "serviceaccount", "ann"]);
         let subject = format!("--serviceaccount={ns}:ann");
         let binding = [
             "create",
@@ -53,11 +34,11 @@ impl World {
             "--clusterrole=cluster-admin",
             &subject,
         ];
-        kubectl(kubeconfig, &[&["-n", ns], &binding[..]].concat());
-        let token = kubectl(kubeconfig, &["-n", ns, "create", "token", "ann"]);
+        kubectl(config, &[&["-n", ns], &binding[..]].concat());
+        let token = kubectl(config, &["-n", ns, "create", "token", "ann"]);
         me.file("token", &token);
         Self {
-            server: of_cluster("server"),
+            server: kubeconfig::server(config),
             namespace,
             me,
         }

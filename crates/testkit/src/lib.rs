@@ -4,6 +4,7 @@
 pub use self::{
     cluster::{Audit, Audited, Cluster, Crds, Gateway, Kind, Part, SHARED_NAME, Settings, Summary},
     git_server::GitServer,
+    identity_provider::IdentityProvider,
     images::Image,
     metrics_api::MetricsApi,
     namespace::{NamespaceOptions, TestNamespace},
@@ -20,6 +21,8 @@ mod diagnostics;
 pub mod effects;
 pub mod environment;
 mod git_server;
+pub mod https;
+mod identity_provider;
 pub mod images;
 mod metrics_api;
 mod namespace;

@@ -13,15 +13,18 @@ use rustls::ServerConfig;
 use tokio::{sync::oneshot, task::JoinSet};
 
 use self::usage::Usages;
-use crate::cluster::{
-    Cluster, blocking, connect, network,
-    pki::{Authority, Subject},
-    state::Lock,
+use crate::{
+    cluster::{
+        Cluster, blocking, connect, network,
+        pki::{Authority, Subject},
+        state::Lock,
+    },
+    https,
 };
 
 mod registration;
 mod routes;
-mod serve;
+mod tls;
 mod usage;
 
 /// The cluster's metrics API, served by this test and removed when dropped.
@@ -160,7 +163,7 @@ impl Server {
         let clients =
             std::fs::read_to_string(&path).with_context(|| format!("read {}", path.display()))?;
         Ok(Self {
-            tls: serve::tls(&identity, &clients)?,
+            tls: tls::tls(&identity, &clients)?,
             ca_pem: authority.pem().to_owned(),
             kubeconfig: kubeconfig.to_owned(),
             usages: usages.clone(),
@@ -178,7 +181,7 @@ impl Server {
             tokio::net::TcpListener::from_std(self.listener).context("use the listener")?;
         let router = routes::router(client.clone(), self.usages.clone());
         let mut server = JoinSet::new();
-        server.spawn(serve::serve(listener, self.tls, router));
+        server.spawn(https::serve(listener, self.tls, router));
         std::fs::write(marker(&self.dir), b"").context("note the metrics API")?;
         let registered = registration::register(&client, &self.ca_pem, address).await;
         if registered.is_ok() && ready.send(()).is_ok() {

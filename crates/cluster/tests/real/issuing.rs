@@ -2,28 +2,17 @@
 
 use sortie_cluster::access::{Credential, Grant, Oidc, Trust};
 use sortie_cluster::{Access, Cluster, Options};
-use sortie_testkit::{Kind, Settings};
+use sortie_testkit::{IdentityProvider, Kind};
 
 use crate::identifying::{connect, is_user, server};
-use crate::parties::IdentityProvider;
 
 #[tokio::test]
 async fn id_tokens_are_renewed_before_they_expire_and_when_they_are_refused() {
-    let provider = IdentityProvider::start().await;
-    let folder = tempfile::tempdir().unwrap();
-    let authority = folder.path().join("ca.pem");
-    std::fs::write(&authority, &provider.authority).unwrap();
-    let settings = Settings {
-        api_server: vec![
-            format!("--oidc-issuer-url={}", provider.address),
-            format!("--oidc-ca-file={}", authority.display()),
-            "--oidc-client-id=sortie".to_owned(),
-            "--oidc-signing-algs=ES256".to_owned(),
-            "--oidc-username-prefix=oidc:".to_owned(),
-        ],
-        ..Settings::default()
-    };
-    let own = Box::pin(sortie_testkit::Cluster::start_with(Kind::Kwok, settings));
+    let provider = IdentityProvider::start().await.unwrap();
+    let own = Box::pin(sortie_testkit::Cluster::start_with(
+        Kind::Kwok,
+        provider.trusted(),
+    ));
     let own = own.await.unwrap();
     let oidc = Oidc {
         issuer: provider.address.clone(),
@@ -73,7 +62,7 @@ async fn id_tokens_are_renewed_before_they_expire_and_when_they_are_refused() {
     let mut config = serde_json::to_value(config).unwrap();
     config["users"][0]["user"] = serde_json::json!({"auth-provider": {"name": "oidc", "config": {
         "idp-issuer-url": provider.address, "client-id": "sortie", "client-secret": "s+cret",
-        "idp-certificate-authority": authority, "id-token": stale, "refresh-token": "used",
+        "idp-certificate-authority": provider.authority_file(), "id-token": stale, "refresh-token": "used",
     }}});
     std::fs::write(file.path(), config.to_string()).unwrap();
     let access = Access::Kubeconfig {

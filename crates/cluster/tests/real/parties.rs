@@ -1,183 +1,18 @@
-//! Others that a connection may deal with: an identity provider, a proxy, a server that says what a
-//! test wants it to say.
+//! Others that a connection may deal with: a proxy, a webhook, a server that says what a test wants it
+//! to say.
 
-use std::net::{IpAddr, Ipv4Addr, SocketAddr};
+use std::net::{Ipv4Addr, SocketAddr};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex};
 
 use axum::Router;
 use axum::extract::State;
-use axum::routing::{get, post};
-use base64::Engine as _;
-use base64::engine::general_purpose::URL_SAFE_NO_PAD;
-use hyper_util::rt::{TokioExecutor, TokioIo};
-use hyper_util::server::conn::auto;
-use hyper_util::service::TowerToHyperService;
-use rcgen::{BasicConstraints, CertificateParams, IsCa, Issuer, KeyPair};
-use rustls::pki_types::PrivateKeyDer;
+use axum::routing::post;
 use serde_json::{Value, json};
+use sortie_testkit::https;
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _, copy_bidirectional};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::task::JoinSet;
-use tokio_rustls::TlsAcceptor;
-
-/// A certificate for an address and the authority that made it, PEM.
-fn tls(address: IpAddr) -> (rustls::ServerConfig, String) {
-    let key = KeyPair::generate().unwrap();
-    let mut params = CertificateParams::default();
-    params.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
-    let authority = params.self_signed(&key).unwrap();
-    let issuer = Issuer::new(params, key);
-    let key = KeyPair::generate().unwrap();
-    let leaf = CertificateParams::new(vec![address.to_string()]).unwrap();
-    let leaf = leaf.signed_by(&key, &issuer).unwrap();
-    let key = PrivateKeyDer::try_from(key.serialize_der()).unwrap();
-    let provider = Arc::new(rustls::crypto::aws_lc_rs::default_provider());
-    let mut config = rustls::ServerConfig::builder_with_provider(provider)
-        .with_safe_default_protocol_versions()
-        .unwrap()
-        .with_no_client_auth()
-        .with_single_cert(vec![leaf.der().clone()], key)
-        .unwrap();
-    config.alpn_protocols = vec![b"h2".to_vec(), b"http/1.1".to_vec()];
-    (config, authority.pem())
-}
-
-/// An OpenID Connect issuer for one client and one refresh token, which it replaces at each use.
-pub struct IdentityProvider {
-    pub address: String,
-    /// Its authority, PEM.
-    pub authority: String,
-    desk: Arc<Desk>,
-    _serving: JoinSet<()>,
-}
-
-struct Desk {
-    address: String,
-    key: aws_lc_rs::signature::EcdsaKeyPair,
-    state: Mutex<Ledger>,
-}
-
-#[derive(Default)]
-struct Ledger {
-    /// What was asked of the token endpoint.
-    asked: Vec<String>,
-    refresh: String,
-    /// Seconds that a token is good for.
-    life: i64,
-}
-
-impl IdentityProvider {
-    pub async fn start() -> Self {
-        use aws_lc_rs::signature::{ECDSA_P256_SHA256_FIXED_SIGNING, EcdsaKeyPair};
-        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
-        let address = format!("https://{}", listener.local_addr().unwrap());
-        let (config, authority) = tls(Ipv4Addr::LOCALHOST.into());
-        let desk = Arc::new(Desk {
-            address: address.clone(),
-            key: EcdsaKeyPair::generate(&ECDSA_P256_SHA256_FIXED_SIGNING).unwrap(),
-            state: Mutex::new(Ledger {
-                refresh: "first".to_owned(),
-                life: 3600,
-                ..Ledger::default()
-            }),
-        });
-        let router = Router::new()
-            .route("/.well-known/openid-configuration", get(discovery))
-            .route("/keys", get(keys))
-            .route("/token", post(token))
-            .with_state(Arc::clone(&desk));
-        let mut serving = JoinSet::new();
-        serving.spawn(serve(listener, config, router));
-        Self {
-            address,
-            authority,
-            desk,
-            _serving: serving,
-        }
-    }
-
-    /// How long the tokens are good for that it gives from now on.
-    pub fn give_for(&self, seconds: i64) {
-        self.desk.state.lock().unwrap().life = seconds;
-    }
-
-    /// The forms that came to the token endpoint.
-    pub fn asked(&self) -> Vec<String> {
-        self.desk.state.lock().unwrap().asked.clone()
-    }
-}
-
-async fn serve(listener: TcpListener, config: rustls::ServerConfig, router: Router) {
-    let acceptor = TlsAcceptor::from(Arc::new(config));
-    let mut connections = JoinSet::new();
-    while let Ok((stream, _)) = listener.accept().await {
-        let (acceptor, router) = (acceptor.clone(), router.clone());
-        connections.spawn(async move {
-            if let Ok(stream) = acceptor.accept(stream).await {
-                let service = TowerToHyperService::new(router);
-                let server = auto::Builder::new(TokioExecutor::new());
-                server
-                    .serve_connection(TokioIo::new(stream), service)
-                    .await
-                    .ok();
-            }
-        });
-    }
-}
-
-async fn discovery(State(desk): State<Arc<Desk>>) -> axum::Json<Value> {
-    let at = &desk.address;
-    axum::Json(json!({
-        "issuer": at, "jwks_uri": format!("{at}/keys"), "token_endpoint": format!("{at}/token"),
-        "response_types_supported": ["id_token"], "subject_types_supported": ["public"],
-        "id_token_signing_alg_values_supported": ["ES256"],
-    }))
-}
-
-async fn keys(State(desk): State<Arc<Desk>>) -> axum::Json<Value> {
-    use aws_lc_rs::signature::KeyPair as _;
-    let point = desk.key.public_key().as_ref();
-    let (x, y) = (&point[1..33], &point[33..65]);
-    axum::Json(json!({"keys": [{
-        "kty": "EC", "crv": "P-256", "alg": "ES256", "use": "sig", "kid": "one",
-        "x": URL_SAFE_NO_PAD.encode(x), "y": URL_SAFE_NO_PAD.encode(y),
-    }]}))
-}
-
-async fn token(
-    State(desk): State<Arc<Desk>>,
-    headers: http::HeaderMap,
-    form: String,
-) -> (http::StatusCode, axum::Json<Value>) {
-    let mut ledger = desk.state.lock().unwrap();
-    ledger.asked.push(form.clone());
-    // base64 of `sortie:s%2Bcret`: both are form-encoded first (RFC 6749, 2.3.1).
-    let known = headers
-        .get(http::header::AUTHORIZATION)
-        .is_some_and(|header| header == "Basic c29ydGllOnMlMkJjcmV0");
-    let granted = form == "grant_type=password&username=erin&password=p%26ss&scope=openid%20email"
-        || form == format!("grant_type=refresh_token&refresh_token={}", ledger.refresh);
-    if !known || !granted {
-        let refusal = json!({"error": "invalid_grant", "error_description": "log in again"});
-        return (http::StatusCode::BAD_REQUEST, axum::Json(refusal));
-    }
-    ledger.refresh = format!("next-{}", ledger.asked.len());
-    let now = sortie_cluster::clock::now().as_second();
-    let claims = json!({
-        "iss": desk.address, "aud": "sortie", "sub": "erin", "iat": now, "exp": now + ledger.life,
-        "jti": ledger.asked.len(),
-    });
-    let header = json!({"alg": "ES256", "kid": "one"});
-    let [header, claims] = [header, claims].map(|part| URL_SAFE_NO_PAD.encode(part.to_string()));
-    let text = format!("{header}.{claims}");
-    let random = aws_lc_rs::rand::SystemRandom::new();
-    let signature = desk.key.sign(&random, text.as_bytes()).unwrap();
-    let token = format!("{text}.{}", URL_SAFE_NO_PAD.encode(signature));
-    let answer =
-        json!({"id_token": token, "refresh_token": ledger.refresh, "token_type": "Bearer"});
-    (http::StatusCode::OK, axum::Json(answer))
-}
 
 /// An admission webhook that is not there yet.
 pub struct Webhook {
@@ -197,7 +32,7 @@ impl Webhook {
     /// An address of this machine where nobody listens.
     pub async fn at(address: Ipv4Addr) -> Self {
         let listener = TcpListener::bind((address, 0)).await.unwrap();
-        let (config, authority) = tls(address.into());
+        let (config, authority) = https::tls(address.into()).unwrap();
         Self {
             address: listener.local_addr().unwrap(),
             authority,
@@ -213,7 +48,7 @@ impl Webhook {
             .route("/", post(review))
             .with_state(Arc::clone(&allows));
         let mut serving = JoinSet::new();
-        serving.spawn(serve(listener, self.config, router));
+        serving.spawn(https::serve(listener, self.config, router));
         Answering {
             allows,
             _serving: serving,

@@ -1,6 +1,6 @@
-//! HTTPS for the API server alone: it shows the certificate of its front proxy.
+//! HTTPS servers that tests run themselves.
 
-use std::{sync::Arc, time::Duration};
+use std::{net::IpAddr, sync::Arc, time::Duration};
 
 use anyhow::{Context as _, Result};
 use axum::Router;
@@ -9,11 +9,11 @@ use hyper_util::{
     server::conn::auto,
     service::TowerToHyperService,
 };
+use rcgen::{BasicConstraints, CertificateParams, IsCa, Issuer, KeyPair};
 use rustls::{
-    RootCertStore, ServerConfig,
+    ServerConfig,
     crypto::aws_lc_rs,
-    pki_types::{CertificateDer, PrivateKeyDer, pem::PemObject as _},
-    server::WebPkiClientVerifier,
+    pki_types::{PrivateKeyDer, PrivatePkcs8KeyDer},
 };
 use tokio::{
     net::{TcpListener, TcpStream},
@@ -22,40 +22,33 @@ use tokio::{
 };
 use tokio_rustls::TlsAcceptor;
 
-use crate::cluster::pki::Identity;
-
 /// Bound on a client's handshake.
 const HANDSHAKE: Duration = Duration::from_secs(10);
 
-/// The server's own identity, and the authority whose clients may ask.
-pub(super) fn tls(identity: &Identity, client_ca: &str) -> Result<ServerConfig> {
-    let provider = Arc::new(aws_lc_rs::default_provider());
-    let mut clients = RootCertStore::empty();
-    let authority = CertificateDer::from_pem_slice(client_ca.as_bytes())
-        .context("read the front proxy's authority")?;
-    clients
-        .add(authority)
-        .context("trust the front proxy's authority")?;
-    let verifier =
-        WebPkiClientVerifier::builder_with_provider(Arc::new(clients), Arc::clone(&provider))
-            .build()
-            .context("verify clients")?;
-    let certificate = CertificateDer::from_pem_slice(identity.certificate.as_bytes())
-        .context("read the server's certificate")?;
-    let key = PrivateKeyDer::from_pem_slice(identity.key.expose().as_bytes())
-        .context("read the server's key")?;
-    let mut config = ServerConfig::builder_with_provider(provider)
+/// TLS with a new certificate for an address, and the authority that made it, PEM.
+pub fn tls(address: IpAddr) -> Result<(ServerConfig, String)> {
+    let key = KeyPair::generate().context("make a key")?;
+    let mut params = CertificateParams::default();
+    params.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
+    let authority = params.self_signed(&key).context("make an authority")?;
+    let issuer = Issuer::new(params, key);
+    let key = KeyPair::generate().context("make a key")?;
+    let leaf = CertificateParams::new(vec![address.to_string()])
+        .and_then(|leaf| leaf.signed_by(&key, &issuer))
+        .context("make a certificate")?;
+    let key = PrivateKeyDer::Pkcs8(PrivatePkcs8KeyDer::from(key.serialize_der()));
+    let mut config = ServerConfig::builder_with_provider(Arc::new(aws_lc_rs::default_provider()))
         .with_safe_default_protocol_versions()
         .context("choose TLS versions")?
-        .with_client_cert_verifier(verifier)
-        .with_single_cert(vec![certificate], key)
-        .context("use the server's certificate")?;
+        .with_no_client_auth()
+        .with_single_cert(vec![leaf.der().clone()], key)
+        .context("use the certificate")?;
     config.alpn_protocols = vec![b"h2".to_vec(), b"http/1.1".to_vec()];
-    Ok(config)
+    Ok((config, authority.pem()))
 }
 
 /// Serves until dropped.
-pub(super) async fn serve(listener: TcpListener, tls: ServerConfig, router: Router) {
+pub async fn serve(listener: TcpListener, tls: ServerConfig, router: Router) {
     const PAUSE: Duration = Duration::from_millis(50);
     let acceptor = TlsAcceptor::from(Arc::new(tls));
     let mut connections = JoinSet::new();
