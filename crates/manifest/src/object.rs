@@ -42,7 +42,7 @@ pub struct Origin {
     pub file: Arc<str>,
     /// Number of the document in the file, from 1; empty documents count.
     pub document: usize,
-    /// Line on which the document's content starts, from 1; 0 for what is in no file.
+    /// Line on which it starts, from 1: the document's content, or the item of a list in YAML; 0 for what is in no file.
     pub line: usize,
     /// Column in characters on which it starts, from 1; 0 for what is in no file.
     pub column: usize,

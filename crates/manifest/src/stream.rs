@@ -170,11 +170,24 @@ impl Expansion<'_> {
             }
             return;
         }
+        let Document {
+            number: document,
+            line,
+            column,
+            items,
+            ..
+        } = self.document;
+        // An item of a list in a list stands where that list does.
+        let item = match self.trail.get(1) {
+            Some(Step::Index(index)) => items.get(*index),
+            _ => None,
+        };
+        let (line, column) = *item.unwrap_or(&(*line, *column));
         let origin = Origin {
             file: Arc::clone(self.file),
-            document: self.document.number,
-            line: self.document.line,
-            column: self.document.column,
+            document: *document,
+            line,
+            column,
         };
         match Object::from_value(value, origin) {
             Ok(object) => self.objects.push(object),

@@ -431,6 +431,16 @@ fn an_object_knows_where_its_document_begins() {
             "# c\napiVersion: v1\nkind: Pod\nmetadata: {name: a}\n---\n\n  apiVersion: v1\n  kind: Pod\n  metadata: {name: b}\n".to_owned(),
             vec!["t.yaml:2:1", "t.yaml:7:3"],
         ),
+        (
+            "spec: [{}]\nmetadata: {}\nitems:\n- apiVersion: v1\n  kind: Pod\n  items: [1, 2]\n  metadata: {name: a}\n-\n  apiVersion: v1\n  kind: Pod\n  metadata: {name: b}\n\
+             - kind: List\n  items: [{apiVersion: v1, kind: Pod, metadata: {name: c}}, {apiVersion: v1, kind: Pod, metadata: {name: d}}]\n\
+             kind: List\n---\napiVersion: v1\nkind: PodList\nitems: [{metadata: {name: e}}]\n".to_owned(),
+            vec!["t.yaml:4:3", "t.yaml:9:3", "t.yaml:12:3", "t.yaml:12:3", "t.yaml:18:9"],
+        ),
+        (
+            "kind: List\nx: &x [{apiVersion: v1, kind: Pod, metadata: {name: a}}]\nitems: *x\n".to_owned(),
+            vec!["t.yaml:1:1"],
+        ),
         (format!("--- {a}\n--- {b}\n"), vec!["t.yaml:1:5", "t.yaml:2:5"]),
         (
             format!("\n  {a} {b}\n\n\t{c}"),

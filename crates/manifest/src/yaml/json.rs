@@ -64,6 +64,7 @@ pub(super) fn documents(
                 number,
                 line,
                 column,
+                items: Vec::new(),
             })),
             Err(error) => {
                 // What the reader counts begins with this value.

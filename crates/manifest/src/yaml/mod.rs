@@ -31,6 +31,8 @@ pub struct Document {
     pub line: usize,
     /// Column in characters on which it starts, from 1.
     pub column: usize,
+    /// Line and column of each item of its top-level `items`, as far as they are known: not in JSON.
+    pub(crate) items: Vec<(usize, usize)>,
 }
 
 /// Reads every document of a YAML stream, or of a stream of JSON values.

@@ -28,6 +28,8 @@ pub(super) fn documents(
         nodes: 0,
         bytes: 0,
         anchors: HashMap::new(),
+        at_items: false,
+        items: Vec::new(),
     };
     let mut documents = Vec::new();
     loop {
@@ -79,6 +81,10 @@ struct Reader<'t> {
     nodes: usize,
     bytes: usize,
     anchors: HashMap<usize, Node>,
+    /// Whether the next sequence is the top-level `items`.
+    at_items: bool,
+    /// Where its items are.
+    items: Vec<(usize, usize)>,
 }
 
 /// A value with what another copy of it would cost.
@@ -110,6 +116,7 @@ impl<'t> Reader<'t> {
             });
         }
         self.anchors.clear();
+        self.items.clear();
         let (first, span) = self.expect(&start)?;
         let (line, column) = (self.line(span.start.line()), span.start.col() + 1);
         let value = self.node(first, &span, 0)?.value;
@@ -118,6 +125,7 @@ impl<'t> Reader<'t> {
             number: self.document,
             line,
             column,
+            items: std::mem::take(&mut self.items),
         }))
     }
 
@@ -204,6 +212,7 @@ impl<'t> Reader<'t> {
     }
 
     fn sequence(&mut self, start: &Span, level: usize) -> Result<Node, ParseError> {
+        let are_items = std::mem::take(&mut self.at_items);
         self.check_level(level, start)?;
         self.charge(1, 0, start)?;
         let mut node = Node {
@@ -218,6 +227,10 @@ impl<'t> Reader<'t> {
             if matches!(event, Event::SequenceEnd) {
                 node.value = Value::Array(list);
                 return Ok(node);
+            }
+            if are_items {
+                let place = (self.line(span.start.line()), span.start.col() + 1);
+                self.items.push(place);
             }
             let item = self.node(event, &span, level)?;
             node.add(&item);
@@ -245,6 +258,9 @@ impl<'t> Reader<'t> {
             let written = event.scalar().map(|(text, _)| text.to_owned());
             let key = self.node(event, &key_span, level)?;
             let (event, span) = self.expect(&key_span)?;
+            self.at_items = level == 1
+                && written.as_deref() == Some("items")
+                && matches!(event, Event::SequenceStart(..));
             let value = self.node(event, &span, level)?;
             node.add(&key);
             node.add(&value);
