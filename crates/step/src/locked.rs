@@ -229,13 +229,16 @@ impl Locked {
     }
 
     /// Give the lease back; a lease that cannot be given back in time runs out. One of a release that has no record, such
-    /// as after a first deployment that was refused, is deleted: nothing else is left of it.
+    /// as after a first deployment that was refused, and no changes noted, is deleted: nothing else is left of it.
     pub(crate) async fn release(self, run: &Run<'_>) {
         let (records, lease, was_empty) = (self.records, self.lease, self.history.is_empty());
         drop(tokio::time::timeout(lease, self.held.release()).await);
         if was_empty {
             let forgetting = async {
-                if records.history().await.is_ok_and(|now| now.is_empty()) {
+                let changes = records.changes("").await;
+                if changes.is_ok_and(|changes| !changes.is_stored())
+                    && records.history().await.is_ok_and(|now| now.is_empty())
+                {
                     // One that stays harms nobody.
                     drop(delete_lease(run, records.release()).await);
                 }

@@ -122,6 +122,28 @@ impl Cluster {
         }
     }
 
+    /// Lets fields change hands that a plan says do so before its object is applied; no value changes by that. Whoever
+    /// plans anew learns what applying will remove. Says whether there was anything to do.
+    ///
+    /// # Errors
+    /// The API server refuses it.
+    pub async fn take_fields(&self, planned: &Planned, guard: &Guard) -> Result<bool, Error> {
+        let Outcome::Accepted {
+            live: Some(live),
+            handover: true,
+            ..
+        } = &planned.outcome
+        else {
+            return Ok(false);
+        };
+        let (target, autoscaled) = (&planned.target, planned.autoscaled);
+        match self.hand_over(target, live, autoscaled, guard).await {
+            // Whoever was quicker is seen by the next plan.
+            Err(error) if !error.is_conflict() => Err(error),
+            _ => Ok(true),
+        }
+    }
+
     pub(super) async fn write(
         &self,
         planned: &Planned,

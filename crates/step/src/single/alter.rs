@@ -5,7 +5,7 @@ use std::sync::Arc;
 use serde_json::{Value, json};
 use sortie_cluster::apply::{Applied, Change};
 use sortie_cluster::patch::{Form, Patched};
-use sortie_cluster::record::changes::{Entry, Field, Undo, fields, fields_since};
+use sortie_cluster::record::changes::{Entry, Field, Undo, fields, fields_since, redoing};
 use sortie_cluster::{Cause, Error, clock};
 use sortie_manifest::ObjectId;
 
@@ -66,7 +66,7 @@ pub(super) async fn alter(
         let live = live.map_err(|error| Failure::cluster(&error))?;
         let live = live.ok_or_else(|| missing(id))?;
         let noted = ledger.noted(run, id);
-        let earlier = noted.map(written_fields).unwrap_or_default();
+        let earlier = noted.map(Entry::fields).unwrap_or_default();
         if !earlier.is_empty() && earlier.iter().all(|field| field.is_ours(&live)) {
             run.info(
                 subject.unit,
@@ -77,7 +77,13 @@ pub(super) async fn alter(
                 changed: true,
             });
         }
-        let (form, body) = make(&live, noted)?;
+        let is_known = |field: &Field| field.is_ours(&live) || field.is_undone(&live);
+        let (form, body) = if !earlier.is_empty() && earlier.iter().all(is_known) {
+            // Nobody has touched it since: what was meant then is written, be it an addition or a moment.
+            (Form::Json, redoing(earlier, &live).into())
+        } else {
+            make(&live, noted)?
+        };
         let body = (form, &of_version(form, body, &live));
         let result = match cluster.try_patch(patched, body).await {
             Ok(result) => result,
@@ -129,13 +135,6 @@ pub(super) async fn alter(
     let message = format!("{RACES} times in a row");
     let error = Error::new("change", id.to_string(), Cause::Conflict { message });
     Err(Failure::cluster(&error))
-}
-
-fn written_fields(entry: &Entry) -> &[Field] {
-    match &entry.undo {
-        Undo::Created => &[],
-        Undo::Fields(fields) | Undo::Stays(fields) => fields,
-    }
 }
 
 /// The patch for this version of the object and no other.

@@ -58,7 +58,8 @@ pub(super) async fn under_lease(
     let opening = Box::pin(open(run, objects, locked));
     let opened = run.bounds.run_writes(locked.lost(), opening).await?;
     let (planned, sequence, mut ledger) = opened;
-    let changes: Vec<Value> = planned.iter().map(row).collect();
+    let rows = planned.iter().map(|planned| row(run, &ledger, planned));
+    let rows: Vec<Value> = rows.collect();
     run.units.enter(Unit::Apply);
     let manner = Manner {
         unit: Unit::Apply,
@@ -83,15 +84,22 @@ pub(super) async fn under_lease(
     let mut outputs = json!({
         "releaseName": run.task.release.name,
         "namespace": run.task.release.namespace,
-        "objects": changes,
+        "objects": rows,
     });
     set.instances.tell(run, &mut outputs).await;
     Ok(outputs)
 }
 
-fn row(planned: &Planned) -> Value {
-    let change = planned.change().unwrap_or(Change::Created);
-    json!({"object": planned.target.id, "change": change.name()})
+/// What happens to an object, by what is noted: a task that is carried on tells the same. What only changes hands is
+/// unchanged.
+fn row(run: &Run<'_>, ledger: &Ledger, planned: &Planned) -> Value {
+    let id = &planned.target.id;
+    let change = match ledger.noted(run, id) {
+        None => Change::Unchanged,
+        Some(noted) if noted.fields().is_empty() => Change::Created,
+        Some(_) => Change::Configured,
+    };
+    json!({"object": id, "change": change.name()})
 }
 
 /// Let the API server judge the set, wait for what it depends on, and note what it will change.
@@ -103,7 +111,12 @@ async fn open(
     run.bounds
         .pending()
         .set("the API server was still judging the objects");
-    let mut planned = judge(run, objects).await?;
+    let mut planned = judge(run, objects.clone()).await?;
+    // Stopped until now, nothing has happened.
+    run.bounds.check()?;
+    if take_fields(run, &planned, locked).await? {
+        planned = judge(run, objects).await?;
+    }
     let objects: Vec<Object> = planned.iter().map(|of| of.target.object.clone()).collect();
     let sequence = sequence(run, &objects, Unit::Initialize)?;
     let count = planned.len();
@@ -117,7 +130,6 @@ async fn open(
     }
     run.units.enter(Unit::Prepare);
     let mut ledger = Ledger::open(run, locked).await?;
-    // Stopped until now, nothing has happened.
     run.bounds.check()?;
     let entries: Vec<Entry> = planned
         .iter()
@@ -126,6 +138,17 @@ async fn open(
     ledger.note(run, locked, entries).await?;
     planned.iter_mut().for_each(Planned::forget_content);
     Ok((planned, sequence, ledger))
+}
+
+/// Let fields that kubectl or helm had set become ours before anything is noted: what applying removes of them would not
+/// be known. Says whether there were any.
+async fn take_fields(run: &Run<'_>, planned: &[Planned], locked: &Locked) -> Result<bool, Failure> {
+    let mut any = false;
+    for planned in planned {
+        let taken = run.env.cluster.take_fields(planned, locked.guard()).await;
+        any |= taken.map_err(|error| Failure::cluster(&error))?;
+    }
+    Ok(any)
 }
 
 /// Judge every object. What this release tracks goes on being tracked; everything else is not.
@@ -178,7 +201,7 @@ fn track(run: &Run<'_>, target: &mut Target, live: &Value) {
 fn entry(run: &Run<'_>, ledger: &Ledger, planned: &Planned) -> Option<Entry> {
     let id = &planned.target.id;
     let noted = ledger.noted(run, id);
-    let made = noted.is_some_and(|noted| noted.undo == Undo::Created);
+    let made = noted.is_some_and(|noted| noted.fields().is_empty());
     let (uid, undo) = match &planned.outcome {
         Outcome::Accepted {
             live: Some(live),
@@ -187,10 +210,7 @@ fn entry(run: &Run<'_>, ledger: &Ledger, planned: &Planned) -> Option<Entry> {
         } => {
             let live = live.value();
             let uid = text(&live, "/metadata/uid").to_owned();
-            let earlier = noted.map_or(&[][..], |noted| match &noted.undo {
-                Undo::Fields(fields) | Undo::Stays(fields) => fields,
-                Undo::Created => &[],
-            });
+            let earlier = noted.map(Entry::fields).unwrap_or_default();
             let undo = if made {
                 Undo::Created
             } else {

@@ -154,6 +154,16 @@ async fn a_rollback_undoes_what_its_execution_has_applied() {
     told.outputs();
     assert!(world.get("v1/ConfigMap", "new").await.is_none());
     let old = world.get("v1/ConfigMap", "old").await.unwrap();
+    let annotations = |live: &Value| {
+        let mut all = live["metadata"]["annotations"].as_object().unwrap().clone();
+        all.shift_remove("sortie.dev/applied");
+        all
+    };
+    assert_eq!(
+        annotations(&old),
+        annotations(&before),
+        "what kubectl had set and the manifest did not name comes back too"
+    );
     assert_eq!(old["data"], before["data"]);
     assert_eq!(
         old["metadata"].get("labels"),

@@ -94,6 +94,21 @@ pub fn undoing(fields: &[Field], live: &Value) -> Undoing {
     undoing
 }
 
+/// Operations of a JSON patch that write what was noted, in an object as it is now: for a task that was interrupted
+/// before it wrote, or that does not know whether it did.
+pub fn redoing(fields: &[Field], live: &Value) -> Vec<Value> {
+    let missing = fields.iter().filter(|field| !field.is_ours(live));
+    missing
+        .map(|field| {
+            let path = pointer(&field.path);
+            match &field.after {
+                Some(value) => json!({"op": "add", "path": path, "value": value}),
+                None => json!({"op": "remove", "path": path}),
+            }
+        })
+        .collect()
+}
+
 /// The fields in which `after` differs from `before`, as far as people set them: not status, bookkeeping or our mark. In
 /// the order of their paths.
 pub fn fields(before: &Value, after: &Value) -> Vec<Field> {
@@ -274,6 +289,17 @@ mod tests {
                     .prop_map(|map| Value::Object(map.into_iter().collect())),
             ]
         })
+    }
+
+    #[test]
+    fn what_was_noted_and_not_written_is_written() {
+        let found = fields(&web(1, "a"), &web(2, "b"));
+        let half = redoing(&found, &web(2, "a"));
+        let expected = json!([{
+            "op": "add", "path": "/spec/template/spec/containers", "value": [{"name": "web", "image": "b"}],
+        }]);
+        assert_eq!(json!(half), expected);
+        assert!(redoing(&found, &web(2, "b")).is_empty());
     }
 
     proptest! {

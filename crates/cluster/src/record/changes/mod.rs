@@ -13,7 +13,7 @@ use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 use sortie_manifest::ObjectId;
 
-pub use fields::{Field, Undoing, fields, fields_since, undoing};
+pub use fields::{Field, Undoing, fields, fields_since, redoing, undoing};
 
 use super::head::{FORMAT_VERSION, Head};
 use super::part::{self, PART_LIMIT};
@@ -111,6 +111,16 @@ impl Changes {
         match self.entries.iter_mut().find(is_it) {
             Some(known) => *known = entry,
             None => self.entries.push(entry),
+        }
+    }
+}
+
+impl Entry {
+    /// The fields that were noted; none of an object that is made.
+    pub fn fields(&self) -> &[Field] {
+        match &self.undo {
+            Undo::Created => &[],
+            Undo::Fields(fields) | Undo::Stays(fields) => fields,
         }
     }
 }

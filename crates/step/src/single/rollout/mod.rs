@@ -5,7 +5,7 @@ mod revision;
 use serde_json::{Value, json};
 use sortie_cluster::clock;
 use sortie_cluster::patch::{Form, Patched};
-use sortie_cluster::record::changes::Entry;
+use sortie_cluster::record::changes::{Entry, redoing};
 use sortie_cluster::watch::Selection;
 
 use self::revision::{Kind, Revision, of_deployment, of_history, wanted};
@@ -126,8 +126,8 @@ fn no_revisions(what: &str) -> Failure {
     Failure::new(FailureKind::Configuration, "SRT-T045", text, hint)
 }
 
-/// A merge patch or a JSON patch.
-type Made = (Form, Value);
+/// A merge patch or a JSON patch; `None`: what the task has noted before it was interrupted.
+type Made = Option<(Form, Value)>;
 
 async fn under_lease(
     run: &Run<'_>,
@@ -135,10 +135,12 @@ async fn under_lease(
     workloads: &[Workload],
     locked: &Locked,
 ) -> Result<(), Ended> {
-    let plan = Box::pin(plan(run, command, workloads));
+    let mut ledger = Ledger::open(run, locked).await?;
+    let plan = Box::pin(plan(run, command, workloads, &ledger));
     let patches = run.bounds.run(locked.lost(), plan).await?;
     run.units.enter(Unit::Rollout);
-    let write = Box::pin(write(run, command, (workloads, patches), locked));
+    let write = write(run, command, (workloads, patches), (locked, &mut ledger));
+    let write = Box::pin(write);
     let changed = run.bounds.run_writes(locked.lost(), write).await?;
     if command == RolloutCommand::Pause {
         return Ok(());
@@ -156,6 +158,7 @@ async fn plan(
     run: &Run<'_>,
     command: RolloutCommand,
     workloads: &[Workload],
+    ledger: &Ledger,
 ) -> Result<Vec<Made>, Ended> {
     let mut patches = Vec::new();
     let now = clock::now().to_string();
@@ -164,7 +167,12 @@ async fn plan(
         let is_deployment = workload.kind == Kind::Deployment;
         let paused =
             is_deployment && found.live.pointer("/spec/paused") == Some(&Value::Bool(true));
-        patches.push(match command {
+        if ledger.noted(run, &found.id).is_some() {
+            // A revision that was brought back has another number by now.
+            patches.push(None);
+            continue;
+        }
+        patches.push(Some(match command {
             RolloutCommand::Pause | RolloutCommand::Resume if !is_deployment => {
                 return Err(only_deployments(found).into());
             }
@@ -188,7 +196,7 @@ async fn plan(
                 (Form::Json, json!([replace]))
             }
             RolloutCommand::Status | RolloutCommand::History => continue,
-        });
+        }));
     }
     Ok(patches)
 }
@@ -197,11 +205,10 @@ async fn write(
     run: &Run<'_>,
     command: RolloutCommand,
     (workloads, patches): (&[Workload], Vec<Made>),
-    locked: &Locked,
+    (locked, ledger): (&Locked, &mut Ledger),
 ) -> Result<Vec<bool>, Ended> {
-    let mut ledger = Ledger::open(run, locked).await?;
     let mut changed = Vec::new();
-    for (workload, (form, patch)) in workloads.iter().zip(patches) {
+    for (workload, patch) in workloads.iter().zip(patches) {
         run.bounds.check()?;
         let subject = Subject {
             patched: patched(&workload.found),
@@ -209,8 +216,14 @@ async fn write(
             // To restart pods once more would not undo it.
             stays: command == RolloutCommand::Restart,
         };
-        let make = |_: &Value, _: Option<&Entry>| Ok((form, patch.clone()));
-        let altered = alter(run, locked, &mut ledger, subject, &make).await?;
+        let make = |live: &Value, noted: Option<&Entry>| match &patch {
+            Some(patch) => Ok(patch.clone()),
+            None => {
+                let fields = noted.map(Entry::fields).unwrap_or_default();
+                Ok((Form::Json, redoing(fields, live).into()))
+            }
+        };
+        let altered = alter(run, locked, ledger, subject, &make).await?;
         changed.push(matches!(altered, Altered { changed: true, .. }));
     }
     Ok(changed)
