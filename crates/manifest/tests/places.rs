@@ -2,7 +2,7 @@
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
 
 use serde_json::json;
-use sortie_manifest::{Limits, Object, parse};
+use sortie_manifest::{Limits, Object, ParseError, parse};
 
 fn objects(text: &str) -> Vec<Object> {
     parse("t.yaml", text.as_bytes(), &Limits::default()).unwrap()
@@ -108,6 +108,7 @@ fn errors_point_at_the_field() {
     }
 }
 
+/// The places of all errors of a text.
 fn faults(text: &str) -> Vec<String> {
     let errors = parse("t.yaml", text.as_bytes(), &Limits::default()).unwrap_err();
     let told = |error: ParseError| format!("{} {}", error.code(), error.place());

@@ -460,5 +460,3 @@ fn debug_output_shows_no_content() {
     let secret = "apiVersion: v1\nkind: Secret\nmetadata: {name: a}\nstringData: {p: hunter2}\n";
     assert!(!format!("{:?}", objects(secret)).contains("hunter2"));
 }
-
-/// The places of all errors of a text.
