@@ -13,6 +13,7 @@ use sortie_step::{Failure, FailureKind, Outcome};
 use self::action::Files;
 
 mod action;
+mod traffic;
 
 /// A step without a timeout of its own.
 const DEFAULT_TIMEOUT: Duration = Duration::from_secs(600);

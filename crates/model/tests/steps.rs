@@ -2,8 +2,10 @@
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
 
 use serde_json::json;
+use sortie_model::pipeline::spec::traffic::{Protocol, Provider};
 use sortie_model::pipeline::spec::{
-    ApplySource, CanarySize, InstanceSelection, ManifestPaths, PatchKind, Resources, RolloutCommand,
+    ApplySource, CanarySize, InstanceSelection, ManifestPaths, PatchKind, Resources,
+    RolloutCommand, TrafficRouting,
 };
 use sortie_model::pipeline::{StageNode, StageSpec, Step, StepNode, StepSpec, StepType};
 use sortie_model::service::{ManifestSpec, Store};
@@ -55,6 +57,9 @@ fn step(step_type: &str, spec: &str) -> Step {
         other => panic!("{other:?} of {:?}", parsed.problems),
     }
 }
+
+/// Every kind of condition.
+const ROUTES: &str = "{type: config, trafficRouting: {provider: gatewayApi, spec: {name: web, gateways: [infra/main], hosts: [a.example], routes: [{route: {type: grpc, name: r, rules: [{rule: {type: uri, spec: {name: u, value: /a, matchType: prefix}}}, {rule: {type: method, spec: {value: GET}}}, {rule: {type: headers, spec: {values: [{key: x, value: '1', matchType: regex}]}}}, {rule: {type: port, spec: {value: 80}}}, {rule: {type: scheme, spec: {value: https}}}, {rule: {type: authority, spec: {value: a.example}}}], destinations: [{destination: {host: stable, weight: 90}}, {destination: {host: canary, weight: 10, port: 8080}}]}}]}}}";
 
 const INLINE: &str = "{type: Inline, spec: {content: 'spec: {}'}}";
 
@@ -141,6 +146,15 @@ fn right_options_have_no_findings() {
             "{command: undo, resources: {type: ResourceName, spec: {resourceNames: [Deployment/web]}}, commandFlags: [{commandType: Rollout, flag: --to-revision=2}]}",
         ),
         ("K8sPatch", patch.as_str()),
+        ("K8sTrafficRouting", ROUTES),
+        (
+            "K8sTrafficRouting",
+            "{type: inherit, trafficRouting: {routes: [{route: {name: r, destinations: [{destination: {host: canary, weight: <+stage.variables.w>}}]}}]}}",
+        ),
+        (
+            "K8sTrafficRouting",
+            "{type: config, trafficRouting: {provider: smi, spec: {name: s, rootService: web, routes: [{route: {type: http, name: r, destinations: [{destination: {host: a}}]}}]}}}",
+        ),
     ] {
         assert_eq!(
             findings(step_type, spec),
@@ -372,6 +386,47 @@ fn wrong_options_are_named_with_their_place() {
                 "SRT-E012 E spec.source.spec.content",
             ],
         ),
+        (
+            "K8sTrafficRouting",
+            "{}",
+            &["SRT-E012 E spec.type", "SRT-E012 E spec.trafficRouting"],
+        ),
+        (
+            "K8sTrafficRouting",
+            "{type: inherit, trafficRouting: {routes: []}}",
+            &["SRT-E012 E spec.trafficRouting.routes"],
+        ),
+        (
+            "K8sTrafficRouting",
+            "{type: config, trafficRouting: {provider: nginx, spec: {}}}",
+            &["SRT-E013 E spec.trafficRouting.provider"],
+        ),
+        (
+            "K8sTrafficRouting",
+            "{type: config, trafficRouting: {provider: istio, spec: {name: n, routes: [{route: {type: grpc, name: r, destinations: [{destination: {host: a, port: 0}}]}}]}}}",
+            &[
+                "SRT-E013 E spec.trafficRouting.spec.routes[0].route.type",
+                "SRT-E017 E spec.trafficRouting.spec.routes[0].route.destinations[0].destination.port",
+            ],
+        ),
+        (
+            "K8sTrafficRouting",
+            "{type: config, trafficRouting: {provider: gatewayApi, spec: {name: n, routes: [{route: {type: grpc, name: r, destinations: [{destination: {host: a}}]}}, {route: {type: http, name: s, destinations: [{destination: {host: a, weight: half}}]}}]}}}",
+            &[
+                "SRT-E018 E spec.trafficRouting.spec.routes[1].route.type",
+                "SRT-E011 E spec.trafficRouting.spec.routes[1].route.destinations[0].destination.weight",
+            ],
+        ),
+        (
+            "K8sTrafficRouting",
+            "{type: config, trafficRouting: {provider: smi, spec: {name: n, hosts: [a], routes: [{route: {type: http, name: r, rules: [{rule: {type: uri, spec: {value: /, matchType: glob}}}, {rule: {type: headers, spec: {values: []}}}], destinations: []}}]}}}",
+            &[
+                "SRT-E013 E spec.trafficRouting.spec.routes[0].route.rules[0].rule.spec.matchType",
+                "SRT-E012 E spec.trafficRouting.spec.routes[0].route.rules[1].rule.spec.values",
+                "SRT-E012 E spec.trafficRouting.spec.routes[0].route.destinations",
+                "SRT-E010 W spec.trafficRouting.spec.hosts",
+            ],
+        ),
     ] {
         let mut expected: Vec<_> = expected.iter().map(|text| (*text).to_owned()).collect();
         let mut found = findings(step_type, spec);
@@ -428,6 +483,19 @@ fn options_are_read_from_a_file_and_from_what_is_kept() {
         own.as_ref(),
         ManifestSpec::K8sManifest { store: Store::Git(store), .. } if store.paths.value.value().unwrap().len() == 1
     ));
+
+    let StepSpec::TrafficRouting(routing) = again(StepType::TrafficRouting, ROUTES) else {
+        panic!("another spec");
+    };
+    let TrafficRouting::Config(config) = routing else {
+        panic!("no routes in full");
+    };
+    let protocol = Protocol::Grpc;
+    assert!(
+        matches!(&config.provider, Provider::GatewayApi { protocol: found, .. } if *found == protocol)
+    );
+    let route = &config.routes[0];
+    assert_eq!((route.rules.len(), route.destinations.len()), (6, 2));
 
     let spec = "{deleteResources: {type: ManifestPath, spec: {manifestPaths: [a, b]}}}";
     let StepSpec::Delete(delete) = again(StepType::Delete, spec) else {

@@ -44,6 +44,7 @@ steps! {
     KubernetesRollout = "kubernetes_rollout",
     KubernetesDryRun = "kubernetes_dry_run",
     KubernetesDiff = "kubernetes_diff",
+    KubernetesTrafficRouting = "kubernetes_traffic_routing",
 }
 
 impl Step {
@@ -65,6 +66,7 @@ impl Step {
             | Self::KubernetesSwapServices(_)
             | Self::KubernetesStageScaleDown(_)
             | Self::KubernetesStageScaleUp(_)
+            | Self::KubernetesTrafficRouting(_)
             | Self::KubernetesScale(_) => (&[], &[]),
         };
         manifests.iter().chain(values).collect()
@@ -216,6 +218,7 @@ mod tests {
                 }),
                 &["m", "v"],
             ),
+            (Step::KubernetesTrafficRouting(Default::default()), &[]),
         ]
     }
 

@@ -12,7 +12,7 @@ use sortie_step::task::{
     StageScaleUp, SwapServices, Target, Versioning,
 };
 
-use super::{Blobs, Malformed};
+use super::{Blobs, Malformed, traffic};
 
 /// How long clients may still be on their way to the former colour after a swap, unless the step says otherwise.
 const SETTLE: Duration = Duration::from_secs(30);
@@ -81,6 +81,7 @@ impl Files<'_> {
                 resources: self.resources(step.resources)?,
             }),
             Wire::KubernetesDryRun(step) => Action::DryRun(self.set(step.set)?),
+            Wire::KubernetesTrafficRouting(step) => Action::TrafficRouting(traffic::routing(step)?),
             Wire::KubernetesDiff(step) => {
                 let v1::KubernetesDiff {
                     set, versioning, ..

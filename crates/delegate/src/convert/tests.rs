@@ -524,3 +524,108 @@ fn what_follows_a_deployment_beside_the_old_one() {
     let empty = up(Some(v1::Amount { amount: None })).unwrap_err();
     assert_eq!(empty, Malformed::Missing("number of pods"));
 }
+
+#[test]
+fn routes_are_read_whole_and_damaged_ones_refused() {
+    use sortie_strategy::routing::{
+        Config, Destination, Header, How, Match, Protocol, Provider, Route, Routing, Rule,
+    };
+    use v1::task::Step;
+    let text = |matching| v1::TextMatch {
+        r#match: Some(matching),
+    };
+    let rule = |rule| v1::TrafficRule { rule: Some(rule) };
+    let wire = |rules: Vec<v1::TrafficRule>, port: Option<u32>| {
+        let destination = v1::TrafficDestination {
+            host: "canary".into(),
+            port,
+            weight: Some(10),
+        };
+        let route = v1::TrafficRoute {
+            name: "r".into(),
+            rules,
+            destinations: vec![destination],
+        };
+        let gateway = v1::GatewayApiProvider {
+            grpc: true,
+            hosts: vec!["a.example".into()],
+            gateways: vec!["main".into()],
+        };
+        let config = v1::TrafficRoutes {
+            name: "web".into(),
+            routes: vec![route],
+            provider: Some(v1::traffic_routes::Provider::GatewayApi(gateway)),
+        };
+        let routing = v1::kubernetes_traffic_routing::Routing::Config(config);
+        action(Step::KubernetesTrafficRouting(
+            v1::KubernetesTrafficRouting {
+                release: release(),
+                routing: Some(routing),
+            },
+        ))
+    };
+    let header = v1::HeaderMatch {
+        key: "x".into(),
+        value: Some(text(v1::text_match::Match::Regex("1|2".into()))),
+    };
+    let rules = vec![
+        rule(v1::traffic_rule::Rule::Uri(text(
+            v1::text_match::Match::Prefix("/a".into()),
+        ))),
+        rule(v1::traffic_rule::Rule::Headers(v1::HeaderMatches {
+            headers: vec![header],
+        })),
+        rule(v1::traffic_rule::Rule::Port(80)),
+        rule(v1::traffic_rule::Rule::Method(text(
+            v1::text_match::Match::Exact("GET".into()),
+        ))),
+    ];
+    let Action::TrafficRouting(found) = wire(rules, Some(8080)).unwrap() else {
+        panic!("another step");
+    };
+    let matching = |how, value: &str| Match {
+        how,
+        value: value.to_owned(),
+    };
+    let header = Header {
+        key: "x".to_owned(),
+        value: matching(How::Regex, "1|2"),
+    };
+    let expected = Routing::Config(Config {
+        provider: Provider::GatewayApi {
+            protocol: Protocol::Grpc,
+            hosts: vec!["a.example".to_owned()],
+            gateways: vec!["main".to_owned()],
+        },
+        name: "web".to_owned(),
+        routes: vec![Route {
+            name: "r".to_owned(),
+            rules: vec![
+                Rule::Uri(matching(How::Prefix, "/a")),
+                Rule::Headers(vec![header]),
+                Rule::Port(80),
+                Rule::Method(matching(How::Exact, "GET")),
+            ],
+            destinations: vec![Destination {
+                host: "canary".to_owned(),
+                port: Some(8080),
+                weight: Some(10),
+            }],
+        }],
+    });
+    assert_eq!(found, expected);
+    for (rules, port) in [
+        (vec![v1::TrafficRule { rule: None }], None),
+        (vec![rule(v1::traffic_rule::Rule::Port(0))], None),
+        (
+            vec![rule(v1::traffic_rule::Rule::Uri(v1::TextMatch {
+                r#match: None,
+            }))],
+            None,
+        ),
+        (Vec::new(), Some(65536)),
+    ] {
+        let refused = wire(rules, port).unwrap_err();
+        assert!(matches!(refused, Malformed::Unknown(_)), "{refused}");
+    }
+}

@@ -35,6 +35,8 @@ pub enum StepType {
     Rollout,
     /// Changes some fields of an object.
     Patch,
+    /// Changes how a router shares traffic.
+    TrafficRouting,
 }
 
 /// The facts on a type.
@@ -84,7 +86,7 @@ impl Facts {
 
 impl StepType {
     /// All of them.
-    pub const ALL: [Self; 16] = [
+    pub const ALL: [Self; 17] = [
         Self::RollingDeploy,
         Self::RollingRollback,
         Self::CanaryDeploy,
@@ -101,28 +103,30 @@ impl StepType {
         Self::Diff,
         Self::Rollout,
         Self::Patch,
+        Self::TrafficRouting,
     ];
 
     const fn facts(self) -> Facts {
         match self {
             Self::RollingDeploy => Facts::runs("K8sRollingDeploy"),
             Self::RollingRollback => Facts::runs("K8sRollingRollback").undoing(Self::RollingDeploy),
-            Self::CanaryDeploy => Facts::later("K8sCanaryDeploy"),
-            Self::CanaryDelete => Facts::later("K8sCanaryDelete").undoing(Self::CanaryDeploy),
+            Self::CanaryDeploy => Facts::runs("K8sCanaryDeploy"),
+            Self::CanaryDelete => Facts::runs("K8sCanaryDelete").undoing(Self::CanaryDeploy),
             Self::ProgressiveCanaryRollback => {
                 Facts::later("K8sProgressiveCanaryRollback").undoing(Self::CanaryDeploy)
             }
-            Self::BlueGreenDeploy => Facts::later("K8sBlueGreenDeploy"),
-            Self::SwapServices => Facts::later("K8sBGSwapServices").undoing(Self::SwapServices),
-            Self::StageScaleDown => Facts::later("K8sBlueGreenStageScaleDown"),
-            Self::StageScaleUp => Facts::later("K8sBlueGreenStageScaleUp"),
-            Self::Apply => Facts::later("K8sApply").noted(),
-            Self::Scale => Facts::later("K8sScale").noted(),
-            Self::Delete => Facts::later("K8sDelete"),
-            Self::DryRun => Facts::later("K8sDryRun"),
-            Self::Diff => Facts::later("K8sDiff"),
-            Self::Rollout => Facts::later("K8sRollout"),
-            Self::Patch => Facts::later("K8sPatch").noted(),
+            Self::BlueGreenDeploy => Facts::runs("K8sBlueGreenDeploy"),
+            Self::SwapServices => Facts::runs("K8sBGSwapServices").undoing(Self::SwapServices),
+            Self::StageScaleDown => Facts::runs("K8sBlueGreenStageScaleDown"),
+            Self::StageScaleUp => Facts::runs("K8sBlueGreenStageScaleUp"),
+            Self::Apply => Facts::runs("K8sApply").noted(),
+            Self::Scale => Facts::runs("K8sScale").noted(),
+            Self::Delete => Facts::runs("K8sDelete"),
+            Self::DryRun => Facts::runs("K8sDryRun"),
+            Self::Diff => Facts::runs("K8sDiff"),
+            Self::Rollout => Facts::runs("K8sRollout"),
+            Self::Patch => Facts::runs("K8sPatch").noted(),
+            Self::TrafficRouting => Facts::runs("K8sTrafficRouting").noted(),
         }
     }
 

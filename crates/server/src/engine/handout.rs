@@ -21,6 +21,7 @@ use super::surroundings;
 
 mod action;
 mod sources;
+mod traffic;
 
 /// Largest context snapshot.
 const MAX_CONTEXT: usize = 4 * 1024 * 1024;

@@ -64,7 +64,8 @@ pub(super) fn percentage(
     number(fields, name, |number| shares.contains(&number), &form, cx)
 }
 
-fn number(
+/// A whole number that fits, or an expression.
+pub(super) fn number(
     fields: &mut Fields<'_>,
     name: &'static str,
     fits: impl Fn(u32) -> bool,

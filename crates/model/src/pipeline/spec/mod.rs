@@ -7,6 +7,7 @@ mod instances;
 mod objects;
 mod resources;
 mod rolling;
+pub mod traffic;
 
 pub use blue_green::{BlueGreenDeploy, StageScaleUp, SwapServices};
 pub use canary::{CanaryDeploy, CanarySize};
@@ -14,6 +15,7 @@ pub use instances::InstanceSelection;
 pub use objects::{Apply, ApplySource, Delete, Patch, PatchKind, Rollout, RolloutCommand, Scale};
 pub use resources::{ManifestPaths, Resources};
 pub use rolling::{RollingDeploy, RollingRollback};
+pub use traffic::TrafficRouting;
 
 use serde_json::Value;
 
@@ -84,6 +86,8 @@ pub enum StepSpec {
     Rollout(Rollout),
     /// `K8sPatch`
     Patch(Box<Patch>),
+    /// `K8sTrafficRouting`
+    TrafficRouting(TrafficRouting),
     /// A type that is known by name alone.
     Unsupported,
 }
@@ -158,6 +162,7 @@ impl StepSpec {
             }
             StepType::Diff => Self::Diff,
             StepType::Rollout => Self::Rollout(Rollout::read(spec, cx)?),
+            StepType::TrafficRouting => Self::TrafficRouting(TrafficRouting::read(spec, cx)?),
             StepType::Patch => Self::Patch(Box::new(Patch::read(spec, cx)?)),
         })
     }

@@ -5,12 +5,13 @@ use sortie_model::pipeline::spec::{
     Resources, RollingDeploy, RollingRollback, Rollout, RolloutCommand, Scale,
 };
 use sortie_model::pipeline::{StepSpec, StepType};
-use sortie_model::{FlagField, TextField};
+use sortie_model::{FlagField, ListField, TextField};
 use sortie_proto::v1;
 use sortie_workflow::{Node, NodePath, Stage, State};
 
 use super::Preparation;
 use super::sources::{Collected, Sources, Wanted};
+use crate::engine::compile;
 use crate::engine::fault::Fault;
 use crate::engine::roots::Roots;
 use crate::engine::surroundings::Surroundings;
@@ -89,6 +90,9 @@ impl Builder<'_> {
                     versioning: collected.versioning().into(),
                     set: Some(collected.set),
                 })
+            }
+            StepSpec::TrafficRouting(options) => {
+                Wire::KubernetesTrafficRouting(self.traffic_routing(options)?)
             }
             StepSpec::ProgressiveCanaryRollback | StepSpec::Unsupported => {
                 return Err(super::unknown(&self.preparation.step.step_type));
@@ -262,8 +266,7 @@ impl Builder<'_> {
         use v1::resources::Resources as Wire;
         let wire = match resources {
             Resources::Names(names) => {
-                let names = crate::engine::compile::list(names);
-                let names = self.roots.list("resourceNames", &names)?;
+                let names = self.list("resourceNames", names)?;
                 Wire::Names(v1::ObjectNames { names })
             }
             Resources::Manifests(paths) => {
@@ -286,7 +289,7 @@ impl Builder<'_> {
         clippy::unnecessary_wraps,
         reason = "the field of every message is optional"
     )]
-    fn release(&self) -> Option<v1::KubernetesRelease> {
+    pub(super) fn release(&self) -> Option<v1::KubernetesRelease> {
         let surroundings = self.surroundings;
         Some(v1::KubernetesRelease {
             namespace: surroundings.namespace.clone(),
@@ -310,19 +313,27 @@ impl Builder<'_> {
         Ok(v1::Amount { amount })
     }
 
-    fn flag(&self, name: &str, field: Option<&FlagField>) -> Result<bool, Fault> {
+    pub(super) fn flag(&self, name: &str, field: Option<&FlagField>) -> Result<bool, Fault> {
         super::flag(self.roots, name, field)
     }
 
-    fn text(&self, name: &str, field: &TextField) -> Result<String, Fault> {
+    pub(super) fn text(&self, name: &str, field: &TextField) -> Result<String, Fault> {
         self.roots.text(name, field.text())
     }
 
-    fn count(&self, name: &str, field: Option<&TextField>) -> Result<Option<u32>, Fault> {
+    pub(super) fn list(&self, name: &str, field: &ListField) -> Result<Vec<String>, Fault> {
+        self.roots.list(name, &compile::list(field))
+    }
+
+    pub(super) fn count(
+        &self,
+        name: &str,
+        field: Option<&TextField>,
+    ) -> Result<Option<u32>, Fault> {
         field.map(|field| self.number(name, field)).transpose()
     }
 
-    fn number(&self, name: &str, field: &TextField) -> Result<u32, Fault> {
+    pub(super) fn number(&self, name: &str, field: &TextField) -> Result<u32, Fault> {
         let value = serde_json::Value::String(field.text().to_owned());
         let number = self.roots.count(name, Some(&value))?;
         number.ok_or_else(|| Fault::mismatch(format!("{name} must be a whole number from 0")))
