@@ -4,11 +4,11 @@ use std::collections::BTreeMap;
 
 use serde_json::{Value, json};
 use sortie_cluster::clock;
-use sortie_cluster::delete::{Doomed, Gone};
-use sortie_cluster::record::{Head, History, Status};
+use sortie_cluster::delete::Doomed;
+use sortie_cluster::record::{Head, History, JournalEntry, Status};
 use sortie_manifest::ObjectId;
 
-use crate::failure::first_of;
+use crate::failure::{Failure, first_of};
 use crate::locked::{self, Locked};
 use crate::remove::remove;
 use crate::report::Unit;
@@ -21,16 +21,16 @@ use crate::units::Ended;
 const JOURNAL: &str = "Canary";
 /// What is journalled once all that a canary ran is gone.
 const DELETED: &str = "deleted";
+/// What is journalled before anything goes.
+const DELETING: &str = "deleting";
 
 /// Delete what canaries of the release run. The outputs say whether there was any.
 pub(crate) async fn delete(run: &Run<'_>) -> Result<Value, Ended> {
     run.units.enter(Unit::Initialize);
     let look = async { Ok(locked::look(run).await?) };
-    let look = run
-        .bounds
-        .run(std::future::pending(), Box::pin(look))
-        .await?;
-    if standing(&look.history).is_empty() {
+    let look = run.bounds.run(std::future::pending(), Box::pin(look));
+    let look = look.await?;
+    if standing(&look.history).is_empty() && told(&look.history, run).is_none() {
         let reason = "there is no canary of this release: nothing to delete";
         run.info(Unit::Initialize, reason);
         let name = &run.task.release.name;
@@ -44,40 +44,56 @@ pub(crate) async fn delete(run: &Run<'_>) -> Result<Value, Ended> {
     result
 }
 
+/// What this task has told when it had ended, and its result was lost on the way.
+fn told(history: &History, run: &Run<'_>) -> Option<Value> {
+    let mut entries = history.heads().flat_map(|head| &head.journal);
+    let ended = entries.find(|entry| entry.what == DELETED && is_of(entry, run));
+    ended.and_then(|entry| entry.data.field("outputs"))
+}
+
+fn is_of(entry: &JournalEntry, run: &Run<'_>) -> bool {
+    entry.unit == JOURNAL && entry.data.field("task").as_ref() == Some(&run.task.id)
+}
+
 /// The numbers of the canaries whose copies may be there.
 fn standing(history: &History) -> Vec<u64> {
-    let is_deleted = |head: &Head| {
-        let mut entries = head.journal.iter();
-        entries.any(|entry| entry.unit == JOURNAL && entry.what == DELETED)
-    };
     let standing = history
         .heads()
         .filter(|head| head.side.is_canary() && !is_deleted(head));
     standing.map(|head| head.number).collect()
 }
 
+/// Whether all that the canary with this record ran was deleted.
+pub(crate) fn is_deleted(head: &Head) -> bool {
+    let mut entries = head.journal.iter();
+    entries.any(|entry| entry.unit == JOURNAL && entry.what == DELETED)
+}
+
 async fn under_lease(run: &Run<'_>, locked: &mut Locked) -> Result<Value, Ended> {
     if close_interrupted(run, locked).await? {
         locked.history = locked::history(&locked.records, run.task).await?;
     }
+    if let Some(told) = told(&locked.history, run) {
+        locked.tidy(run, None).await;
+        return Ok(told);
+    }
     let numbers = standing(&locked.history);
     let doomed = doomed(run, &locked.history, &numbers);
+    let begun = begin(run, locked, &numbers, &doomed);
+    let outputs = run.bounds.run(locked.lost(), Box::pin(begun)).await?;
     run.units.enter(Unit::Delete);
     let removal = async { Ok(remove(run, locked, doomed, Unit::Delete).await) };
     let removed = run.bounds.run(locked.lost(), Box::pin(removal)).await?;
-    let mut deleted = Vec::new();
-    let mut errors = Vec::new();
-    for (id, result) in removed {
-        match result {
-            Ok(Gone::Deleted) => deleted.push(id.to_string()),
-            Ok(Gone::Absent | Gone::NotOurs) => {}
-            Err(error) => errors.push(error),
-        }
-    }
+    let errors: Vec<_> = removed
+        .into_iter()
+        .filter_map(|(_, result)| result.err())
+        .collect();
     if !errors.is_empty() {
         return Err(first_of(&errors).into());
     }
     run.units.enter(Unit::WrapUp);
+    // The newest is the last: as long as it stands, whoever comes next goes on.
+    locked.history = locked::history(&locked.records, run.task).await?;
     for number in numbers {
         let Some(mut stored) = locked.history.number(number).cloned() else {
             continue;
@@ -86,15 +102,51 @@ async fn under_lease(run: &Run<'_>, locked: &mut Locked) -> Result<Value, Ended>
         if head.status == Status::Succeeded {
             head.status = Status::Superseded;
         }
-        head.note(JOURNAL, "", DELETED, clock::now());
+        let data = json!({"task": run.task.id, "outputs": outputs});
+        head.note_with(JOURNAL, "", DELETED, data, clock::now());
         locked.update(&mut stored).await?;
     }
     locked.tidy(run, None).await;
-    Ok(json!({
+    Ok(outputs)
+}
+
+/// Note in the newest of these canaries what is deleted, or find it noted by a killed holder of this task; it is what the
+/// outputs say.
+async fn begin(
+    run: &Run<'_>,
+    locked: &Locked,
+    numbers: &[u64],
+    doomed: &[Doomed],
+) -> Result<Value, Ended> {
+    let newest = numbers
+        .last()
+        .and_then(|number| locked.history.number(*number));
+    let Some(mut stored) = newest.cloned() else {
+        return Ok(Value::Null);
+    };
+    let mut entries = stored.head.journal.iter().rev();
+    let begun = entries.find(|entry| entry.what == DELETING && is_of(entry, run));
+    if let Some(outputs) = begun.and_then(|begun| begun.data.field("outputs")) {
+        return Ok(outputs);
+    }
+    let ids = doomed.iter().map(|doomed| doomed.id.clone()).collect();
+    let mut live = Vec::new();
+    for (id, found) in run.env.cluster.survey(ids).await {
+        if found.map_err(|error| Failure::cluster(&error))?.is_some() {
+            live.push(id.to_string());
+        }
+    }
+    let outputs = json!({
         "releaseName": run.task.release.name,
         "canaryDeleted": true,
-        "deletedResourceIds": deleted,
-    }))
+        "deletedResourceIds": live,
+    });
+    let data = json!({"task": run.task.id, "outputs": outputs});
+    stored
+        .head
+        .note_with(JOURNAL, "", DELETING, data, clock::now());
+    locked.update(&mut stored).await?;
+    Ok(outputs)
 }
 
 /// The copies of these canaries, each by the UID under which it was last tracked.
