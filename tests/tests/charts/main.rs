@@ -11,6 +11,7 @@
 
 mod account;
 mod admission;
+mod beside;
 mod helm;
 mod install;
 mod network;

@@ -18,6 +18,7 @@ use sortie_step::FailureKind;
 use sortie_testkit::{Audited, Cluster, TestNamespace, wait_for};
 
 use crate::account::Account;
+use crate::beside;
 use crate::helm::kubectl;
 use crate::steps::{Steps, failed, succeeded};
 
@@ -224,6 +225,9 @@ async fn the_preset_namespaces_is_what_the_steps_need() {
         "",
         "the rollback removes what the failed release added"
     );
+
+    beside::single(&steps).await;
+    beside::strategies(&steps, &image).await;
 
     // Two at a time, of which one waits for the other's lease; and collection of old records.
     let note = |number: u32| {

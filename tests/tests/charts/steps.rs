@@ -120,16 +120,33 @@ impl Steps {
     }
 
     async fn run(&self, action: Action) -> Outcome {
+        self.run_on("shop", action).await
+    }
+
+    /// A step on another release of the same namespace.
+    pub(crate) async fn run_on(&self, release: &str, action: Action) -> Outcome {
+        self.carry_out(release, false, action).await
+    }
+
+    /// A step of a rollback: first it undoes what other steps have changed.
+    pub(crate) async fn undo_on(&self, release: &str, action: Action) -> Outcome {
+        self.carry_out(release, true, action).await
+    }
+
+    async fn carry_out(&self, release: &str, undo_changes: bool, action: Action) -> Outcome {
         let task = Task {
             id: uuid::Uuid::new_v4().to_string(),
             epoch: 1,
             release: Release {
                 namespace: self.namespace.clone(),
-                name: "shop".to_owned(),
+                name: release.to_owned(),
                 owner: Owner::default(),
             },
-            requested_by: RequestedBy::default(),
-            undo_changes: false,
+            requested_by: RequestedBy {
+                execution: "the only one".to_owned(),
+                ..RequestedBy::default()
+            },
+            undo_changes,
             timeout: Duration::from_secs(120),
             action,
         };
