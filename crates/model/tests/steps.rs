@@ -106,7 +106,7 @@ fn right_options_have_no_findings() {
         ),
         (
             "K8sApply",
-            "{filePaths: [jobs/migrate.yaml], skipRendering: true, skipDryRun: true, skipSteadyStateCheck: true}",
+            "{filePaths: [jobs/migrate.yaml], skipRendering: false, skipDryRun: true, skipSteadyStateCheck: true}",
         ),
         ("K8sApply", own.as_str()),
         ("K8sApply", overrides.as_str()),
@@ -276,6 +276,11 @@ fn wrong_options_are_named_with_their_place() {
             "K8sApply",
             "{filePaths: [../a.yaml]}",
             &["SRT-E017 E spec.filePaths"],
+        ),
+        (
+            "K8sApply",
+            "{filePaths: [a.yaml], skipRendering: true}",
+            &["SRT-E025 W spec.skipRendering"],
         ),
         ("K8sApply", two.as_str(), &["SRT-E018 E spec.filePaths"]),
         (

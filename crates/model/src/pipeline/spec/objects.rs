@@ -17,8 +17,6 @@ pub struct Apply {
     pub overrides: Vec<Manifest>,
     /// Do not ask the server for a dry run first.
     pub skip_dry_run: Option<FlagField>,
-    /// Take the files as they are, also when they look like templates.
-    pub skip_rendering: Option<FlagField>,
     /// Do not wait until the objects are as they should be.
     pub skip_steady_state_check: Option<FlagField>,
 }
@@ -37,6 +35,11 @@ impl Apply {
         flags::read(spec, cx);
         let skip_dry_run = spec.flag("skipDryRun", cx);
         let skip_rendering = spec.flag("skipRendering", cx);
+        if let Some(flag) = skip_rendering.filter(|flag| flag.value.value() != Some(&false)) {
+            let message = "`skipRendering` cannot be run: what holds no `{{` is not changed by rendering; remove it";
+            let path = spec.path_of("skipRendering");
+            cx.not_runnable(Code::NotRunnable, &path, flag.position, message.to_owned());
+        }
         let skip_steady_state_check = spec.flag("skipSteadyStateCheck", cx);
         let overrides = Manifest::read_all(spec, "overrides", cx);
         let first = overrides
@@ -53,7 +56,6 @@ impl Apply {
             source: ApplySource::read(spec, cx)?,
             overrides,
             skip_dry_run,
-            skip_rendering,
             skip_steady_state_check,
         })
     }
