@@ -13,13 +13,22 @@ const LONGEST: Duration = Duration::from_secs(365 * 24 * HOUR);
 /// # Errors
 /// The text is no duration, or out of range.
 pub fn parse(text: &str) -> Result<Duration, String> {
+    let duration = parse_from_zero(text)?;
+    if duration < Duration::from_secs(1) {
+        return Err("it must be at least one second".to_owned());
+    }
+    Ok(duration)
+}
+
+/// Reads a duration that may be none, for clap.
+///
+/// # Errors
+/// As [`parse`].
+pub fn parse_from_zero(text: &str) -> Result<Duration, String> {
     let parsed: jiff::SignedDuration = text
         .parse()
         .map_err(|_| "write it as `90s`, `10m` or `1h30m`".to_owned())?;
     let duration = Duration::try_from(parsed).map_err(|_| "it must not be negative".to_owned())?;
-    if duration < Duration::from_secs(1) {
-        return Err("it must be at least one second".to_owned());
-    }
     if duration > LONGEST {
         return Err("it must be at most a year".to_owned());
     }
@@ -61,6 +70,14 @@ mod tests {
         }
         for text in ["", "10", "-5m", "0s", "1ms", "ten", "999999999h", "10m; rm"] {
             assert!(parse(text).is_err(), "{text}");
+        }
+    }
+
+    #[test]
+    fn none_is_a_duration_where_it_makes_sense() {
+        assert_eq!(parse_from_zero("0s"), Ok(Duration::ZERO));
+        for text in ["", "-5m", "ten", "999999999h"] {
+            assert!(parse_from_zero(text).is_err(), "{text}");
         }
     }
 

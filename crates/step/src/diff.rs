@@ -9,22 +9,23 @@ use crate::adoption;
 use crate::difference::{Difference, Fate, original_name, planned};
 use crate::failure::Failure;
 use crate::locked::{self, Look, record_failure};
-use crate::plan::prepare;
 use crate::replacement::Asked;
 use crate::report::Unit;
 use crate::rolling::{foresee, recorded, render, sequence};
 use crate::run::Run;
-use crate::task::{Prune, RollingDeploy};
+use crate::shape::{Shape, Wanted};
+use crate::task::{Diff, Prune, RollingDeploy};
 use crate::try_out::judge;
 use crate::units::Ended;
 
 /// Compare. The outputs have a [`Difference`] for each object of the set and each that the set lacks.
-pub(crate) async fn run(run: &Run<'_>, options: &RollingDeploy) -> Result<Value, Ended> {
+pub(crate) async fn run(run: &Run<'_>, options: &Diff) -> Result<Value, Ended> {
     let differences = compare(run, options);
     let differences = run
         .bounds
         .run(std::future::pending(), Box::pin(differences))
         .await?;
+    tell(run, &differences);
     let release = &run.task.release;
     Ok(json!({
         "releaseName": release.name,
@@ -33,23 +34,53 @@ pub(crate) async fn run(run: &Run<'_>, options: &RollingDeploy) -> Result<Value,
     }))
 }
 
-async fn compare(run: &Run<'_>, options: &RollingDeploy) -> Result<Vec<Difference>, Ended> {
+/// What differs, as unified text.
+fn tell(run: &Run<'_>, differences: &[Difference]) {
+    let unit = Unit::Initialize;
+    let changed: Vec<_> = differences
+        .iter()
+        .filter(|one| one.change.is_change())
+        .collect();
+    for one in &changed {
+        run.info(
+            unit,
+            format!("{} would be {}", one.object, one.change.as_str()),
+        );
+        for line in one.text.lines().chain(one.notes.iter().map(String::as_str)) {
+            run.info(unit, line);
+        }
+    }
+    if changed.is_empty() {
+        run.info(unit, "nothing would change");
+    }
+}
+
+async fn compare(run: &Run<'_>, diff: &Diff) -> Result<Vec<Difference>, Ended> {
+    let Diff {
+        deploy: options,
+        strategy,
+    } = diff;
+    let shape = Shape::from(*strategy);
     run.units.enter(Unit::FetchFiles);
     let Look {
         records, history, ..
     } = locked::look(run).await?;
     let rendered = render(run, options).await?;
     run.check_objects(&rendered.objects)?;
-    let first = history.last_good(None).is_none();
-    let place = (history.next_number(), first);
-    let release = &run.task.release;
-    let prepared = prepare(rendered.objects, release, options.versioning, place)?;
-    sequence(run, &prepared.objects, Unit::Initialize)?;
+    let first = shape.is_first(&history);
+    let wanted = shape.of(run, options, &history, rendered.objects);
+    let Wanted::Deploy(shaped) = wanted.await? else {
+        return Ok(Vec::new());
+    };
+    sequence(run, &shaped.objects, Unit::Initialize)?;
     run.bounds
         .pending()
         .set("the API server was still judging the objects");
-    let plan = judge(run, prepared.objects, (options.adopt, first), Asked::ByTask).await?;
-    let (plan, _) = adoption::keep_names(run, plan, options, first).await?;
+    let mut plan = judge(run, shaped.objects, (options.adopt, first), Asked::ByTask).await?;
+    if shape.is_whole() {
+        (plan, _) = adoption::keep_names(run, plan, options, first).await?;
+    }
+    let plan = shaped.written.of(run, Unit::Initialize, plan);
     let earlier = earlier(run, &records, &history).await;
     let previous = |id: &ObjectId, original: &str| {
         earlier.iter().find(|(old, value)| {
@@ -58,7 +89,9 @@ async fn compare(run: &Run<'_>, options: &RollingDeploy) -> Result<Vec<Differenc
         })
     };
     let mut found: Vec<Difference> = plan.iter().map(|one| planned(one, previous)).collect();
-    found.extend(superfluous(run, options, &history, &plan).await?);
+    if !shaped.side.is_canary() {
+        found.extend(superfluous(run, options, (&history, &shaped.side), &plan).await?);
+    }
     Ok(found)
 }
 
@@ -90,7 +123,7 @@ async fn earlier(run: &Run<'_>, records: &Records, history: &History) -> Vec<(Ob
 async fn superfluous(
     run: &Run<'_>,
     options: &RollingDeploy,
-    history: &History,
+    (history, side): (&History, &Side),
     plan: &[Planned],
 ) -> Result<Vec<Difference>, Failure> {
     if options.prune.is_none() && history.records().is_empty() {
@@ -100,14 +133,7 @@ async fn superfluous(
     let all = Prune {
         limit: Some(u32::MAX),
     };
-    let doomed = foresee(
-        run,
-        (history, &Side::default()),
-        plan,
-        all,
-        Unit::Initialize,
-    )
-    .await?;
+    let doomed = foresee(run, (history, side), plan, all, Unit::Initialize).await?;
     let ids: Vec<ObjectId> = doomed.into_iter().map(|Tracked { id, .. }| id).collect();
     if options.prune.is_none() {
         let left = ids.into_iter();

@@ -1,6 +1,7 @@
 //! How the objects of a release are right now, for people who ask: read once, and nothing waited for.
 
 mod documents;
+mod sides;
 
 use std::borrow::Cow;
 use std::collections::BTreeMap;
@@ -25,6 +26,7 @@ use crate::steady::facts::{Set, complete, is_tracked};
 use crate::steady::{last_words, surroundings};
 
 pub use documents::inspect_documents;
+pub use sides::{is_of_set, services, sides};
 
 /// Objects that are read at a time.
 const AT_ONCE: usize = 16;

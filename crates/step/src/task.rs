@@ -13,7 +13,7 @@ use sortie_strategy::routing::Routing;
 pub use single::{
     Amount, Apply, Delete, Patch, PatchKind, Resources, Rollout, RolloutCommand, Scale, Set,
 };
-pub use strategy::{BlueGreenDeploy, CanaryDeploy, StageScaleUp, SwapServices};
+pub use strategy::{BlueGreenDeploy, CanaryDeploy, Diff, StageScaleUp, Strategy, SwapServices};
 
 /// One step to carry out on one release.
 #[derive(Clone, Debug)]
@@ -92,7 +92,7 @@ pub enum Action {
     /// Remove a release and everything it owns.
     Uninstall(Uninstall),
     /// Say how a deployment with these options would change the cluster, and write nothing.
-    Diff(RollingDeploy),
+    Diff(Diff),
     /// Say what a set comes to once it is rendered, let the API server judge it, and write nothing.
     DryRun(Set),
     /// Bring objects to the cluster as they are, beside any release number.

@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use clap::{Args, ValueEnum};
 
-use super::ServerArgs;
+use super::{ServerArgs, StrategyArgs};
 use crate::{duration, names};
 
 #[derive(Debug, Args)]
@@ -118,6 +118,8 @@ pub struct Diff {
     pub release: ReleaseArgs,
     #[command(flatten)]
     pub with: WithArgs,
+    #[command(flatten)]
+    pub strategy: StrategyArgs,
     /// Take over objects that belong to another release
     #[arg(long)]
     pub adopt: bool,
@@ -167,48 +169,6 @@ pub struct Health {
     pub release: Option<String>,
     #[command(flatten)]
     pub cluster: ClusterArgs,
-}
-
-#[derive(Debug, Args)]
-pub struct Deploy {
-    #[command(flatten)]
-    pub set: SetArgs,
-    #[command(flatten)]
-    pub release: ReleaseArgs,
-    /// How to bring the new version in
-    #[arg(long, value_enum, default_value_t)]
-    pub strategy: Strategy,
-    /// Check everything against the API server and stop before the first write
-    #[arg(long)]
-    pub dry_run: bool,
-    /// Take over objects that belong to another release
-    #[arg(long)]
-    pub adopt: bool,
-    /// Delete objects and make them anew where a field changes that cannot change; not volumes and claims
-    #[arg(long)]
-    pub replace: bool,
-    /// Delete what earlier releases had and this one lacks, once this one is healthy
-    #[arg(long)]
-    pub prune: bool,
-    /// How many objects may be deleted; without it at most 20, and at most half of the release
-    #[arg(long, value_name = "N", requires = "prune")]
-    pub prune_limit: Option<u32>,
-    /// Write Jobs without waiting for their end
-    #[arg(long)]
-    pub skip_job_wait: bool,
-    #[command(flatten)]
-    pub kept: HistoryArgs,
-    /// How long the whole deployment may take
-    #[arg(long, default_value = "10m", value_name = "DURATION", value_parser = duration::parse)]
-    pub timeout: Duration,
-}
-
-/// How a new version comes in.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, ValueEnum)]
-pub enum Strategy {
-    /// Replace pods step by step, as the workloads' own settings say.
-    #[default]
-    Rolling,
 }
 
 #[derive(Debug, Args)]

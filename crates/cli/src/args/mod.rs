@@ -8,18 +8,20 @@ mod delegate;
 mod local;
 mod remote;
 mod server;
+mod strategy;
 
 use clap::{Args, Parser, Subcommand, ValueEnum};
 
 pub use delegate::{Delegate, DelegateInstall, DelegateRevoke, DelegateToken, DelegateTokenCreate};
 pub use local::{
-    ClusterArgs, Deploy, Dev, Diff, Health, HistoryArgs, ReleaseArgs, Render, Rollback, SetArgs,
-    Strategy, Uninstall, Validate, Versioning, WithArgs,
+    ClusterArgs, Dev, Diff, Health, HistoryArgs, ReleaseArgs, Render, Rollback, SetArgs, Uninstall,
+    Validate, Versioning, WithArgs,
 };
 pub use remote::{
     Abort, Apply, Delete, ExecutionArgs, Get, Level, Login, Logs, Run, ScopeArgs, Watch,
 };
 pub use server::ServerArgs;
+pub use strategy::{BringArgs, Cancel, Deploy, Promote, SettleArgs, Strategy, StrategyArgs, Swap};
 
 /// Deploys applications to Kubernetes, by a control plane or straight from here.
 #[derive(Debug, Parser)]
@@ -83,9 +85,24 @@ pub enum Verb {
     Render(Render),
     /// Deploy manifests straight from here and follow them to steady state
     #[command(
-        after_help = "Examples:\n  sortie deploy k8s/ -n shop --release web\n  sortie deploy k8s/ -n shop --release web --values prod.yaml --dry-run"
+        after_help = "Examples:\n  sortie deploy k8s/ -n shop --release web\n  sortie deploy k8s/ -n shop --release web --values prod.yaml --dry-run\n  sortie deploy k8s/ -n shop --release web --strategy canary --canary 25%\n  sortie deploy k8s/ -n shop --release web --strategy blue-green\n\nA canary runs beside the present version until promote or cancel; the other colour has no traffic until swap."
     )]
     Deploy(Deploy),
+    /// Bring a canary's version to everybody, or let the new colour have the traffic
+    #[command(
+        after_help = "Examples:\n  sortie promote k8s/ -n shop --release web --values prod.yaml\n  sortie promote -n shop --release web\n\nA canary: deploys the set as `deploy --strategy rolling` does, then deletes the canary; refused where the set is not the one that the canary was deployed from.\nBlue-green: as `swap`; refused where the other colour has the older version."
+    )]
+    Promote(Promote),
+    /// Let the two colours of a blue-green release exchange their traffic
+    #[command(
+        after_help = "Examples:\n  sortie swap -n shop --release web\n  sortie swap -n shop --release web --settle 2m\n  sortie swap -n shop --release web --scale-up\n\nAll Services exchange their colours, or none. The same again goes back."
+    )]
+    Swap(Swap),
+    /// Take away what runs beside the version with the traffic: a canary, or the pods of the other colour
+    #[command(
+        after_help = "Examples:\n  sortie cancel -n shop --release web\n  sortie cancel -n shop --release web --previous"
+    )]
+    Cancel(Cancel),
     /// Bring the last good release back, or the one that --to names
     #[command(
         after_help = "Examples:\n  sortie rollback -n shop --release web\n  sortie rollback -n shop --release web --to 3"
@@ -93,7 +110,7 @@ pub enum Verb {
     Rollback(Rollback),
     /// Show what a deployment would change, or what changed between two releases
     #[command(
-        after_help = "Examples:\n  sortie diff k8s/ -n shop --release web --values prod.yaml\n  sortie diff k8s/ -n shop --release web --prune -o json\n  sortie diff -n shop --release web --from 3 --to 5\n\nExit codes: 0 no difference, 1 there are differences, 2 and above it could not be found out.\nValues of Secrets are not shown, only whether they change."
+        after_help = "Examples:\n  sortie diff k8s/ -n shop --release web --values prod.yaml\n  sortie diff k8s/ -n shop --release web --prune -o json\n  sortie diff k8s/ -n shop --release web --strategy canary\n  sortie diff -n shop --release web --from 3 --to 5\n\nExit codes: 0 no difference, 1 there are differences, 2 and above it could not be found out.\nValues of Secrets are not shown, only whether they change."
     )]
     Diff(Diff),
     /// Delete everything that a release owns, and the release
@@ -106,7 +123,7 @@ pub enum Verb {
         after_help = "Examples:\n  kubectl get deploy,pod -o yaml | sortie health -f -\n  sortie health -f web.yaml -o json\n  sortie health -f k8s/ --live -n shop\n  sortie health -n shop --release web\n\nExit codes: 0 all are Healthy or Suspended, 1 one is not, 2 and above it could not be found out."
     )]
     Health(Health),
-    /// Show a release: its newest number, who works on it, its objects, and why one is not healthy
+    /// Show a release: what runs on each side of it, who works on it, its objects, and why one is not healthy
     #[command(after_help = "Example:\n  sortie status -n shop --release web")]
     Status(ReleaseArgs),
     /// List the releases that are kept

@@ -1,70 +1,142 @@
-//! `sortie deploy`: one rolling deployment from here.
+//! `sortie deploy`: one deployment from here, in the strategy that is asked for.
 
 use serde_json::{Value, json};
-use sortie_step::task::{Action, Prune, RollingDeploy};
+use sortie_step::task::{
+    self, Action, Amount, BlueGreenDeploy, CanaryDeploy, Prune, RollingDeploy,
+};
 
-use super::follow::{self, Job};
+use super::follow::{self, Job, WayBack};
 use super::view::Look;
-use super::{connect, set};
-use crate::args::{Deploy, Output, Strategy};
-use crate::exit::{Exit, Result};
+use super::{records, set, sides};
+use crate::args::{BringArgs, Deploy, Output, Strategy, StrategyArgs};
+use crate::exit::{Exit, Failure, Result};
 use crate::{Surroundings, print};
+
+/// Pods of a canary when nobody says how many.
+const CANARY: Amount = Amount::Count(1);
 
 /// Deploy and follow to steady state.
 pub(crate) async fn run(args: &Deploy, around: &Surroundings) -> Result {
     let Deploy {
         set,
         release,
-        strategy: Strategy::Rolling,
+        strategy,
         dry_run,
-        adopt,
-        replace,
-        prune,
-        prune_limit,
-        skip_job_wait,
-        kept,
-        timeout,
+        bring,
     } = args;
+    let strategy = self::strategy(*strategy, bring.prune)?;
     let set = set::read(&set.paths, &set.with)?;
-    let (cluster, namespace) = connect(&release.cluster).await?;
+    let deploy = RollingDeploy {
+        dry_run: *dry_run,
+        ..brought(*bring, set)
+    };
+    let (cluster, records) = records(release).await?;
+    let namespace = records.release().namespace().to_owned();
+    if strategy != task::Strategy::BlueGreen {
+        sides::check_deployable(&records.history().await?, records.release())?;
+    }
+    let (action, way_back) = match strategy {
+        task::Strategy::Rolling => (Action::RollingDeploy(deploy), WayBack::Rollback),
+        task::Strategy::Canary(instances) => (
+            Action::CanaryDeploy(CanaryDeploy { deploy, instances }),
+            WayBack::Cancel,
+        ),
+        // Nothing is skipped: whoever swaps afterwards must never get an older version by it.
+        task::Strategy::BlueGreen => (
+            Action::BlueGreenDeploy(BlueGreenDeploy {
+                deploy,
+                skip_unchanged: false,
+            }),
+            WayBack::Untouched,
+        ),
+    };
     let job = Job {
         verb: "deploy",
         look: Look::Whole,
-        history: kept.history.into(),
+        history: bring.kept.history.into(),
+        way_back,
         cluster,
         namespace: namespace.clone(),
         release: release.release.clone(),
-        timeout: *timeout,
-        action: Action::RollingDeploy(RollingDeploy {
-            adopt: *adopt,
-            replace: *replace,
-            prune: prune.then_some(Prune {
-                limit: *prune_limit,
-            }),
-            wait_for_jobs: !skip_job_wait,
-            dry_run: *dry_run,
-            ..set
-        }),
+        timeout: bring.timeout,
+        action,
     };
     let outputs = follow::run(job, around).await?;
     match around.output {
         Output::Json => {
-            print::json(&json!({ "event": "end", "status": "SUCCEEDED", "outputs": outputs }))
+            print::json(&json!({ "event": "end", "status": "SUCCEEDED", "outputs": outputs }));
         }
         Output::Text if *dry_run => {
             print_plan(&outputs);
             print::note("dry run: nothing was written");
         }
-        Output::Text => print::line(&format!(
-            "release {} number {} runs in namespace {namespace}",
-            release.release,
-            outputs
-                .get("releaseNumber")
-                .and_then(Value::as_u64)
-                .unwrap_or_default()
-        )),
+        Output::Text => tell(strategy, &release.release, &namespace, &outputs),
     }
     Ok(Exit::Done)
+}
+
+/// How the set comes in, as the step wants to know it.
+pub(super) fn strategy(args: StrategyArgs, prunes: bool) -> Result<task::Strategy> {
+    let StrategyArgs { strategy, canary } = args;
+    match (strategy, canary) {
+        (Strategy::Canary, _) if prunes => Err(Failure::usage(
+            "--prune does not go with --strategy canary: nothing is deleted before everybody has the new version",
+        )
+        .hint("add --prune to promote")),
+        (Strategy::Canary, canary) => Ok(task::Strategy::Canary(canary.unwrap_or(CANARY))),
+        (_, Some(_)) => Err(Failure::usage(
+            "--canary says how large a canary is, and there is none",
+        )
+        .hint("add --strategy canary")),
+        (Strategy::Rolling, None) => Ok(task::Strategy::Rolling),
+        (Strategy::BlueGreen, None) => Ok(task::Strategy::BlueGreen),
+    }
+}
+
+/// The set with what its deployment may do.
+pub(super) fn brought(bring: BringArgs, set: RollingDeploy) -> RollingDeploy {
+    RollingDeploy {
+        adopt: bring.adopt,
+        replace: bring.replace,
+        prune: bring.prune.then_some(Prune {
+            limit: bring.prune_limit,
+        }),
+        wait_for_jobs: !bring.skip_job_wait,
+        ..set
+    }
+}
+
+/// What runs now, and what to do next with what runs beside the rest.
+fn tell(strategy: task::Strategy, release: &str, namespace: &str, outputs: &Value) {
+    let number = super::number(outputs, "releaseNumber");
+    let named = format!("-n {namespace} --release {release}");
+    match strategy {
+        task::Strategy::Rolling => print::line(&format!(
+            "release {release} number {number} runs in namespace {namespace}"
+        )),
+        task::Strategy::Canary(_) => {
+            let pods = match super::number(outputs, "targetInstances") {
+                1 => "1 pod".to_owned(),
+                pods => format!("{pods} pods"),
+            };
+            print::line(&format!(
+                "canary of release {release}, number {number}, runs in namespace {namespace}: {pods}"
+            ));
+            print::note(&format!(
+                "next: `sortie promote PATH... {named}` with the same files, or `sortie cancel {named}`"
+            ));
+        }
+        task::Strategy::BlueGreen => {
+            let color = super::text(outputs, "stageColor");
+            let service = super::text(outputs, "stageServiceName");
+            print::line(&format!(
+                "release {release} number {number} runs in namespace {namespace} as {color}, behind Service {service}"
+            ));
+            print::note(&format!(
+                "next: `sortie swap {named}` gives it the traffic, `sortie cancel {named}` takes its pods away"
+            ));
+        }
+    }
 }
 
 /// What would be done, one line per object.

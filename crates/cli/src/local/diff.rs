@@ -6,11 +6,11 @@ use serde_json::{Value, json};
 use sortie_cluster::record::{Head, Records};
 use sortie_manifest::ObjectId;
 use sortie_step::difference::{Difference, Fate, between};
-use sortie_step::task::{Action, Prune, RollingDeploy};
+use sortie_step::task::{self, Action, Prune, RollingDeploy};
 
-use super::follow::{self, Job};
+use super::follow::{self, Job, WayBack};
 use super::view::Look;
-use super::{connect, history, records, set};
+use super::{deploy, history, records, set, sides};
 use crate::args::{Diff, Output};
 use crate::exit::{Exit, Failure, Result};
 use crate::style::{Style, Tone, harmless};
@@ -45,20 +45,29 @@ pub(crate) async fn run(args: &Diff, around: &Surroundings) -> Result {
 
 /// The set against what is live.
 async fn cluster(args: &Diff, around: &Surroundings) -> Result<Vec<Difference>> {
+    let strategy = deploy::strategy(args.strategy, args.prune)?;
     let set = set::read(&args.paths, &args.with)?;
-    let (cluster, namespace) = connect(&args.release.cluster).await?;
+    let (cluster, records) = records(&args.release).await?;
+    let namespace = records.release().namespace().to_owned();
+    if strategy != task::Strategy::BlueGreen {
+        sides::check_deployable(&records.history().await?, records.release())?;
+    }
     let job = Job {
         verb: "diff",
         look: Look::Warnings,
         history: sortie_step::Limits::default().history,
+        way_back: WayBack::Again,
         cluster,
         namespace,
         release: args.release.release.clone(),
         timeout: args.timeout,
-        action: Action::Diff(RollingDeploy {
-            adopt: args.adopt,
-            prune: args.prune.then_some(Prune::default()),
-            ..set
+        action: Action::Diff(task::Diff {
+            deploy: RollingDeploy {
+                adopt: args.adopt,
+                prune: args.prune.then_some(Prune::default()),
+                ..set
+            },
+            strategy,
         }),
     };
     let outputs = follow::run(job, around).await?;

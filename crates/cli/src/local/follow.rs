@@ -22,6 +22,19 @@ use crate::stops::Stops;
 /// How often what is shown is drawn anew.
 const REDRAW: Duration = Duration::from_millis(100);
 
+/// What a person can do after a step that failed, or that was stopped.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum WayBack {
+    /// Give the same command again.
+    Again,
+    /// Or bring the last good release back.
+    Rollback,
+    /// Or take away what runs beside the present version.
+    Cancel,
+    /// Nothing needs to be brought back: the version with the traffic runs on.
+    Untouched,
+}
+
 /// A step to run here.
 #[derive(Debug)]
 pub(super) struct Job {
@@ -41,6 +54,8 @@ pub(super) struct Job {
     pub(super) look: Look,
     /// How many records of the release are kept.
     pub(super) history: usize,
+    /// What can be done when it does not come to its end.
+    pub(super) way_back: WayBack,
 }
 
 /// Who asks for a step that runs here.
@@ -82,6 +97,7 @@ pub(super) async fn run(job: Job, around: &Surroundings) -> Result<Value> {
         action,
         look,
         history,
+        way_back,
     } = job;
     let who = Asker::of(
         around.environment.user.as_deref(),
@@ -129,7 +145,7 @@ pub(super) async fn run(job: Job, around: &Surroundings) -> Result<Value> {
         let step = Box::pin(sortie_step::run(&task, &environment));
         watch(step, hears, &mut view, &cancel, &task.release).await?
     };
-    view.close(outcome, verb, &task.release)
+    view.close(outcome, (verb, way_back), &task.release)
 }
 
 /// How manifests are rendered on this machine.
@@ -188,22 +204,34 @@ fn at_once(release: &Release) -> Failure {
         "ended at once; how far release {} is stands in its record",
         release.name
     );
-    let hint = format!(
-        "the next deploy, rollback or uninstall of it carries on, once its lease has run out ({lease} s)"
-    );
+    let hint =
+        format!("the next verb that changes it carries on, once its lease has run out ({lease} s)");
     Failure::new(Exit::Interrupted, text).hint(hint)
 }
 
 /// Why a step on a release failed, for the end of the program.
-pub(super) fn failed(failure: sortie_step::Failure, verb: &str, release: &Release) -> Failure {
+pub(super) fn failed(
+    failure: sortie_step::Failure,
+    (verb, way_back): (&str, WayBack),
+    release: &Release,
+) -> Failure {
     let Release {
         namespace, name, ..
     } = release;
     let number = failure.release_number;
-    let undo = (verb == "deploy" && number.is_some()).then(|| {
-        format!(
-            "`sortie rollback -n {namespace} --release {name}` brings the last good release back"
-        )
+    let named = format!("-n {namespace} --release {name}");
+    let undo = number.and_then(|_| match way_back {
+        WayBack::Again => None,
+        WayBack::Rollback => Some(format!(
+            "`sortie rollback {named}` brings the last good release back"
+        )),
+        WayBack::Cancel => Some(format!(
+            "`sortie cancel {named}` takes its pods away; the present version was not touched"
+        )),
+        WayBack::Untouched => Some(
+            "the version with the traffic was not touched; correct the set and deploy it again"
+                .to_owned(),
+        ),
     });
     let number = number.map_or_else(String::new, |number| format!(", release number {number}"));
     let mut failure = explained(failure, &format!("{verb} {name} failed{number}"));
@@ -241,6 +269,43 @@ pub(super) fn explained(failure: sortie_step::Failure, what: &str) -> Failure {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_failure_tells_the_way_back_once_a_number_was_begun() {
+        let release = Release {
+            namespace: "shop".to_owned(),
+            name: "web".to_owned(),
+            owner: Owner::default(),
+        };
+        let hint = |way_back, number| {
+            let failure = sortie_step::Failure {
+                kind: FailureKind::Unknown,
+                code: String::new(),
+                message: "no".to_owned(),
+                hint: "look".to_owned(),
+                release_number: number,
+            };
+            failed(failure, ("deploy", way_back), &release)
+                .hint
+                .unwrap()
+        };
+        for (way_back, expected) in [
+            (WayBack::Again, "look"),
+            (
+                WayBack::Rollback,
+                "look; `sortie rollback -n shop --release web` brings",
+            ),
+            (
+                WayBack::Cancel,
+                "look; `sortie cancel -n shop --release web` takes",
+            ),
+            (WayBack::Untouched, "look; the version with the traffic"),
+        ] {
+            let told = hint(way_back, Some(2));
+            assert!(told.starts_with(expected), "{told}");
+            assert_eq!(hint(way_back, None), "look", "{way_back:?}");
+        }
+    }
 
     #[test]
     fn an_asker_without_a_name_is_known_by_user_id_and_machine() {

@@ -8,7 +8,7 @@ use sortie_step::inspect::{Inspected, inspect, inspect_documents};
 
 use super::objects::{self, Row, ended};
 use super::set::MOST;
-use super::{connect, history, records};
+use super::{connect, history, records, sides};
 use crate::args::{Health, Output, ReleaseArgs};
 use crate::exit::{Exit, Failure, Finding, Result};
 use crate::files::{self, Folders};
@@ -170,8 +170,9 @@ fn first(errors: Vec<Error>) -> Failure {
 async fn of_release(args: &ReleaseArgs) -> Result<Vec<Inspected>> {
     let (cluster, records) = records(args).await?;
     let history = records.history().await?;
-    match objects::running(&history) {
-        Some(runs) => objects::of_release(&cluster, records.release(), runs).await,
-        None => Err(history::nothing(records.release())),
+    let looked = sides::look(&cluster, records.release(), &history).await?;
+    if looked.is_empty() {
+        return Err(history::nothing(records.release()));
     }
+    Ok(looked.into_iter().flat_map(|side| side.objects).collect())
 }

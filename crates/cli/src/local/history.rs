@@ -6,7 +6,7 @@ use jiff::Timestamp;
 use serde::Serialize;
 use sortie_cluster::record::{Head, History, Unreadable};
 
-use super::records;
+use super::{records, sides};
 use crate::args::{Output, ReleaseArgs};
 use crate::exit::{Exit, Failure, Result};
 use crate::{Surroundings, print};
@@ -19,6 +19,16 @@ struct Row<'a> {
     #[serde(skip_serializing_if = "Option::is_none")]
     number: Option<u64>,
     status: &'static str,
+    /// Absent, as colour and role, where it is the whole release.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    track: Option<&'a str>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    color: Option<&'a str>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    role: Option<&'a str>,
+    /// The three in words.
+    #[serde(skip)]
+    side: String,
     message: Cow<'a, str>,
     /// Absent, as all that follow, when the record cannot be read.
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -38,6 +48,10 @@ impl<'a> From<&'a Head> for Row<'a> {
         Self {
             number: Some(head.number),
             status: head.status.name(),
+            track: head.side.track.as_deref(),
+            color: head.side.color.as_deref(),
+            role: head.side.role.as_deref(),
+            side: sides::word(head),
             message: head.message.as_str().into(),
             objects: Some(head.inventory.len()),
             requested_by: Some(&head.asked_by.user),
@@ -53,6 +67,10 @@ impl<'a> From<&'a Unreadable> for Row<'a> {
         Self {
             number: record.number,
             status: record.status(),
+            track: None,
+            color: None,
+            role: None,
+            side: String::new(),
             message: described(record).into(),
             objects: None,
             requested_by: None,
@@ -94,6 +112,7 @@ pub(crate) async fn run(args: &ReleaseArgs, around: &Surroundings) -> Result {
                     [
                         row.number.map(|number| number.to_string()),
                         Some(row.status.to_owned()),
+                        Some(row.side.clone()),
                         row.objects.map(|count| count.to_string()),
                         row.created_at.map(print::time),
                         row.requested_by.map(str::to_owned),
@@ -103,7 +122,9 @@ pub(crate) async fn run(args: &ReleaseArgs, around: &Surroundings) -> Result {
                     .to_vec()
                 })
                 .collect();
-            let header = ["NUMBER", "STATUS", "OBJECTS", "BEGUN", "BY", "MESSAGE"];
+            let header = [
+                "NUMBER", "STATUS", "SIDE", "OBJECTS", "BEGUN", "BY", "MESSAGE",
+            ];
             print::rows(&header, &cells);
         }
     }

@@ -1,20 +1,25 @@
 //! Verbs that work straight on a cluster, with the same steps, records and leases as a delegate.
 
 mod access;
+pub(crate) mod cancel;
 pub(crate) mod deploy;
 pub(crate) mod diff;
 mod follow;
 pub(crate) mod health;
 pub(crate) mod history;
 mod objects;
+pub(crate) mod promote;
 pub(crate) mod render;
 pub(crate) mod rollback;
 mod said;
 mod set;
+mod sides;
 pub(crate) mod status;
+pub(crate) mod swap;
 pub(crate) mod uninstall;
 mod view;
 
+use serde_json::Value;
 use sortie_cluster::record::{RecordError, Records, Release};
 use sortie_cluster::{Cause, Cluster, ConnectError, Options, Retry};
 
@@ -60,6 +65,16 @@ async fn records(args: &ReleaseArgs) -> Result<(Cluster, Records)> {
     let release = Release::new(namespace, args.release.as_str())?;
     let records = Records::new(cluster.clone(), release);
     Ok((cluster, records))
+}
+
+/// A number among the outputs of a step; 0 where there is none.
+fn number(outputs: &Value, key: &str) -> u64 {
+    outputs.get(key).and_then(Value::as_u64).unwrap_or_default()
+}
+
+/// A text among the outputs of a step; empty where there is none.
+fn text<'a>(outputs: &'a Value, key: &str) -> &'a str {
+    outputs.get(key).and_then(Value::as_str).unwrap_or_default()
 }
 
 impl Explain for ConnectError {

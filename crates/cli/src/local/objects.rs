@@ -2,7 +2,7 @@
 
 use serde::Serialize;
 use sortie_cluster::Cluster;
-use sortie_cluster::record::{Head, History, Release};
+use sortie_cluster::record::{Head, History, Release, Tracked};
 use sortie_health::{Status, Verdict};
 use sortie_manifest::ObjectId;
 use sortie_step::health_rules;
@@ -78,10 +78,10 @@ impl<'a> From<&'a Trouble> for Told<'a> {
 }
 
 /// Done when each is healthy, or stopped on purpose; not allowed when nothing is wrong but that some may not be read.
-pub(super) fn ended(inspected: &[Inspected]) -> Exit {
+pub(super) fn ended<'a>(inspected: impl IntoIterator<Item = &'a Inspected>) -> Exit {
     let is_well =
         |one: &Inspected| matches!(one.verdict.status, Status::Healthy | Status::Suspended);
-    let mut ill = inspected.iter().filter(|one| !is_well(one)).peekable();
+    let mut ill = inspected.into_iter().filter(|one| !is_well(one)).peekable();
     if ill.peek().is_none() {
         Exit::Done
     } else if ill.all(|one| one.is_forbidden) {
@@ -91,11 +91,10 @@ pub(super) fn ended(inspected: &[Inspected]) -> Exit {
     }
 }
 
-/// The number whose objects run now: the newest, or the one that a rollback of it brought back.
-pub(super) fn running(history: &History) -> Option<&Head> {
-    let newest = &history.newest()?.head;
+/// The number whose objects run now: the newest of its side, or the one that a rollback of it brought back.
+pub(super) fn running<'a>(history: &'a History, newest: &'a Head) -> &'a Head {
     let restored = restored(newest).and_then(|number| history.number(number));
-    Some(restored.map_or(newest, |stored| &stored.head))
+    restored.map_or(newest, |stored| &stored.head)
 }
 
 /// The number that a rollback brought back after this one, as its journal says.
@@ -111,16 +110,16 @@ fn restored(head: &Head) -> Option<u64> {
         .ok()
 }
 
-/// The objects of one number of a release.
+/// These objects of a release.
 pub(super) async fn of_release(
     cluster: &Cluster,
     release: &Release,
-    runs: &Head,
+    tracked: &[Tracked],
 ) -> Result<Vec<Inspected>> {
     let namespaces = [release.namespace(), health_rules::SHARED_NAMESPACE];
     let rules = health_rules::read(cluster, &namespaces).await?.rules;
     let hash = release.hash();
-    Ok(inspect(cluster, Some(&hash), &runs.inventory, &rules).await?)
+    Ok(inspect(cluster, Some(&hash), tracked, &rules).await?)
 }
 
 /// A table, and below it what is wrong with pods.

@@ -3,9 +3,9 @@
 use serde_json::{Value, json};
 use sortie_step::task::{Action, RollingRollback, Target};
 
-use super::follow::{self, Job};
+use super::follow::{self, Job, WayBack};
 use super::view::Look;
-use super::{history, records};
+use super::{history, records, sides};
 use crate::args::{Output, Rollback};
 use crate::exit::{Exit, Result};
 use crate::{Surroundings, print};
@@ -20,14 +20,18 @@ pub(crate) async fn run(args: &Rollback, around: &Surroundings) -> Result {
         timeout,
     } = args;
     let (cluster, records) = records(release).await?;
-    if records.history().await?.is_empty() {
+    let history = records.history().await?;
+    if history.is_empty() {
         return Err(history::nothing(records.release()));
     }
+    sides::check_whole(&history, records.release())?;
+    let canary = sides::canary(&history).map(|head| head.number);
     let namespace = records.release().namespace();
     let job = Job {
         verb: "rollback",
         look: Look::Whole,
         history: kept.history.into(),
+        way_back: WayBack::Again,
         cluster,
         namespace: namespace.to_owned(),
         release: release.release.clone(),
@@ -42,7 +46,15 @@ pub(crate) async fn run(args: &Rollback, around: &Surroundings) -> Result {
         Output::Json => {
             print::json(&json!({ "event": "end", "status": "SUCCEEDED", "outputs": outputs }))
         }
-        Output::Text => print::line(&told(&release.release, namespace, &outputs)),
+        Output::Text => {
+            print::line(&told(&release.release, namespace, &outputs));
+            if let Some(number) = canary {
+                let named = format!("-n {namespace} --release {}", release.release);
+                print::note(&format!(
+                    "its canary, number {number}, runs on: `sortie cancel {named}` deletes it"
+                ));
+            }
+        }
     }
     Ok(Exit::Done)
 }

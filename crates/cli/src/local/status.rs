@@ -3,13 +3,13 @@
 use jiff::Timestamp;
 use serde::Serialize;
 use sortie_cluster::lease::Holder;
-use sortie_cluster::record::{Head, History, Records, Status};
+use sortie_cluster::record::{Head, History, Records, Status, Unreadable};
 use sortie_cluster::{Cause, Cluster};
-use sortie_step::inspect::Inspected;
 
 use super::history::{described, nothing};
-use super::objects::{self, Row, ended, of_release, running};
-use super::records;
+use super::objects::{self, ended};
+use super::sides::{Shown, Side};
+use super::{records, sides};
 use crate::args::{Output, ReleaseArgs};
 use crate::exit::{Exit, Failure, Result};
 use crate::style::harmless;
@@ -28,45 +28,67 @@ struct Holding {
     expired: bool,
 }
 
-/// Read every object of what runs once. The exit says whether the newest release ended well, or was rolled back well,
-/// and its objects are healthy; of a newest one whose record cannot be read it is not known.
+/// The release, as `-o json` has it: the side with the traffic, and what stands beside it.
+#[derive(Debug, Serialize)]
+struct Told<'a> {
+    release: &'a str,
+    namespace: &'a str,
+    #[serde(flatten)]
+    side: Shown<'a>,
+    lease: Option<Holding>,
+    beside: Vec<Shown<'a>>,
+    unreadable: Vec<serde_json::Value>,
+}
+
+/// Read every object of what runs once. The exit says whether the newest number of each side ended well, or was rolled back
+/// well, and its objects are healthy; of a newest one whose record cannot be read it is not known.
 pub(crate) async fn run(args: &ReleaseArgs, around: &Surroundings) -> Result {
     let (cluster, records) = records(args).await?;
     let history = records.history().await?;
     let holding = holding(&cluster, &records).await?;
-    let Some(newest) = history.newest() else {
+    let looked = sides::look(&cluster, records.release(), &history).await?;
+    let mut shown = looked.iter().map(Shown::from);
+    let Some(first) = shown.next() else {
         return Err(unknown(history, &records, holding.as_ref()));
     };
-    let newest = &newest.head;
-    let runs = running(&history).unwrap_or(newest);
-    let inspected = of_release(&cluster, records.release(), runs).await?;
-    let rows: Vec<Row<'_>> = inspected.iter().map(Row::from).collect();
     let unreadable = history.unreadable();
     match around.output {
-        Output::Json => print::json(&serde_json::json!({
-            "release": newest.release, "namespace": newest.namespace, "number": newest.number,
-            "status": newest.status.name(), "message": newest.message,
-            "running": runs.number, "lease": holding, "objects": rows,
-            "unreadable": unreadable.iter().map(|record| serde_json::json!({
-                "number": record.number, "secret": record.secret, "status": record.status(),
-                "message": described(record),
-            })).collect::<Vec<_>>(),
-        })),
+        Output::Json => print::json(&Told {
+            release: records.release().name(),
+            namespace: records.release().namespace(),
+            side: first,
+            lease: holding,
+            beside: shown.collect(),
+            unreadable: unreadable.iter().map(damaged).collect(),
+        }),
         Output::Text => {
-            show(newest, runs, holding.as_ref(), &inspected);
+            for (at, side) in looked.iter().enumerate() {
+                print::line(&harmless(&headline(side, at == 0)));
+                if let Some(holding) = holding.as_ref().filter(|_| at == 0) {
+                    print::line(&harmless(&holding.to_string()));
+                }
+                objects::show(&side.objects);
+            }
             for record in unreadable {
                 print::note(&harmless(&format!("warning: {}", described(record))));
             }
         }
     }
-    let ended_well = matches!(runs.status, Status::Succeeded | Status::Superseded);
-    let newer_is_lost = unreadable
-        .iter()
-        .any(|record| record.number > Some(newest.number));
-    Ok(if ended_well && !newer_is_lost {
-        ended(&inspected)
+    let is_well =
+        |side: &Side<'_>| matches!(side.runs.status, Status::Succeeded | Status::Superseded);
+    let newest = history.newest().map(|stored| stored.head.number);
+    let newer_is_lost = unreadable.iter().any(|record| record.number > newest);
+    Ok(if looked.iter().all(is_well) && !newer_is_lost {
+        ended(looked.iter().flat_map(|side| &side.objects))
     } else {
         Exit::Failed
+    })
+}
+
+fn damaged(record: &Unreadable) -> serde_json::Value {
+    serde_json::json!({
+        "number": record.number, "secret": record.secret, "status": record.status(),
+        "message": described(record),
     })
 }
 
@@ -123,7 +145,8 @@ impl std::fmt::Display for Holding {
     }
 }
 
-fn show(newest: &Head, runs: &Head, holding: Option<&Holding>, inspected: &[Inspected]) {
+/// What runs on a side, and what became of it; the first one names the release.
+fn headline(side: &Side<'_>, is_first: bool) -> String {
     let Head {
         release,
         namespace,
@@ -131,25 +154,34 @@ fn show(newest: &Head, runs: &Head, holding: Option<&Holding>, inspected: &[Insp
         status,
         message,
         ..
-    } = newest;
-    let mut first = format!(
-        "{release} number {number} in namespace {namespace}: {}",
-        status.name()
-    );
+    } = side.newest;
+    let word = match sides::word(side.newest) {
+        word if word.is_empty() => word,
+        word => format!(", {word}"),
+    };
+    let mut line = if is_first {
+        let end = if word.is_empty() { "" } else { "," };
+        format!("{release} number {number}{word}{end} in namespace {namespace}: ")
+    } else {
+        format!("and number {number}{word}: ")
+    };
+    line.push_str(status.name());
     if !message.is_empty() {
-        first.push_str(&format!(" ({message})"));
+        line.push_str(&format!(" ({message})"));
     }
-    if runs.number != *number {
-        first.push_str(&format!(
+    if side.runs.number != *number {
+        line.push_str(&format!(
             "; rolled back to number {}, which runs now",
-            runs.number
+            side.runs.number
         ));
     }
-    print::line(&harmless(&first));
-    if let Some(holding) = holding {
-        print::line(&harmless(&holding.to_string()));
+    match side.services.as_slice() {
+        [] if side.newest.side.color.is_some() => line.push_str("; no Service selects it"),
+        [] => {}
+        [one] => line.push_str(&format!("; Service {one} selects it")),
+        several => line.push_str(&format!("; Services {} select it", several.join(", "))),
     }
-    objects::show(inspected);
+    line
 }
 
 #[cfg(test)]

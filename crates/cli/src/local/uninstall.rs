@@ -8,7 +8,7 @@ use sortie_cluster::record::Release;
 use sortie_step::task::{self, Action};
 
 use super::deploy::print_plan;
-use super::follow::{self, Job};
+use super::follow::{self, Job, WayBack};
 use super::view::Look;
 use super::{connect, history};
 use crate::args::{Output, Uninstall};
@@ -40,6 +40,7 @@ pub(crate) async fn run(args: &Uninstall, around: &Surroundings) -> Result {
         verb: "uninstall",
         look,
         history: sortie_step::Limits::default().history,
+        way_back: WayBack::Again,
         cluster: cluster.clone(),
         namespace: release.namespace().to_owned(),
         release: release.name().to_owned(),

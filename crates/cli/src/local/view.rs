@@ -7,7 +7,7 @@ use sortie_step::Outcome;
 use sortie_step::report::Level;
 use sortie_step::task::Release;
 
-use super::follow;
+use super::follow::{self, WayBack};
 use super::said::{self, Picture, Said};
 use crate::args::Output;
 use crate::client::wire::{LogLine, Node};
@@ -162,7 +162,7 @@ impl View {
     pub(super) fn close(
         mut self,
         outcome: Outcome,
-        verb: &str,
+        (verb, way_back): (&str, WayBack),
         release: &Release,
     ) -> Result<Value> {
         match &outcome {
@@ -194,7 +194,7 @@ impl View {
         }
         match outcome {
             Outcome::Succeeded { outputs } => Ok(outputs),
-            Outcome::Failed(failure) => Err(follow::failed(failure, verb, release)),
+            Outcome::Failed(failure) => Err(follow::failed(failure, (verb, way_back), release)),
             Outcome::Aborted => Err(Failure::new(
                 Exit::Interrupted,
                 format!(
@@ -202,22 +202,28 @@ impl View {
                     release.name
                 ),
             )
-            .hint(carry_on(verb, release))),
+            .hint(carry_on(verb, way_back, release))),
         }
     }
 }
 
 /// What to type after a step was stopped.
-fn carry_on(verb: &str, release: &Release) -> String {
+fn carry_on(verb: &str, way_back: WayBack, release: &Release) -> String {
     let Release {
         namespace, name, ..
     } = release;
     let named = format!("-n {namespace} --release {name}");
-    match verb {
-        "deploy" => format!(
-            "deploy again to carry on, or bring the last good release back: sortie rollback {named}"
+    match way_back {
+        WayBack::Rollback => format!(
+            "{verb} again to carry on, or bring the last good release back: sortie rollback {named}"
         ),
-        _ => format!("to carry on: sortie {verb} {named}"),
+        WayBack::Cancel => {
+            format!("{verb} again to carry on, or take its pods away: sortie cancel {named}")
+        }
+        WayBack::Untouched => {
+            format!("{verb} again to carry on; the version with the traffic was not touched")
+        }
+        WayBack::Again => format!("to carry on: sortie {verb} {named}"),
     }
 }
 

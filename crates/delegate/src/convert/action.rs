@@ -86,11 +86,12 @@ impl Files<'_> {
                 let v1::KubernetesDiff {
                     set, versioning, ..
                 } = step;
-                Action::Diff(self.deployment(Some(v1::Deployment {
+                let deployment = self.deployment(Some(v1::Deployment {
                     set,
                     versioning,
                     ..v1::Deployment::default()
-                }))?)
+                }))?;
+                Action::Diff(deployment.into())
             }
         })
     }

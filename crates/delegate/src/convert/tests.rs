@@ -314,6 +314,7 @@ fn steps_on_manifests_have_them_all() {
     let Action::Diff(diff) = action(Step::KubernetesDiff(diff)).unwrap() else {
         panic!("another step");
     };
+    let diff = diff.deploy;
     assert_eq!((diff.manifests.len(), diff.values.len()), (1, 1));
     assert_eq!(diff.versioning, Versioning::Off);
     let nothing = v1::KubernetesApply {

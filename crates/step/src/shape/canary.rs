@@ -8,10 +8,10 @@ use sortie_cluster::record::{CANARY, Side};
 use sortie_cluster::watch::Selection;
 use sortie_manifest::labels::{self, Marks};
 use sortie_manifest::workload::{self, Workload};
-use sortie_manifest::{Object, ObjectId};
+use sortie_manifest::{Object, ObjectId, hash};
 
 use super::copies::{self, Copies, Seen, Word, set_in_spec};
-use super::{COPIES, OUTPUTS, Shaped, Written};
+use super::{COPIES, OUTPUTS, RENDERED, Shaped, Written};
 use crate::failure::{Failure, FailureKind};
 use crate::run::Run;
 use crate::task::Amount;
@@ -73,7 +73,10 @@ pub(super) async fn shape(
     if made.workloads.is_empty() {
         return Err(no_nodes());
     }
-    Ok(shaped(run, made, instances))
+    let mut shaped = shaped(run, made, instances);
+    let rendered = hash::manifest(objects);
+    shaped.noted.insert(RENDERED.to_owned(), rendered.into());
+    Ok(shaped)
 }
 
 fn shaped(run: &Run<'_>, made: Copies, instances: u32) -> Shaped {

@@ -19,7 +19,7 @@ use crate::hooks;
 use crate::plan::{self, Prepared};
 use crate::report::Unit;
 use crate::run::Run;
-use crate::task::{Amount, RollingDeploy};
+use crate::task::{Amount, RollingDeploy, Strategy};
 
 pub(crate) use services::Pair;
 
@@ -47,6 +47,18 @@ pub(crate) enum Shape {
         /// Nothing is done when it is what gets the traffic already.
         skip_unchanged: bool,
     },
+}
+
+impl From<Strategy> for Shape {
+    fn from(strategy: Strategy) -> Self {
+        match strategy {
+            Strategy::Rolling => Self::Whole,
+            Strategy::Canary(amount) => Self::Canary(amount),
+            Strategy::BlueGreen => Self::BlueGreen {
+                skip_unchanged: false,
+            },
+        }
+    }
 }
 
 /// What becomes of a set.

@@ -41,3 +41,31 @@ pub struct StageScaleUp {
     /// Ends as soon as the numbers are written.
     pub skip_steady_state_check: bool,
 }
+
+/// Options of a comparison of a deployment with what is live.
+#[derive(Clone, Debug, Default)]
+pub struct Diff {
+    /// What would be deployed, and how.
+    pub deploy: RollingDeploy,
+    /// How it would come in.
+    pub strategy: Strategy,
+}
+
+/// How a set comes in.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Strategy {
+    /// In place of what the release is.
+    #[default]
+    Rolling,
+    /// As a canary, of so many pods.
+    Canary(Amount),
+    /// In the colour that gets no traffic.
+    BlueGreen,
+}
+
+impl From<RollingDeploy> for Diff {
+    fn from(deploy: RollingDeploy) -> Self {
+        let strategy = Strategy::Rolling;
+        Self { deploy, strategy }
+    }
+}

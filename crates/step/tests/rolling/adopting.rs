@@ -80,7 +80,7 @@ async fn what_kubectl_has_applied_is_taken_over_without_a_restart() {
     assert_eq!(running(&world).await, before);
 
     // A comparison shows the names that a deployment would use.
-    let compared = world.task(Action::Diff(plain(&set(&image))));
+    let compared = world.task(Action::Diff(plain(&set(&image)).into()));
     let compared = world.run(&compared).await;
     let names = compared.outputs()["objects"].as_array().unwrap();
     assert!(

@@ -1,0 +1,162 @@
+//! `sortie promote`: what runs beside the present version takes its place, from here.
+
+use std::sync::Arc;
+
+use serde_json::json;
+use sortie_cluster::Cluster;
+use sortie_cluster::record::{Head, Release, Status};
+use sortie_step::Form;
+use sortie_step::inspect::is_of_set;
+use sortie_step::task::{Action, Owner, RollingDeploy};
+
+use super::follow::{self, Job, WayBack};
+use super::sides::{self, Colors};
+use super::view::Look;
+use super::{deploy, history, number, records, said, set, swap};
+use crate::args::{Output, Promote};
+use crate::exit::{Exit, Failure, Result};
+use crate::{Surroundings, print};
+
+/// Promote and follow to steady state.
+pub(crate) async fn run(args: &Promote, around: &Surroundings) -> Result {
+    let (cluster, records) = records(&args.release).await?;
+    let history = records.history().await?;
+    let release = records.release();
+    if history.is_empty() {
+        return Err(history::nothing(release));
+    }
+    if let Some(canary) = sides::canary(&history) {
+        return to_everybody(args, (&cluster, release), canary, around).await;
+    }
+    let Some(colors) = Colors::of(&history) else {
+        return Err(sides::alone(release, "promote"));
+    };
+    if !args.paths.is_empty() {
+        let text = format!(
+            "release {} is blue-green: its new version runs already",
+            release.name()
+        );
+        return Err(sides::unsuited(text).hint("leave the PATH out"));
+    }
+    if let Some(primary) = colors.newer_primary() {
+        let text = format!(
+            "the newest version has the traffic already: {}",
+            sides::numbered(primary)
+        );
+        let hint = format!(
+            "`sortie swap {}` goes back to {}",
+            sides::named(release),
+            sides::numbered(colors.stage)
+        );
+        return Err(sides::unsuited(text).hint(hint));
+    }
+    let times = (args.settle.settle, args.bring.timeout);
+    swap::swap("promote", (&cluster, release), times, around).await
+}
+
+/// A rolling deployment of what the canary was deployed from, then the end of the canary.
+async fn to_everybody(
+    args: &Promote,
+    (cluster, release): (&Cluster, &Release),
+    canary: &Head,
+    around: &Surroundings,
+) -> Result {
+    if args.paths.is_empty() {
+        let named = sides::named(release);
+        let text = format!(
+            "the record of canary number {} has its copies alone",
+            canary.number
+        );
+        return Err(sides::unsuited(text).hint(format!(
+            "name what it was deployed from: `sortie promote PATH... {named}`, with the same --values and --context"
+        )));
+    }
+    let set = set::read(&args.paths, &args.with)?;
+    check(&set, release, canary, around).await?;
+    let bring = args.bring;
+    let job = Job {
+        history: bring.kept.history.into(),
+        way_back: WayBack::Rollback,
+        look: Look::Whole,
+        ..swap::job(
+            "promote",
+            cluster,
+            release,
+            bring.timeout,
+            Action::RollingDeploy(deploy::brought(bring, set)),
+        )
+    };
+    let mut outputs = follow::run(job, around).await?;
+    let job = swap::job(
+        "cancel",
+        cluster,
+        release,
+        bring.timeout,
+        Action::CanaryDelete,
+    );
+    let deleted = follow::run(job, around).await.map_err(|failure| {
+        let hint = format!(
+            "everybody has the new version; `sortie cancel {}` deletes the canary",
+            sides::named(release)
+        );
+        failure.hint(hint)
+    })?;
+    for key in ["canaryDeleted", "deletedResourceIds"] {
+        if let Some(value) = deleted.get(key) {
+            outputs[key] = value.clone();
+        }
+    }
+    match around.output {
+        Output::Json => {
+            print::json(&json!({ "event": "end", "status": "SUCCEEDED", "outputs": outputs }));
+        }
+        Output::Text => print::line(&format!(
+            "release {} number {} runs in namespace {}; its canary, number {}, is deleted",
+            release.name(),
+            number(&outputs, "releaseNumber"),
+            release.namespace(),
+            canary.number
+        )),
+    }
+    Ok(Exit::Done)
+}
+
+/// Everybody gets what the canary has shown to be good, and nothing else.
+async fn check(
+    set: &RollingDeploy,
+    release: &Release,
+    canary: &Head,
+    around: &Surroundings,
+) -> Result<()> {
+    let number = canary.number;
+    let why = if canary.status == Status::Succeeded {
+        let of = sortie_step::task::Release {
+            namespace: release.namespace().to_owned(),
+            name: release.name().to_owned(),
+            owner: Owner::default(),
+        };
+        // What there is to say of the set is said when it is deployed.
+        let (silent, _) = said::channel();
+        let renderer = follow::renderer(around);
+        let objects = sortie_step::render(set, &of, Form::AsWritten, &renderer, Arc::new(silent));
+        let objects = objects
+            .await
+            .map_err(|failure| follow::explained(failure, "promote failed"))?;
+        match is_of_set(canary, &objects) {
+            Some(false) => {
+                format!("the set is not the one that canary number {number} was deployed from")
+            }
+            _ => return Ok(()),
+        }
+    } else {
+        format!("canary number {number} did not end well")
+    };
+    let named = sides::named(release);
+    Err(Failure {
+        code: Some("SRT-Z019".to_owned()),
+        ..Failure::new(Exit::Failed, why)
+    }
+    .hint(format!(
+        "deploy it as a canary first; or let everybody have it as it is: `sortie deploy PATH... {named}`, then `sortie cancel {named}`"
+    )))
+}

@@ -1,0 +1,152 @@
+//! The sides of a release that stand beside each other, and which Services lead to a colour.
+
+use serde_json::Value;
+use sortie_cluster::record::{Head, History, PRIMARY};
+use sortie_cluster::{Cause, Cluster, Error};
+use sortie_manifest::{Object, ObjectId, hash};
+
+use crate::canary;
+use crate::rolling::{noted, opened};
+use crate::shape::{Pair, RENDERED, SERVICES};
+
+/// The newest number of each side, whatever became of it: the release as a whole, the colour that gets the traffic, the
+/// other one, a canary that was not deleted.
+#[must_use]
+pub fn sides(history: &History) -> Vec<&Head> {
+    let heads: Vec<&Head> = history.heads().rev().collect();
+    of_heads(&heads)
+}
+
+/// The same of heads, the newest first.
+fn of_heads<'a>(heads: &[&'a Head]) -> Vec<&'a Head> {
+    let newest = |is_meant: fn(&Head) -> bool| heads.iter().copied().find(|head| is_meant(head));
+    let mut colors: Vec<&Head> = Vec::new();
+    for head in heads.iter().filter(|head| head.side.color.is_some()) {
+        if !colors
+            .iter()
+            .any(|known| known.side.color == head.side.color)
+        {
+            colors.push(head);
+        }
+    }
+    colors.sort_by_key(|head| head.side.role.as_deref() != Some(PRIMARY));
+    let whole = newest(|head| head.side.is_whole());
+    let canary = newest(|head| head.side.is_canary());
+    let canary = canary.filter(|head| !canary::is_deleted(head));
+    whole.into_iter().chain(colors).chain(canary).collect()
+}
+
+/// The Services of a blue-green release that select the colour of this number now. Those that may not be read are left out.
+///
+/// # Errors
+/// The API server does not answer.
+pub async fn services(cluster: &Cluster, head: &Head) -> Result<Vec<ObjectId>, Error> {
+    let mut leading = Vec::new();
+    for pair in noted::<Pair>(head, SERVICES) {
+        for name in [&pair.primary, &pair.stage] {
+            let id = ObjectId {
+                group: String::new(),
+                kind: "Service".to_owned(),
+                namespace: Some(pair.namespace.clone()),
+                name: name.clone(),
+            };
+            let selected = match cluster.find(&id).await {
+                Ok(Some((_, service))) => selected(&service, &pair.key),
+                Ok(None) => None,
+                Err(error) if matches!(error.cause(), Cause::Forbidden { .. }) => None,
+                Err(error) => return Err(error),
+            };
+            if selected.is_some() && selected == head.side.color {
+                leading.push(id);
+            }
+        }
+    }
+    Ok(leading)
+}
+
+fn selected(service: &Value, key: &str) -> Option<String> {
+    let color = service.pointer("/spec/selector")?.get(key)?.as_str()?;
+    Some(color.to_owned())
+}
+
+/// Whether a canary, or a colour, was deployed from this set as it is rendered. `None`: its record does not say.
+#[must_use]
+pub fn is_of_set(head: &Head, objects: &[Object]) -> Option<bool> {
+    let rendered: String = opened(head, RENDERED)?;
+    Some(rendered == hash::manifest(objects))
+}
+
+#[cfg(test)]
+mod tests {
+    use jiff::Timestamp;
+    use sortie_cluster::record::{Release, STAGE, Side, Status};
+
+    use super::*;
+
+    fn head(number: u64, status: Status, side: Side) -> Head {
+        let release = Release::new("shop", "web").unwrap();
+        let mut head = Head::new(&release, number, Timestamp::UNIX_EPOCH);
+        (head.status, head.side) = (status, side);
+        head
+    }
+
+    fn color(color: &str, role: &str) -> Side {
+        Side {
+            track: None,
+            color: Some(color.to_owned()),
+            role: Some(role.to_owned()),
+        }
+    }
+
+    fn numbers(heads: &[Head]) -> Vec<u64> {
+        let heads: Vec<&Head> = heads.iter().rev().collect();
+        of_heads(&heads).iter().map(|head| head.number).collect()
+    }
+
+    #[test]
+    fn of_each_side_the_newest_stands() {
+        use Status::{Failed, Succeeded, Superseded};
+        let whole = Side::default;
+        let mut deleted = head(9, Superseded, Side::canary());
+        deleted.note("Canary", "", "deleted", Timestamp::UNIX_EPOCH);
+        for (heads, expected) in [
+            (vec![], vec![]),
+            (
+                vec![head(1, Superseded, whole()), head(2, Failed, whole())],
+                vec![2],
+            ),
+            (
+                vec![
+                    head(1, Succeeded, whole()),
+                    head(2, Succeeded, Side::canary()),
+                ],
+                vec![1, 2],
+            ),
+            // One that failed has left pods too.
+            (
+                vec![head(1, Succeeded, whole()), head(2, Failed, Side::canary())],
+                vec![1, 2],
+            ),
+            (vec![head(1, Succeeded, whole()), deleted], vec![1]),
+            // The colour with the traffic first, however old it is.
+            (
+                vec![
+                    head(1, Superseded, color("green", STAGE)),
+                    head(2, Succeeded, color("blue", PRIMARY)),
+                    head(3, Succeeded, color("green", STAGE)),
+                ],
+                vec![2, 3],
+            ),
+            (
+                vec![
+                    head(1, Succeeded, color("blue", STAGE)),
+                    head(2, Succeeded, color("green", PRIMARY)),
+                    head(3, Failed, color("blue", STAGE)),
+                ],
+                vec![2, 3],
+            ),
+        ] {
+            assert_eq!(numbers(&heads), expected);
+        }
+    }
+}
