@@ -55,6 +55,21 @@ fn tell(run: &Run<'_>, differences: &[Difference]) {
     }
 }
 
+/// What differs, as unified text.
+fn tell(run: &Run<'_>, differences: &[Difference]) {
+    let unit = Unit::Initialize;
+    let changed: Vec<_> = differences.iter().filter(|one| one.change.is_change()).collect();
+    for one in &changed {
+        run.info(unit, format!("{} would be {}", one.object, one.change.as_str()));
+        for line in one.text.lines().chain(one.notes.iter().map(String::as_str)) {
+            run.info(unit, line);
+        }
+    }
+    if changed.is_empty() {
+        run.info(unit, "nothing would change");
+    }
+}
+
 async fn compare(run: &Run<'_>, diff: &Diff) -> Result<Vec<Difference>, Ended> {
     let Diff {
         deploy: options,

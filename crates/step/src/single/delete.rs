@@ -14,19 +14,20 @@ use crate::protection::text;
 use crate::remove::remove;
 use crate::report::Unit;
 use crate::run::Run;
-use crate::task::{Delete, Resources, Set, Uninstall};
-use crate::uninstall;
+use crate::task::{Delete, Resources, Set};
+use crate::uninstall::{self, Storage};
 use crate::units::Ended;
 
 /// Delete. The outputs name what went, what was not there and what was kept.
 pub(crate) async fn run(run: &Run<'_>, options: &Delete) -> Result<Value, Ended> {
     let ids = match &options.resources {
         Resources::Release => {
-            let options = Uninstall {
-                delete_storage: options.delete_namespaces,
-                dry_run: false,
+            let storage = if options.delete_namespaces {
+                Storage::Namespaces
+            } else {
+                Storage::Stays
             };
-            return uninstall::run(run, options).await;
+            return uninstall::remove_release(run, storage, false).await;
         }
         Resources::Names(names) => {
             run.units.enter(Unit::Initialize);

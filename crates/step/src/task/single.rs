@@ -94,7 +94,7 @@ pub enum PatchKind {
 pub struct Delete {
     /// Which.
     pub resources: Resources,
-    /// With a release, its Namespaces go as well, with everything in them.
+    /// Namespaces of the release, or of the set, go as well, with everything in them. By its name a Namespace always goes.
     pub delete_namespaces: bool,
 }
 

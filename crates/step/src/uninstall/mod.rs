@@ -27,20 +27,36 @@ use crate::task::Uninstall;
 use crate::units::Ended;
 use plan::{Claims, Plan, Wish, owned};
 
+pub(crate) use plan::Storage;
+
 /// The unit under which it is journalled.
 const JOURNAL: &str = "Uninstall";
 
 /// Uninstall. The outputs name what went and what was kept.
 pub(crate) async fn run(run: &Run<'_>, options: Uninstall) -> Result<Value, Ended> {
+    let storage = if options.delete_storage {
+        Storage::Goes
+    } else {
+        Storage::Stays
+    };
+    remove_release(run, storage, options.dry_run).await
+}
+
+/// Remove the release, with as much of its storage as is asked for.
+pub(crate) async fn remove_release(
+    run: &Run<'_>,
+    storage: Storage,
+    dry_run: bool,
+) -> Result<Value, Ended> {
     let before = run
         .bounds
-        .run(std::future::pending(), before(run, options))
+        .run(std::future::pending(), before(run, storage, dry_run))
         .await?;
     let mut locked = match before {
         Before::Done(outputs) => return Ok(outputs),
         Before::Locked(locked) => locked,
     };
-    let result = under_lease(run, options, &mut locked).await;
+    let result = under_lease(run, storage, &mut locked).await;
     match &result {
         Ok(_) => locked.remove(run).await,
         Err(_) => locked.release(run).await,
@@ -56,16 +72,16 @@ enum Before {
     Locked(Box<Locked>),
 }
 
-async fn before(run: &Run<'_>, options: Uninstall) -> Result<Before, Ended> {
+async fn before(run: &Run<'_>, storage: Storage, dry_run: bool) -> Result<Before, Ended> {
     run.units.enter(Unit::Initialize);
     let look = locked::look(run).await?;
     let known = !look.history.is_empty() || has_lease(run, &look.records).await?;
-    if options.dry_run || !known {
-        let plan = survey(run, &look.records, &look.history, options).await?;
+    if dry_run || !known {
+        let plan = survey(run, &look.records, &look.history, storage).await?;
         if !known && plan.going().is_empty() {
             return Ok(Before::Done(nothing(run, &plan)));
         }
-        if options.dry_run {
+        if dry_run {
             return Ok(Before::Done(foreseen(run, &plan)));
         }
     }
@@ -123,14 +139,10 @@ fn kept(plan: &Plan) -> Vec<Value> {
         .collect()
 }
 
-async fn under_lease(
-    run: &Run<'_>,
-    options: Uninstall,
-    locked: &mut Locked,
-) -> Result<Value, Ended> {
+async fn under_lease(run: &Run<'_>, storage: Storage, locked: &mut Locked) -> Result<Value, Ended> {
     close_interrupted(run, locked).await?;
     locked.history = locked::history(&locked.records, run.task).await?;
-    let look = survey(run, &locked.records, &locked.history, options);
+    let look = survey(run, &locked.records, &locked.history, storage);
     let mut plan = run.bounds.run(locked.lost(), Box::pin(look)).await?;
     for (id, why) in &plan.kept {
         run.warn(Unit::Initialize, format!("{id} is kept: {why}"));
@@ -269,7 +281,7 @@ async fn survey(
     run: &Run<'_>,
     records: &Records,
     history: &History,
-    options: Uninstall,
+    storage: Storage,
 ) -> Result<Plan, Ended> {
     let unit = Unit::Initialize;
     run.bounds
@@ -282,7 +294,7 @@ async fn survey(
     let wish = Wish {
         release: &release,
         namespace: &run.task.release.namespace,
-        delete_storage: options.delete_storage,
+        storage,
     };
     let mut plan = Plan::default();
     let ids: Vec<ObjectId> = owned.iter().map(|tracked| tracked.id.clone()).collect();
@@ -298,13 +310,16 @@ async fn survey(
     }
     for (id, live) in claims(run, records, history).await {
         if !ids.contains(&id) {
-            plan.consider_claim(id, &live, options.delete_storage);
+            plan.consider_claim(id, &live, storage == Storage::Goes);
         }
     }
     for namespace in plan.namespaces() {
         if let Some(why) = shared(run, &namespace).await {
             plan.spare(&namespace, &why);
         }
+    }
+    if storage == Storage::Namespaces {
+        plan.forget_within(&plan.namespaces());
     }
     Ok(plan)
 }

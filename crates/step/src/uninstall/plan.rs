@@ -33,8 +33,19 @@ pub(super) struct Wish<'a> {
     pub(super) release: &'a str,
     /// Namespace of the release.
     pub(super) namespace: &'a str,
-    /// Whether storage goes too.
-    pub(super) delete_storage: bool,
+    /// What becomes of storage.
+    pub(super) storage: Storage,
+}
+
+/// Which objects go whose content cannot be brought back.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Storage {
+    /// Those that their own annotation names.
+    Stays,
+    /// Namespaces as well, with everything in them.
+    Namespaces,
+    /// All of them.
+    Goes,
 }
 
 impl Plan {
@@ -58,10 +69,16 @@ impl Plan {
             return self.keep(id, why);
         }
         let storage = protection::is_storage(&id);
-        if storage && !wish.delete_storage && !protection::may_go(live) {
+        let is_namespace = id.group.is_empty() && id.kind == "Namespace";
+        let asked = match wish.storage {
+            Storage::Stays => false,
+            Storage::Namespaces => is_namespace,
+            Storage::Goes => true,
+        };
+        if storage && !asked && !protection::may_go(live) {
             return self.keep(id, "what it holds cannot be brought back");
         }
-        let is_home = id.group.is_empty() && id.kind == "Namespace" && id.name == wish.namespace;
+        let is_home = is_namespace && id.name == wish.namespace;
         let doomed = Tracked {
             id,
             uid: Some(live_uid.to_owned()),
@@ -120,6 +137,16 @@ impl Plan {
         for tracked in doomed.collect::<Vec<_>>() {
             self.keep(tracked.id, why);
         }
+    }
+
+    /// What is in a namespace that goes does not stay.
+    pub(super) fn forget_within(&mut self, namespaces: &[String]) {
+        let goes = |id: &ObjectId| {
+            id.namespace
+                .as_ref()
+                .is_some_and(|own| namespaces.contains(own))
+        };
+        self.kept.retain(|(id, _)| !goes(id));
     }
 
     pub(super) fn keep(&mut self, id: ObjectId, why: impl Into<String>) {
@@ -211,7 +238,7 @@ mod tests {
     fn fate_with(
         kind: &str,
         uid: Option<&str>,
-        storage: bool,
+        storage: Storage,
         change: impl FnOnce(&mut Value),
     ) -> Fate {
         let mut live = json!({"metadata": {
@@ -221,7 +248,7 @@ mod tests {
         let wish = Wish {
             release: "ours",
             namespace: "shop",
-            delete_storage: storage,
+            storage,
         };
         let mut plan = Plan::default();
         let name = if kind == "Namespace" { "shop" } else { "a" };
@@ -244,7 +271,7 @@ mod tests {
     }
 
     fn fate(kind: &str, uid: Option<&str>, change: impl FnOnce(&mut Value)) -> Fate {
-        fate_with(kind, uid, false, change)
+        fate_with(kind, uid, Storage::Stays, change)
     }
 
     fn annotated(name: &'static str, value: &'static str) -> impl FnOnce(&mut Value) {
@@ -279,12 +306,36 @@ mod tests {
     fn storage_goes_only_when_it_is_asked_for() {
         for kind in ["PersistentVolumeClaim", "PersistentVolume"] {
             assert_eq!(fate(kind, None, |_| {}), Fate::Stays, "{kind}");
-            assert_eq!(fate_with(kind, None, true, |_| {}), Fate::Goes, "{kind}");
+            assert_eq!(
+                fate_with(kind, None, Storage::Goes, |_| {}),
+                Fate::Goes,
+                "{kind}"
+            );
             let wanted = annotated("sortie.dev/prune", "true");
             assert_eq!(fate(kind, None, wanted), Fate::Goes, "{kind}");
         }
         assert_eq!(fate("Namespace", None, |_| {}), Fate::Stays);
-        assert_eq!(fate_with("Namespace", None, true, |_| {}), Fate::GoesLast);
+        assert_eq!(
+            fate_with("Namespace", None, Storage::Goes, |_| {}),
+            Fate::GoesLast
+        );
+    }
+
+    #[test]
+    fn namespaces_go_without_other_storage_and_take_along_what_is_in_them() {
+        let fate = |kind| fate_with(kind, None, Storage::Namespaces, |_| {});
+        assert_eq!(fate("Namespace"), Fate::GoesLast);
+        for kind in ["PersistentVolumeClaim", "PersistentVolume"] {
+            assert_eq!(fate(kind), Fate::Stays, "{kind}");
+        }
+        let mut plan = Plan::default();
+        plan.keep(id("PersistentVolumeClaim", "inside"), "storage");
+        let mut volume = id("PersistentVolume", "outside");
+        volume.namespace = None;
+        plan.keep(volume, "storage");
+        plan.forget_within(&["shop".to_owned()]);
+        assert_eq!(plan.kept.len(), 1);
+        assert_eq!(plan.kept[0].0.name, "outside");
     }
 
     #[test]
@@ -299,7 +350,7 @@ mod tests {
             ),
         ] {
             for kind in ["Role", "PersistentVolumeClaim"] {
-                let fate = fate_with(kind, None, true, annotated(name, value));
+                let fate = fate_with(kind, None, Storage::Goes, annotated(name, value));
                 assert_eq!(fate, Fate::Stays, "{name} on a {kind}");
             }
         }

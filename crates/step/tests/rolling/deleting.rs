@@ -102,3 +102,45 @@ async fn a_release_goes_with_everything_that_it_has() {
     assert!(world.heads().await.is_empty());
     world.finish().await;
 }
+
+#[tokio::test]
+async fn a_namespace_of_the_release_goes_only_when_it_is_asked_for() {
+    let world = World::new("delete_namespace").await;
+    let own = format!("{}-own", world.namespace.name());
+    let namespace = format!("apiVersion: v1\nkind: Namespace\nmetadata: {{name: {own}}}\n");
+    let claim = format!(
+        "apiVersion: v1\nkind: PersistentVolumeClaim\nmetadata: {{name: data, namespace: {own}}}\nspec: {{accessModes: [ReadWriteOnce], storageClassName: none, resources: {{requests: {{storage: 1Mi}}}}}}\n"
+    );
+    let outside = claim.replace(&format!("namespace: {own}"), "labels: {a: b}");
+    let yaml = documents(&[&namespace, &claim, &outside]);
+    let mut options = plain(&yaml);
+    options.wait_for_jobs = false;
+    let mut task = world.task(Action::RollingDeploy(options));
+    task.timeout = std::time::Duration::from_secs(20);
+    // Nobody binds the claims, so that it may not become healthy.
+    world.run(&task).await;
+    let delete = |delete_namespaces| {
+        Action::Delete(Delete {
+            resources: Resources::Release,
+            delete_namespaces,
+        })
+    };
+    let told = world.run(&world.task(delete(true))).await;
+    let outputs = told.outputs();
+    assert!(
+        world
+            .get_in(&own, "v1/PersistentVolumeClaim", "data")
+            .await
+            .is_none()
+    );
+    assert!(
+        world
+            .get("v1/PersistentVolumeClaim", "data")
+            .await
+            .is_some(),
+        "storage elsewhere stays"
+    );
+    let kept = outputs["kept"].as_array().unwrap();
+    assert_eq!(kept.len(), 1, "{kept:?}");
+    world.finish().await;
+}
