@@ -1,5 +1,7 @@
 //! Reading and writing the records of one release.
 
+use std::borrow::Cow;
+
 use futures::{StreamExt as _, TryStreamExt as _, stream};
 use http::Method;
 use serde::Serialize;
@@ -10,6 +12,7 @@ use super::encoding::{self, Decoded, List};
 use super::head::{Head, Status};
 use super::history::{Collection, History};
 use super::part::{self, Part, PartId};
+use super::tracked::Inventory;
 use super::{HEAD_TYPE, METADATA_LIST, PART_TYPE, RecordError, Release, Unreadable};
 use crate::clock;
 use crate::connect::Cluster;
@@ -100,8 +103,9 @@ impl Records {
         let target = format!("the records of release {}", self.release);
         let listed = self.cluster.list_all("list", &target, &path, None).await;
         let (mut stored, mut unreadable) = (Vec::new(), Vec::new());
+        let mut inventories = Vec::new();
         for secret in listed.map_err(cluster)? {
-            match self.decoded(&secret).await {
+            match self.decoded(&secret, &mut inventories).await {
                 Ok(record) => stored.push(record),
                 Err(why) if why.is_about_content() => {
                     unreadable.push(Unreadable::new(&self.release, &secret, why));
@@ -115,7 +119,7 @@ impl Records {
     /// The head of one number; `None` when there is none.
     pub async fn read(&self, number: u64) -> Result<Option<Stored>, RecordError> {
         match self.secret(&self.release.head_name(number)).await {
-            Ok(secret) => self.decoded(&secret).await.map(Some),
+            Ok(secret) => self.decoded(&secret, &mut Vec::new()).await.map(Some),
             Err(error) if error.is_not_found() => Ok(None),
             Err(error) => Err(cluster(error)),
         }
@@ -309,7 +313,13 @@ impl Records {
         }
     }
 
-    async fn decoded(&self, secret: &Value) -> Result<Stored, RecordError> {
+    /// A record with its lists. Deployments of one set have the same inventory: of those that are `known`, none is read and
+    /// unpacked again.
+    async fn decoded(
+        &self,
+        secret: &Value,
+        known: &mut Vec<(List, Inventory)>,
+    ) -> Result<Stored, RecordError> {
         let Decoded {
             mut stored,
             inventory,
@@ -323,17 +333,29 @@ impl Records {
             secret: name.clone(),
             what,
         };
-        stored.head.inventory =
-            part::unpack(&self.list_bytes(number, inventory).await?).map_err(damaged)?;
-        stored.head.journal =
-            part::unpack(&self.list_bytes(number, journal).await?).map_err(damaged)?;
+        let same = known.iter().find(|(list, _)| *list == inventory);
+        stored.head.inventory = match same {
+            Some((_, same)) => same.clone(),
+            None => {
+                let bytes = self.list_bytes(number, &inventory).await?;
+                let unpacked: Inventory = part::unpack(&bytes).map_err(damaged)?;
+                known.push((inventory, unpacked.clone()));
+                unpacked
+            }
+        };
+        let bytes = self.list_bytes(number, &journal).await?;
+        stored.head.journal = part::unpack(&bytes).map_err(damaged)?;
         Ok(stored)
     }
 
-    async fn list_bytes(&self, number: u64, list: List) -> Result<Vec<u8>, RecordError> {
+    async fn list_bytes<'a>(
+        &self,
+        number: u64,
+        list: &'a List,
+    ) -> Result<Cow<'a, [u8]>, RecordError> {
         match list {
-            List::Inline(bytes) => Ok(bytes),
-            List::Moved(parts) => self.part_bytes(number, &parts).await,
+            List::Inline(bytes) => Ok(bytes.into()),
+            List::Moved(parts) => self.part_bytes(number, parts).await.map(Cow::Owned),
         }
     }
 

@@ -2,8 +2,9 @@
 
 use std::collections::HashMap;
 use std::ops::Deref;
+use std::sync::Arc;
 
-use serde::{Deserialize, Serialize};
+use serde::{Deserialize, Deserializer, Serialize, Serializer};
 use sortie_manifest::ObjectId;
 
 /// One object of the release, as it is tracked.
@@ -17,20 +18,19 @@ pub struct Tracked {
     pub uid: Option<String>,
 }
 
-/// Objects in the order in which they were tracked first. Read it as a slice.
-#[derive(Clone, Debug, Default, Serialize, Deserialize)]
-#[serde(transparent)]
+/// Objects in the order in which they were tracked first. Read it as a slice. Copies share the list until one of them
+/// changes: of a large set it is large, and many records have the same.
+#[derive(Debug, Default)]
 pub struct Inventory {
-    list: Vec<Tracked>,
+    list: Arc<Vec<Tracked>>,
     /// Where each object is in the list; made by the first change, as most records are read only.
-    #[serde(skip)]
     places: Option<HashMap<ObjectId, usize>>,
 }
 
 impl Inventory {
     /// Tracks an object, or notes its UID when it is tracked already.
     pub fn track(&mut self, id: ObjectId, uid: Option<String>) {
-        let list = &mut self.list;
+        let list = Arc::make_mut(&mut self.list);
         let indexed = || {
             let place = |(place, tracked): (usize, &Tracked)| (tracked.id.clone(), place);
             // Of one that is there twice, the first counts.
@@ -48,8 +48,29 @@ impl Inventory {
 
     /// Keeps only what `keep` says.
     pub fn retain(&mut self, keep: impl FnMut(&Tracked) -> bool) {
-        self.list.retain(keep);
+        Arc::make_mut(&mut self.list).retain(keep);
         self.places = None;
+    }
+}
+
+impl Clone for Inventory {
+    fn clone(&self) -> Self {
+        Self {
+            list: Arc::clone(&self.list),
+            places: None,
+        }
+    }
+}
+
+impl Serialize for Inventory {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        self.list.serialize(serializer)
+    }
+}
+
+impl<'de> Deserialize<'de> for Inventory {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        Vec::deserialize(deserializer).map(Self::from_iter)
     }
 }
 
@@ -79,7 +100,7 @@ impl<'a> IntoIterator for &'a Inventory {
 impl FromIterator<Tracked> for Inventory {
     fn from_iter<I: IntoIterator<Item = Tracked>>(tracked: I) -> Self {
         Self {
-            list: tracked.into_iter().collect(),
+            list: Arc::new(tracked.into_iter().collect()),
             places: None,
         }
     }
@@ -126,5 +147,10 @@ mod tests {
         let expected = [("b", Some("u-b")), ("c", Some("u-c")), ("a", None)];
         assert_eq!(shown(&inventory), expected);
         assert_ne!(inventory, read);
+        // Whoever has a copy has the list as it was.
+        let copy = inventory.clone();
+        inventory.track(id("d"), None);
+        assert_eq!(shown(&copy), expected);
+        assert_eq!(inventory.len(), copy.len() + 1);
     }
 }

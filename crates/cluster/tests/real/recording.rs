@@ -232,3 +232,40 @@ async fn a_record_in_a_missing_namespace_says_so() {
     assert_eq!(error.code(), "SRT-C013", "{error}");
     fixture.finish().await;
 }
+
+#[tokio::test]
+async fn a_list_that_many_records_have_is_read_once() {
+    let fixture = Fixture::new("lists").await;
+    let cluster = fixture.as_administrator("counted").await;
+    let user = format!("system:serviceaccount:{}:counted", fixture.ns());
+    let release = Release::new(fixture.ns(), "web").unwrap();
+    let records = Records::new(cluster, release);
+    let guard = Guard::unfenced();
+    // Names without repetition, so that they do not fit into the head.
+    let name = |n: u32| sortie_manifest::hash::digest(&n.to_be_bytes());
+    let id = |n| sortie_manifest::ObjectId {
+        group: String::new(),
+        kind: "ConfigMap".into(),
+        namespace: None,
+        name: name(n),
+    };
+    for number in 1..=3 {
+        let mut head = Head::new(records.release(), number, clock::now());
+        // The last one has another.
+        (0..8_000).for_each(|n| head.track(id(n + u32::from(number == 3)), None));
+        records.create(head, &[json!({})], &guard).await.unwrap();
+    }
+    let history = records.history().await.unwrap();
+    let first: Vec<&str> = history
+        .heads()
+        .map(|head| head.inventory[0].id.name.as_str())
+        .collect();
+    assert_eq!(first, [name(0), name(0), name(1)]);
+    let shared = sortie_testkit::Cluster::shared().await.unwrap();
+    let asked = shared.audit(&user).await.unwrap();
+    let parts = asked
+        .iter()
+        .filter(|request| request.verb == "get" && request.name.starts_with("sortie.part."));
+    assert_eq!(parts.count(), 2, "{asked:?}");
+    fixture.finish().await;
+}
