@@ -13,6 +13,7 @@ use sortie_step::{Failure, FailureKind, Outcome};
 use self::action::Files;
 
 mod action;
+mod outputs;
 mod traffic;
 
 /// A step without a timeout of its own.
@@ -117,7 +118,7 @@ fn release(release: Option<v1::KubernetesRelease>) -> Result<Release, Malformed>
 pub fn outcome(outcome: Outcome) -> v1::task_result::Outcome {
     match outcome {
         Outcome::Succeeded { outputs } => v1::task_result::Outcome::Succeeded(v1::Succeeded {
-            outputs_json: outputs.to_string(),
+            outputs_json: outputs::fitting(outputs),
         }),
         Outcome::Failed(failure) => v1::task_result::Outcome::Failed(failed(failure)),
         Outcome::Aborted => v1::task_result::Outcome::Aborted(v1::Aborted {
