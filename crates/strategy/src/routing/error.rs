@@ -92,6 +92,12 @@ pub enum RoutingError {
         /// The field.
         field: &'static str,
     },
+    /// Requests would go to nobody.
+    #[error("the Service {service} is to get requests, and has no ready endpoint")]
+    Deserted {
+        /// The Service.
+        service: String,
+    },
     /// Somebody else decides what the object says.
     #[error("{object} is managed by {by}")]
     Managed {
@@ -111,6 +117,7 @@ impl RoutingError {
             Self::Incomplete { .. } | Self::Weights { .. } => "SRT-P003",
             Self::NoSuchRoute { .. } | Self::Malformed { .. } | Self::Coarse { .. } => "SRT-P004",
             Self::Managed { .. } => "SRT-P005",
+            Self::Deserted { .. } => "SRT-P006",
         }
     }
 
@@ -132,6 +139,9 @@ impl RoutingError {
                 "use the name of a route that an earlier step made, or the destinations of one that is there"
             }
             Self::Malformed { .. } => "mend the object",
+            Self::Deserted { .. } => {
+                "look at the Service's selector and at the pods that it should reach; deploy them first"
+            }
             Self::Managed { .. } => {
                 "let one of them decide: set the annotation sortie.dev/managed: \"true\" on the object, or change it where it is managed"
             }

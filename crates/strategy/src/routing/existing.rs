@@ -1,5 +1,7 @@
 //! Routes that are there: what of them changes, and nothing else.
 
+use std::collections::{BTreeMap, BTreeSet};
+
 use serde_json::{Value, json};
 
 use super::ROUTES;
@@ -150,6 +152,44 @@ pub fn without_added(object: &Value) -> Result<Value, RoutingError> {
         }
     }
     Ok(object)
+}
+
+/// The Services of the route's namespace that get more of the requests than they got before, or some for the first time.
+pub fn gaining(live: Option<&Value>, wanted: &Value) -> BTreeSet<String> {
+    let before = live.map(shares_of).unwrap_or_default();
+    let after = shares_of(wanted).into_iter();
+    let gaining = after
+        .filter(|(service, share)| *share > before.get(service.as_str()).copied().unwrap_or(0));
+    gaining.map(|(service, _)| service).collect()
+}
+
+/// For each Service its parts of all rules, in millionths.
+fn shares_of(object: &Value) -> BTreeMap<String, u64> {
+    let mut shares = BTreeMap::new();
+    let Ok(kind) = of(object) else {
+        return shares;
+    };
+    let mut object = object.clone();
+    let namespace = kind::namespace(&object).to_owned();
+    for rule in kind.rules_mut(&mut object) {
+        let backends = kind.backends_mut(rule);
+        let weights = weights(kind, backends).unwrap_or_default();
+        let all: u64 = weights.iter().copied().map(u64::from).sum();
+        let is_alone = backends.len() == 1;
+        for (backend, weight) in backends.iter().zip(weights) {
+            let weight = u64::from(weight) * 1_000_000;
+            let share = match weight.checked_div(all) {
+                Some(share) => share,
+                // A single destination of Istio needs no weight.
+                None if is_alone && kind == RouteKind::VirtualService => 1_000_000,
+                None => 0,
+            };
+            if let Some(service) = kind.service(backend, &namespace) {
+                *shares.entry(service.to_owned()).or_default() += share;
+            }
+        }
+    }
+    shares
 }
 
 /// The operations of a JSON patch that makes one of the other: fields of the spec as a whole, and our annotation.
@@ -311,7 +351,7 @@ fn find(
         there.next().is_none().then_some(index)
     };
     let found: Vec<usize> = hosts.iter().map(index).collect::<Option<_>>()?;
-    let distinct: std::collections::BTreeSet<_> = found.iter().collect();
+    let distinct: BTreeSet<_> = found.iter().collect();
     (distinct.len() == found.len()).then_some(found)
 }
 

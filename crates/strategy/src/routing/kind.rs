@@ -120,6 +120,23 @@ impl RouteKind {
         }
     }
 
+    /// The Service of the route's namespace that a backend leads to.
+    pub(super) fn service<'a>(self, backend: &'a Value, namespace: &str) -> Option<&'a str> {
+        let text = |pointer: &str| backend.pointer(pointer).and_then(Value::as_str);
+        match self {
+            Self::HttpRoute | Self::GrpcRoute => {
+                let is_here = text("/kind").unwrap_or("Service") == "Service"
+                    && text("/group").unwrap_or("").is_empty()
+                    && text("/namespace").unwrap_or(namespace) == namespace;
+                text("/name").filter(|_| is_here)
+            }
+            Self::VirtualService => text("/destination/host")
+                .map(|host| short(host, namespace))
+                .filter(|host| !host.contains('.')),
+            Self::TrafficSplit => text("/service"),
+        }
+    }
+
     /// Whether a backend is what `host` means: the Service, or the subset of that name.
     pub(super) fn leads_to(
         self,
@@ -130,12 +147,9 @@ impl RouteKind {
     ) -> bool {
         let text = |pointer: &str| backend.pointer(pointer).and_then(Value::as_str);
         match self {
-            Self::HttpRoute | Self::GrpcRoute => {
-                services.named(host) == text("/name")
-                    && text("/name").is_some()
-                    && text("/kind").unwrap_or("Service") == "Service"
-                    && text("/group").unwrap_or("").is_empty()
-                    && text("/namespace").unwrap_or(namespace) == namespace
+            Self::HttpRoute | Self::GrpcRoute | Self::TrafficSplit => {
+                let service = self.service(backend, namespace);
+                service.is_some() && service == services.named(host)
             }
             Self::VirtualService => match text("/destination/subset") {
                 Some(subset) => subset == host,
@@ -146,9 +160,6 @@ impl RouteKind {
                     _ => false,
                 },
             },
-            Self::TrafficSplit => {
-                services.named(host) == text("/service") && text("/service").is_some()
-            }
         }
     }
 }

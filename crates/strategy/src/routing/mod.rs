@@ -24,7 +24,7 @@ use serde_json::{Value, json};
 use sortie_manifest::ObjectId;
 
 pub use error::RoutingError;
-pub use existing::{canary_share, changed_fields, inherited, split, without_added};
+pub use existing::{canary_share, changed_fields, gaining, inherited, split, without_added};
 pub use kind::RouteKind;
 pub use owner::manager;
 pub use request::{

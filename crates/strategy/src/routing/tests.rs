@@ -1,3 +1,5 @@
+use std::collections::BTreeSet;
+
 use serde_json::{Value, json};
 
 use super::*;
@@ -555,4 +557,20 @@ fn a_route_that_others_manage_is_told() {
     ] {
         assert_eq!(with(metadata.clone()).as_deref(), expected, "{metadata}");
     }
+}
+
+#[test]
+fn whoever_gets_more_requests_is_known() {
+    let names = |all: BTreeSet<String>| all.into_iter().collect::<Vec<_>>();
+    let live = written(&[("web", Some(90)), ("web-canary", Some(10)), ("x", Some(0))]);
+    let more = split(&live, &services(), 40).unwrap();
+    assert_eq!(names(gaining(Some(&live), &more)), ["web-canary"]);
+    assert_eq!(names(gaining(Some(&more), &live)), ["web"]);
+    assert_eq!(names(gaining(Some(&live), &live)), Vec::<String>::new());
+    assert_eq!(names(gaining(None, &more)), ["files", "web", "web-canary"]);
+    let istio = one(&config(istio(), both()), &[]);
+    assert_eq!(names(gaining(None, &istio)), ["web", "web-canary"]);
+    let mut elsewhere = live.clone();
+    elsewhere["spec"]["rules"][1]["backendRefs"][0]["namespace"] = "other".into();
+    assert_eq!(names(gaining(None, &elsewhere)), ["files", "web-canary"]);
 }
