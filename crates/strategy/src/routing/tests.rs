@@ -570,7 +570,7 @@ fn whoever_gets_more_requests_is_known() {
     assert_eq!(names(gaining(None, &more)), ["files", "web", "web-canary"]);
     let istio = one(&config(istio(), both()), &[]);
     assert_eq!(names(gaining(None, &istio)), ["web", "web-canary"]);
-    let mut elsewhere = live.clone();
+    let mut elsewhere = live;
     elsewhere["spec"]["rules"][1]["backendRefs"][0]["namespace"] = "other".into();
     assert_eq!(names(gaining(None, &elsewhere)), ["files", "web-canary"]);
 }
