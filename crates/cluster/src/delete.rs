@@ -1,5 +1,7 @@
 //! Deleting objects, and waiting until they are gone.
 
+mod ending;
+
 use std::time::Duration;
 
 use futures::{StreamExt as _, stream};
@@ -13,7 +15,8 @@ use crate::fault::Point;
 use crate::lease::Guard;
 use crate::request::Call;
 use crate::resource::Resource;
-use crate::watch::Selection;
+use crate::watch::{self, Selection};
+use ending::Ending;
 
 /// How often an object that keeps changing under our hands is read anew.
 const RACES: u32 = 8;
@@ -43,28 +46,49 @@ pub enum Gone {
 /// Is told why an object that is being deleted is still there, whenever that changes; `None`: nothing holds it any more.
 pub type Held<'a> = &'a (dyn Fn(&ObjectId, Option<&str>) + Sync);
 
+/// How long the end of an object is waited for, and who is told meanwhile what it waits for.
+#[derive(Clone, Copy)]
+pub struct Patience<'a> {
+    /// At least so long; and as long as the pods that end with the object may take.
+    at_least: Duration,
+    held: Held<'a>,
+}
+
+impl From<Duration> for Patience<'_> {
+    fn from(at_least: Duration) -> Self {
+        let held: Held<'_> = &|_, _| {};
+        Self { at_least, held }
+    }
+}
+
+impl<'a> From<(Duration, Held<'a>)> for Patience<'a> {
+    fn from((at_least, held): (Duration, Held<'a>)) -> Self {
+        Self { at_least, held }
+    }
+}
+
+impl std::fmt::Debug for Patience<'_> {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        let mut debug = f.debug_struct("Patience");
+        debug
+            .field("at_least", &self.at_least)
+            .finish_non_exhaustive()
+    }
+}
+
 impl Cluster {
     /// Deletes an object and waits, by watch, until it is gone or another has taken its name.
     /// Workloads go after their pods, everything else at once.
     ///
-    /// After `patience` an object that is still there is an error that names its finalizers.
+    /// After `patience`, and after the longest grace period of its pods, an object that is still there is an error that
+    /// names its finalizers and pods.
     pub async fn delete(
         &self,
         doomed: &Doomed,
-        patience: Duration,
+        patience: impl Into<Patience<'_>>,
         guard: &Guard,
     ) -> Result<Gone, Error> {
-        self.delete_telling(doomed, patience, guard, &|_, _| {})
-            .await
-    }
-
-    async fn delete_telling(
-        &self,
-        doomed: &Doomed,
-        patience: Duration,
-        guard: &Guard,
-        held: Held<'_>,
-    ) -> Result<Gone, Error> {
+        let patience = patience.into();
         for _ in 0..RACES {
             let Some((resource, live)) = self.find(&doomed.id).await? else {
                 return Ok(Gone::Absent);
@@ -73,9 +97,10 @@ impl Cluster {
                 return Ok(Gone::NotOurs);
             }
             let uid = text(&live, "/metadata/uid");
+            let ending = Ending::of(self, &doomed.id, &live).await;
             match self.send_delete(doomed, &resource, &live, guard).await {
                 Ok(()) => {
-                    self.wait_until_gone(doomed, resource, &uid, (patience, held))
+                    self.wait_until_gone(doomed, (resource, &uid), ending, patience)
                         .await?;
                     if doomed.id.kind == "CustomResourceDefinition" {
                         self.forget_kinds();
@@ -99,22 +124,11 @@ impl Cluster {
     /// inside a stage. Every object is tried; the results are in the order of deletion.
     pub async fn delete_all(
         &self,
-        doomed: Vec<Doomed>,
-        patience: Duration,
-        guard: &Guard,
-    ) -> Vec<(ObjectId, Result<Gone, Error>)> {
-        self.delete_all_telling(doomed, patience, guard, &|_, _| {})
-            .await
-    }
-
-    /// [`delete_all`](Self::delete_all) that tells meanwhile what each object waits for.
-    pub async fn delete_all_telling(
-        &self,
         mut doomed: Vec<Doomed>,
-        patience: Duration,
+        patience: impl Into<Patience<'_>>,
         guard: &Guard,
-        held: Held<'_>,
     ) -> Vec<(ObjectId, Result<Gone, Error>)> {
+        let patience = patience.into();
         doomed.sort_by(|a, b| order::compare(&b.id, &a.id));
         let stage = |doomed: &Doomed| order::stage(&doomed.id.group, &doomed.id.kind);
         let mut results = Vec::with_capacity(doomed.len());
@@ -122,7 +136,7 @@ impl Cluster {
             let deletions: Vec<_> = stage
                 .iter()
                 .map(|doomed| async move {
-                    let result = self.delete_telling(doomed, patience, guard, held).await;
+                    let result = self.delete(doomed, patience, guard).await;
                     (doomed.id.clone(), result)
                 })
                 .collect();
@@ -165,34 +179,35 @@ impl Cluster {
     async fn wait_until_gone(
         &self,
         doomed: &Doomed,
-        resource: Resource,
-        uid: &str,
-        (patience, held): (Duration, Held<'_>),
+        (resource, uid): (Resource, &str),
+        mut ending: Ending,
+        Patience { at_least, held }: Patience<'_>,
     ) -> Result<(), Error> {
         let namespace = doomed.id.namespace.clone().unwrap_or_default();
         let mut selection = Selection::of(resource, &namespace).named(&doomed.id.name);
         // What is left in a namespace is in its status.
         selection.metadata_only = doomed.id.kind != "Namespace";
         let name = doomed.id.name.as_str();
+        let patience = at_least.max(ending.within);
         let mut holders = Holders::default();
         let watching = async {
             let mut watched = self.watch(selection).await?;
-            watched
-                .until(|view| {
-                    let Some(object) = view.objects.get(name) else {
-                        return Some(());
-                    };
-                    if text(object, "/metadata/uid") != uid {
-                        return Some(());
-                    }
-                    let now = Holders::of(object);
-                    if now != holders {
-                        held(&doomed.id, now.clause().as_deref());
-                        holders = now;
-                    }
-                    None
-                })
-                .await;
+            loop {
+                let view = watched.view();
+                let Some(object) = view.objects.get(name) else {
+                    break;
+                };
+                if text(object, "/metadata/uid") != uid {
+                    break;
+                }
+                let now = Holders::of(object, ending.open());
+                if now != holders {
+                    held(&doomed.id, now.clause().as_deref());
+                    holders = now;
+                }
+                let watches = std::iter::once(&mut watched).chain(ending.pods.as_mut());
+                watch::any_changed(watches).await;
+            }
             held(&doomed.id, None);
             Ok(())
         };
@@ -216,6 +231,7 @@ impl Cluster {
             waited,
             since,
             holders: holders.finalizers,
+            pods: holders.pods,
             remaining: remaining_content(&live),
         };
         Error::new("delete", doomed.id.to_string(), cause)
@@ -227,23 +243,26 @@ impl Cluster {
 struct Holders {
     /// Finalizers, each with who has to clear it.
     finalizers: Vec<String>,
+    /// Pods that end with it and are still there.
+    pods: Vec<String>,
     /// What is left in a namespace.
     remaining: Vec<String>,
 }
 
 impl Holders {
-    fn of(live: &Value) -> Self {
+    fn of(live: &Value, pods: Vec<String>) -> Self {
         let finalizers = remaining_finalizers(live);
         Self {
             finalizers: finalizers.iter().map(|name| holder(name)).collect(),
+            pods,
             remaining: remaining_content(live),
         }
     }
 
     /// In words; `None`: nothing but time.
     fn clause(&self) -> Option<String> {
-        let held = !self.finalizers.is_empty() || !self.remaining.is_empty();
-        held.then(|| holder_clause(&self.finalizers, &self.remaining))
+        (*self != Self::default())
+            .then(|| holder_clause(&self.finalizers, &self.pods, &self.remaining))
     }
 }
 
@@ -340,12 +359,18 @@ mod tests {
 
     #[test]
     fn what_keeps_an_object_is_told_and_the_garbage_collector_is_not() {
-        let clause = |live: Value| Holders::of(&live).clause();
+        let clause = |live: Value| Holders::of(&live, Vec::new()).clause();
         let finalizers = |names: &[&str]| json!({"metadata": {"finalizers": names}});
         assert_eq!(clause(finalizers(&["foregroundDeletion"])), None);
         assert_eq!(
             clause(finalizers(&["foregroundDeletion", "example.com/hold"])).unwrap(),
             "waiting for finalizers example.com/hold (of the controller of example.com)"
+        );
+        let pods = vec!["web-1".to_owned(), "2 more".to_owned()];
+        let held = Holders::of(&finalizers(&["foregroundDeletion"]), pods);
+        assert_eq!(
+            held.clause().unwrap(),
+            "waiting for pods to end: web-1, 2 more"
         );
         let condition =
             |kind: &str, status: &str| json!({"type": kind, "status": status, "message": kind});

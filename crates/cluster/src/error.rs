@@ -75,10 +75,12 @@ pub enum Cause {
         problems: Vec<Problem>,
     },
     /// A field changed that the API server never lets change.
-    #[error("{}", immutable_clause(.problems))]
+    #[error("{}", immutable_clause(.problems, .others))]
     Immutable {
         /// The fields, with the server's words.
         problems: Vec<Problem>,
+        /// What is wrong besides, whatever becomes of these fields.
+        others: Vec<Problem>,
     },
     /// The object was deleted to be replaced, and the new one could not be made.
     #[error("the new object could not be made after the old one was deleted; {}", restored_clause(.restored))]
@@ -148,7 +150,7 @@ pub enum Cause {
         other: Origin,
     },
     /// Deletion was accepted, but finalizers keep the object.
-    #[error("it is still there {} s after we began to wait{}: {}", .waited.as_secs(), since_clause(.since), holder_clause(.holders, .remaining))]
+    #[error("it is still there {} s after we began to wait{}: {}", .waited.as_secs(), since_clause(.since), holder_clause(.holders, .pods, .remaining))]
     Stuck {
         /// How long was waited.
         waited: Duration,
@@ -156,6 +158,8 @@ pub enum Cause {
         since: String,
         /// Finalizers, each with who has to act on it.
         holders: Vec<String>,
+        /// Pods that end with it and are still there.
+        pods: Vec<String>,
         /// What is left in a namespace, in the API server's words.
         remaining: Vec<String>,
     },
@@ -351,6 +355,11 @@ impl Error {
                 "Deploy under that release's name, rename the object, or adopt it explicitly."
             }
             Cause::Duplicate { .. } => "Remove one of the two from the manifest.",
+            Cause::Stuck {
+                holders, remaining, ..
+            } if holders.is_empty() && remaining.is_empty() => {
+                "Find out why its pods do not end: `kubectl describe pod` names the node; one whose node is gone must be deleted by force."
+            }
             Cause::Stuck { .. } => {
                 "Look after the controllers that own the finalizers; they must finish before the object can go."
             }
@@ -432,7 +441,16 @@ fn problem_list(problems: &[Problem]) -> String {
 }
 
 /// The fields alone, where the server says no more than that they cannot change.
-fn immutable_clause(problems: &[Problem]) -> String {
+fn immutable_clause(problems: &[Problem], others: &[Problem]) -> String {
+    let mut clause = unchangeable_clause(problems);
+    if !others.is_empty() {
+        clause.push_str("; besides, the API server finds it invalid: ");
+        clause.push_str(&problem_list(others));
+    }
+    clause
+}
+
+fn unchangeable_clause(problems: &[Problem]) -> String {
     let bare = |problem: &&Problem| {
         let says_no_more = problem.message.ends_with("field is immutable")
             || problem.message == "differs from the live object";
@@ -470,14 +488,21 @@ fn since_clause(since: &str) -> String {
     }
 }
 
-pub(crate) fn holder_clause(holders: &[String], remaining: &[String]) -> String {
+pub(crate) fn holder_clause(
+    finalizers: &[String],
+    pods: &[String],
+    remaining: &[String],
+) -> String {
     if !remaining.is_empty() {
         return remaining.join("; ");
     }
-    if holders.is_empty() {
+    if !finalizers.is_empty() {
+        return format!("waiting for finalizers {}", finalizers.join(", "));
+    }
+    if pods.is_empty() {
         return String::from("its dependants are still being deleted");
     }
-    format!("waiting for finalizers {}", holders.join(", "))
+    format!("waiting for pods to end: {}", pods.join(", "))
 }
 
 #[cfg(test)]

@@ -1,7 +1,5 @@
 //! Replacing an object whose change the API server refuses: delete it and make it anew.
 
-use std::time::Duration;
-
 use http::Method;
 use serde_json::{Map, Value};
 use sortie_manifest::{Object, Origin};
@@ -10,7 +8,7 @@ use super::plan::refuse_foreign;
 use super::scrub::scrub;
 use super::{Applied, Change, Desired, Document, Outcome, Planned, Target};
 use crate::connect::Cluster;
-use crate::delete::{Doomed, Gone};
+use crate::delete::{Doomed, Gone, Patience};
 use crate::error::{Cause, Error, Problem};
 use crate::fault::Point;
 use crate::lease::Guard;
@@ -37,7 +35,7 @@ impl Cluster {
         &self,
         planned: &Planned,
         kept: &Value,
-        patience: Duration,
+        patience: impl Into<Patience<'_>>,
         guard: &Guard,
     ) -> Result<Applied, Error> {
         let target = &planned.target;
@@ -88,7 +86,7 @@ impl Cluster {
     pub async fn bring_back(
         &self,
         kept: &Value,
-        patience: Duration,
+        patience: impl Into<Patience<'_>>,
         guard: &Guard,
     ) -> Result<bool, Error> {
         let origin = Origin::outside("the release's record");

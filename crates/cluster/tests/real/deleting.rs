@@ -1,8 +1,9 @@
 use std::time::Duration;
 
 use serde_json::json;
-use sortie_cluster::delete::{Doomed, Gone};
+use sortie_cluster::delete::{Doomed, Gone, Held};
 use sortie_cluster::lease::Guard;
+use sortie_cluster::watch::Selection;
 
 use crate::fixture::{Fixture, config_map, deployment, meddle, objects};
 
@@ -127,5 +128,75 @@ async fn a_set_is_deleted_in_reverse_and_workloads_after_their_pods() {
         .await
         .unwrap();
     assert!(left.is_empty(), "{left:?}");
+    fixture.finish().await;
+}
+
+/// A Deployment of the sample, whose pod needs `seconds` to end and is there.
+async fn slow_to_end(fixture: &Fixture, seconds: u64) -> (Doomed, serde_json::Value) {
+    let shared = sortie_testkit::Cluster::shared().await.unwrap();
+    let image = shared.image("sample-v1").await.unwrap();
+    let yaml = deployment("web", &image)
+        .replace(
+            "\"containers\":",
+            "\"terminationGracePeriodSeconds\":90,\"containers\":",
+        )
+        .replace(
+            "\"image\":",
+            &format!("\"imagePullPolicy\":\"IfNotPresent\",\"lifecycle\":{{\"preStop\":{{\"sleep\":{{\"seconds\":{seconds}}}}}}},\"image\":"),
+        );
+    let applied = fixture.apply(objects(fixture.ns(), &yaml)).await;
+    let deployments = fixture.cluster.resolve("apps", "v1", "Deployment").await;
+    let selection = Selection::of(deployments.unwrap(), fixture.ns()).named("web");
+    let mut watched = fixture.cluster.watch(selection).await.unwrap();
+    let ready = |view: &sortie_cluster::watch::View| {
+        let web = view.objects.get("web")?;
+        (web["status"]["readyReplicas"] == 1).then(|| serde_json::Value::clone(web))
+    };
+    let live = watched.until(ready).await;
+    let doomed = Doomed {
+        id: applied[0].id.clone(),
+        uid: applied[0].uid().map(str::to_owned),
+        release: None,
+    };
+    (doomed, live)
+}
+
+#[tokio::test]
+async fn a_workload_is_waited_for_as_long_as_its_pods_may_take_to_end() {
+    let fixture = Fixture::new("ends_slowly").await;
+    let (doomed, _) = slow_to_end(&fixture, 6).await;
+    let told = std::sync::Mutex::new(Vec::new());
+    let held = |_: &sortie_manifest::ObjectId, why: Option<&str>| {
+        told.lock().unwrap().extend(why.map(str::to_owned));
+    };
+    let patience = (Duration::from_secs(1), &held as Held<'_>);
+    let guard = Guard::unfenced();
+    let gone = fixture.cluster.delete(&doomed, patience, &guard).await;
+    assert_eq!(gone.unwrap(), Gone::Deleted);
+    let told = told.into_inner().unwrap();
+    assert!(
+        told.iter()
+            .any(|why| why.starts_with("waiting for pods to end: web-")),
+        "{told:?}"
+    );
+    fixture.finish().await;
+}
+
+#[tokio::test]
+async fn what_is_brought_back_outwaits_the_end_of_its_pods() {
+    let fixture = Fixture::new("back_slowly").await;
+    let (doomed, live) = slow_to_end(&fixture, 6).await;
+    let guard = Guard::unfenced();
+    let cluster = &fixture.cluster;
+    let second = Duration::from_secs(1);
+    // Whoever deletes it goes away while the pod is ending.
+    let deletion = cluster.delete(&doomed, PATIENCE, &guard);
+    assert!(tokio::time::timeout(second, deletion).await.is_err());
+    let back = cluster.bring_back(&live, second, &guard).await;
+    assert!(back.unwrap());
+    let path = format!("/apis/apps/v1/namespaces/{}/deployments/web", fixture.ns());
+    let web = fixture.live(&path).await;
+    assert_ne!(web["metadata"]["uid"], live["metadata"]["uid"]);
+    assert_eq!(web["metadata"].get("deletionTimestamp"), None);
     fixture.finish().await;
 }
