@@ -165,8 +165,19 @@ async fn steps_on_files_get_those_that_they_name() {
     };
     let (manifests, values) = names(apply.set.as_ref());
     assert_eq!(manifests, [MANIFESTS[2], MANIFESTS[0]]);
-    assert_eq!(values, ["hello/values.yaml", "more"], "overrides come last");
+    assert_eq!(
+        values,
+        ["hello/values.yaml", "more.yaml"],
+        "overrides come last"
+    );
     assert!(apply.skip_steady_state_check);
+
+    // What is written in the step itself must be seen as a manifest too.
+    let spec = "{manifestSource: {type: K8sManifest, spec: {store: {type: Inline, spec: {content: 'kind: A'}}}}}";
+    let Wire::KubernetesApply(apply) = world.step("K8sApply", spec).await else {
+        panic!("another step");
+    };
+    assert_eq!(names(apply.set.as_ref()).0, ["manifestSource.yaml"]);
 
     let own = "{type: K8sManifest, spec: {store: {type: Harness, spec: {files: [/hello/manifests/service.yaml]}}, valuesPaths: [/hello/values.yaml]}}";
     let spec = format!("{{manifestSource: {own}}}");
@@ -241,7 +252,7 @@ async fn steps_on_objects_get_their_names_and_numbers() {
         panic!("another step");
     };
     assert_eq!(patch.kind(), v1::PatchKind::Strategic);
-    assert_eq!(files(&patch.content), ["patch"]);
+    assert_eq!(files(&patch.content), ["patch.yaml"]);
     assert!(patch.change_cause && !patch.skip_steady_state_check);
 
     let spec = "{deleteResources: {type: ResourceName, spec: {resourceNames: [ConfigMap/a, shop/Service/<+pipeline.variables.target>]}}}";

@@ -124,7 +124,7 @@ impl StepType {
             Self::Delete => Facts::runs("K8sDelete"),
             Self::DryRun => Facts::runs("K8sDryRun"),
             Self::Diff => Facts::runs("K8sDiff"),
-            Self::Rollout => Facts::runs("K8sRollout"),
+            Self::Rollout => Facts::runs("K8sRollout").noted(),
             Self::Patch => Facts::runs("K8sPatch").noted(),
             Self::TrafficRouting => Facts::runs("K8sTrafficRouting").noted(),
         }

@@ -219,11 +219,14 @@ impl<'a> Sources<'a> {
                 }
             }
             FileSource::Inline { content } => {
-                if let Some(other) = below.and_then(|files| files.iter().find(|file| *file != id)) {
+                // A manifest is a file whose name says that it is YAML.
+                let name = format!("{id}.yaml");
+                let is_other = |file: &&String| **file != id && **file != name;
+                if let Some(other) = below.and_then(|files| files.iter().find(is_other)) {
                     return Err(not_among(other));
                 }
                 // Resolved by the delegate, like every file.
-                let file = self.file(id, content.text().as_bytes()).await?;
+                let file = self.file(&name, content.text().as_bytes()).await?;
                 v1::source::From::Inline(v1::InlineFiles { files: vec![file] })
             }
             FileSource::Unsupported { store_type } => {
