@@ -3,8 +3,7 @@
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 use sortie_step::task::{
-    Action, Amount, Apply, Patch, PatchKind, Resources, RollingRollback, Rollout, RolloutCommand,
-    Scale, Task,
+    Action, Amount, Apply, Patch, PatchKind, Resources, Rollout, RolloutCommand, Scale, Task,
 };
 
 use crate::applying::set;
@@ -30,7 +29,7 @@ pub(crate) enum Act {
 }
 
 impl Act {
-    fn action(self) -> Action {
+    pub(crate) fn action(self) -> Action {
         match self {
             Self::Scale => Action::Scale(Scale {
                 workload: "Deployment/web".to_owned(),
@@ -57,7 +56,12 @@ impl Act {
                 command: RolloutCommand::Undo { to_revision: None },
                 resources: Resources::Names(vec!["Deployment/web".to_owned()]),
             }),
-            Self::Undo => Action::RollingRollback(RollingRollback::default()),
+            // What the rollback itself does comes after that, and waits for it.
+            Self::Undo => Action::Scale(Scale {
+                workload: "Deployment/web".to_owned(),
+                to: Amount::Count(1),
+                skip_steady_state_check: false,
+            }),
         }
     }
 

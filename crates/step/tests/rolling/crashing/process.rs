@@ -14,6 +14,7 @@ use sortie_step::task::{
 };
 use sortie_step::{Limits, Outcome};
 
+use super::act::Act;
 use super::variable;
 use crate::canarying::canary;
 use crate::coloring::blue_green;
@@ -50,6 +51,8 @@ pub(crate) enum Deed {
     Rollback(Option<u64>),
     /// Remove the release.
     Uninstall,
+    /// Carry out a step without a release number.
+    Act(Act),
 }
 
 impl Order {
@@ -83,6 +86,14 @@ impl Deed {
                 delete_storage: false,
             }),
             Self::Uninstall => Action::Uninstall(Uninstall::default()),
+            Self::Act(act) => act.action(),
+        }
+    }
+
+    fn task(self) -> Task {
+        match self {
+            Self::Act(act) => act.task(),
+            other => crate::world::task(other.action()),
         }
     }
 }
@@ -132,7 +143,6 @@ async fn one_step() {
         return;
     };
     let (order, nature): (Order, Nature) = serde_json::from_str(&handed).unwrap();
-    let action = order.deed.action();
     let api = connect(Path::new(&order.kubeconfig)).await;
     let mut env = crate::world::environment(api, limits(order.history), Arc::new(Log::default()));
     env.holder = nature.holder;
@@ -144,7 +154,7 @@ async fn one_step() {
             name: RELEASE.to_owned(),
             owner: Owner::default(),
         },
-        ..crate::world::task(action)
+        ..order.deed.task()
     };
     let told = match sortie_step::run(&task, &env).await {
         Outcome::Succeeded { outputs } => outputs,

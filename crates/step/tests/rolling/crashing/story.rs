@@ -7,6 +7,7 @@ use sortie_step::Outcome;
 use sortie_step::task::{Action, Amount};
 use tokio_util::sync::CancellationToken;
 
+use super::act::Act;
 use super::process::Deed;
 use crate::canarying::canary;
 use crate::coloring::{SERVICE, blue_green};
@@ -37,10 +38,20 @@ pub(crate) enum Story {
     BlueGreen,
     /// A release goes with everything it owns.
     Uninstall,
+    /// A workload gets more pods.
+    Scale,
+    /// A workload gets one more container.
+    Patch,
+    /// Objects come beside any release.
+    Apply,
+    /// A workload goes back to its former revision.
+    GoBack,
+    /// What an execution has patched and applied is undone.
+    UndoChanges,
 }
 
 impl Story {
-    pub(crate) const ALL: [Self; 11] = [
+    pub(crate) const ALL: [Self; 16] = [
         Self::First,
         Self::Second,
         Self::Undo,
@@ -52,13 +63,19 @@ impl Story {
         Self::CanaryDelete,
         Self::BlueGreen,
         Self::Uninstall,
+        Self::Scale,
+        Self::Patch,
+        Self::Apply,
+        Self::GoBack,
+        Self::UndoChanges,
     ];
 
     /// The writes that happen in it.
     pub(crate) const fn points(self) -> &'static [Point] {
         use Point::{
-            Apply, Delete, HeadCreate, HeadDelete, HeadUpdate, LeaseCreate, LeaseDelete,
-            LeaseRelease, LeaseRenew, LeaseTake, NamespaceCreate, PartCreate, PartDelete, Patch,
+            Apply, ChangesDelete, ChangesWrite, Delete, HeadCreate, HeadDelete, HeadUpdate,
+            LeaseCreate, LeaseDelete, LeaseRelease, LeaseRenew, LeaseTake, NamespaceCreate,
+            PartCreate, PartDelete, Patch,
         };
         match self {
             Self::First => &[
@@ -137,8 +154,14 @@ impl Story {
                 HeadUpdate,
                 HeadDelete,
                 PartDelete,
+                ChangesDelete,
                 Delete,
             ],
+            Self::Scale | Self::Patch | Self::GoBack => {
+                &[LeaseTake, LeaseRelease, ChangesWrite, Patch]
+            }
+            Self::Apply => &[LeaseCreate, LeaseRelease, ChangesWrite, Apply, Patch],
+            Self::UndoChanges => &[LeaseTake, LeaseRelease, ChangesWrite, Patch, Delete],
         }
     }
 
@@ -151,7 +174,9 @@ impl Story {
             Self::Choose => &[(3, "Succeeded")],
             Self::Canary | Self::BlueGreen => &[(1, "Succeeded"), (2, "Succeeded")],
             Self::CanaryDelete => &[(1, "Succeeded"), (2, "Superseded")],
-            Self::Uninstall => &[],
+            Self::Scale | Self::Patch => &[(1, "Succeeded")],
+            Self::GoBack => &[(2, "Succeeded")],
+            Self::Uninstall | Self::Apply | Self::UndoChanges => &[],
         }
     }
 
@@ -168,8 +193,24 @@ impl Story {
     pub(crate) async fn prepare(self, world: &World) {
         match self {
             Self::First | Self::Waves => {}
-            Self::Second | Self::Uninstall | Self::Canary => {
+            Self::Second | Self::Canary | Self::Scale | Self::Patch => {
                 world.deploy(plain(&version(1))).await.outputs();
+            }
+            Self::Uninstall => {
+                world.deploy(plain(&version(1))).await.outputs();
+                Act::Patch.carry_out(world).await;
+            }
+            Self::Apply => Act::prepare(world).await,
+            Self::GoBack => {
+                world.deploy(plain(&version(1))).await.outputs();
+                world.deploy(plain(&version(2))).await.outputs();
+            }
+            Self::UndoChanges => {
+                Act::prepare(world).await;
+                world.given(&version(1)).await;
+                for act in [Act::Patch, Act::Apply] {
+                    act.carry_out(world).await;
+                }
             }
             Self::Hooks => {
                 world.deploy(plain(&hooks(1))).await.outputs();
@@ -233,6 +274,11 @@ impl Story {
             Self::Canary => Deed::Canary(version(2)),
             Self::CanaryDelete => Deed::CanaryDelete,
             Self::BlueGreen => Deed::BlueGreen(colored(2)),
+            Self::Scale => Deed::Act(Act::Scale),
+            Self::Patch => Deed::Act(Act::Patch),
+            Self::Apply => Deed::Act(Act::Apply),
+            Self::GoBack => Deed::Act(Act::GoBack),
+            Self::UndoChanges => Deed::Act(Act::Undo),
         }
     }
 
