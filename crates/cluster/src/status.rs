@@ -184,9 +184,8 @@ impl Status {
                 .any(|words| problem.message.contains(words))
         };
         if problems.iter().any(immutable) {
-            Cause::Immutable {
-                problems: problems.into_iter().filter(immutable).collect(),
-            }
+            let (problems, others) = problems.into_iter().partition(immutable);
+            Cause::Immutable { problems, others }
         } else {
             Cause::Invalid { problems }
         }
@@ -323,8 +322,17 @@ mod tests {
         ]);
         assert!(matches!(
             read(422, "m", "Invalid", &causes).into_cause(),
-            Cause::Immutable { problems } if problems.len() == 1 && problems[0].field == "spec.selector"
+            Cause::Immutable { problems, others } if problems.len() == 1 && problems[0].field == "spec.selector" && others.is_empty()
         ));
+        let causes = json!([
+            {"field": "spec.replicas", "message": "must be at least 0"},
+            {"reason": "FieldValueInvalid", "field": "spec.selector", "message": "Invalid value: field is immutable"},
+        ]);
+        let both = read(422, "m", "Invalid", &causes).into_cause();
+        assert_eq!(
+            both.to_string(),
+            "spec.selector cannot change; besides, the API server finds it invalid: spec.replicas: must be at least 0"
+        );
         let causes = json!([{"field": "spec.replicas", "message": "must be at least 0"}]);
         assert!(matches!(
             read(422, "m", "Invalid", &causes).into_cause(),

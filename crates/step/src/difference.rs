@@ -146,9 +146,16 @@ pub(crate) fn planned<'a>(
             }
             found
         }
-        Outcome::Replacement { live, problems } => {
-            let mut found = Difference::plain(target.id.clone(), Fate::Replaced)
-                .between(Some(&live.value()), Some(&manifest));
+        Outcome::Replacement {
+            live,
+            problems,
+            result,
+        } => {
+            let result = result.as_ref().map(apply::Document::value);
+            let mut found = Difference::plain(target.id.clone(), Fate::Replaced).between(
+                Some(&live.value()),
+                Some(result.as_ref().unwrap_or(&manifest)),
+            );
             let problem = |problem: &sortie_cluster::Problem| {
                 format!(
                     "cannot be changed in place: {}: {}",
@@ -156,6 +163,10 @@ pub(crate) fn planned<'a>(
                 )
             };
             found.notes = problems.iter().map(problem).collect();
+            if result.is_none() {
+                let text = "compared with the manifest: what the API server adds is not known while the old object is there";
+                found.notes.push(text.to_owned());
+            }
             found
         }
         Outcome::Deferred { until } => {

@@ -1,12 +1,14 @@
 //! Whether somebody else decides how many replicas a workload has.
 
-use std::collections::{BTreeSet, HashSet};
+use std::collections::{BTreeMap, BTreeSet, HashSet};
+use std::sync::Arc;
 
 use serde_json::Value;
 use sortie_manifest::ObjectId;
 
-use super::Target;
+use super::{CONTROL_MANAGER, MANAGER, Target};
 use crate::connect::Cluster;
+use crate::error::Error;
 use crate::watch::Selection;
 
 /// The field, in the form of managed fields.
@@ -16,6 +18,8 @@ pub(super) const REPLICAS: &[&str] = &["f:spec", "f:replicas"];
 #[derive(Debug, Default)]
 pub(super) struct Autoscaled {
     targets: HashSet<Scaled>,
+    /// Namespaces whose live autoscalers could not be listed, and why.
+    unseen: BTreeMap<String, Arc<Error>>,
 }
 
 /// A scale target: namespace, group, kind, name.
@@ -29,7 +33,6 @@ struct Scaled {
 
 impl Cluster {
     /// The workloads of the set that an autoscaler of the set, or one that is live beside it, scales.
-    /// Live autoscalers that we may not list are none.
     pub(super) async fn autoscaled(&self, targets: &[Target]) -> Autoscaled {
         let mut autoscaled = Autoscaled::default();
         for target in targets {
@@ -45,7 +48,7 @@ impl Cluster {
         }
         let namespaces: BTreeSet<&str> = targets
             .iter()
-            .filter(|target| has_replicas(target))
+            .filter(|target| may_be_scaled(target))
             .filter_map(|target| target.id.namespace.as_deref())
             .collect();
         if namespaces.is_empty() {
@@ -62,7 +65,7 @@ impl Cluster {
                         live.get("spec")?.pointer(pointer)?.as_str()
                     });
                 }),
-                Err(error) => tracing::debug!(%error, "live autoscalers are not known"),
+                Err(error) => drop(autoscaled.unseen.insert(namespace.to_owned(), error.into())),
             }
         }
         autoscaled
@@ -73,7 +76,13 @@ impl Autoscaled {
     /// Whether the replicas of this object are somebody else's affair. A manifest that says 0 turns
     /// the workload off, and the autoscaler with it.
     pub(super) fn has(&self, target: &Target) -> bool {
-        has_replicas(target) && self.targets.contains(&Scaled::of(&target.id))
+        !is_off(target) && self.targets.contains(&Scaled::of(&target.id))
+    }
+
+    /// Why it is not known whether a live autoscaler scales the object, where that is so.
+    pub(super) fn unseen(&self, target: &Target) -> Option<&Arc<Error>> {
+        let error = self.unseen.get(target.id.namespace.as_deref()?)?;
+        may_be_scaled(target).then_some(error)
     }
 
     fn read<'a>(
@@ -114,8 +123,40 @@ impl Scaled {
     }
 }
 
-fn has_replicas(target: &Target) -> bool {
-    let spec = target.object.value().get("spec");
-    let replicas = spec.and_then(|spec| spec.get("replicas"));
-    replicas.and_then(Value::as_u64).is_some_and(|n| n > 0)
+/// Whether somebody other than us has set the replicas of a live object as an autoscaler does, through
+/// its `scale`.
+pub(super) fn is_scaled(live: &Value) -> bool {
+    let entries = live.pointer("/metadata/managedFields");
+    let mut entries = entries.and_then(Value::as_array).into_iter().flatten();
+    entries.any(|entry| {
+        let ours = [MANAGER, CONTROL_MANAGER].map(Value::from);
+        entry.get("subresource").and_then(Value::as_str) == Some("scale")
+            && !entry
+                .get("manager")
+                .is_some_and(|manager| ours.contains(manager))
+            && entry.pointer("/fieldsV1/f:spec/f:replicas").is_some()
+    })
+}
+
+fn replicas(target: &Target) -> Option<&Value> {
+    target.object.value().get("spec")?.get("replicas")
+}
+
+/// Whether the manifest turns the workload off.
+fn is_off(target: &Target) -> bool {
+    replicas(target).and_then(Value::as_u64) == Some(0)
+}
+
+/// Whether an autoscaler may have the object as its target: it names its replicas, or its kind may have some that it
+/// does not name.
+fn may_be_scaled(target: &Target) -> bool {
+    if replicas(target).is_some() {
+        return !is_off(target);
+    }
+    let (group, kind) = (target.id.group.as_str(), target.id.kind.as_str());
+    match kind {
+        "Deployment" | "StatefulSet" | "ReplicaSet" => group == "apps",
+        "ReplicationController" => group.is_empty(),
+        _ => false,
+    }
 }

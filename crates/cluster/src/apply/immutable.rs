@@ -67,8 +67,9 @@ pub(super) fn named(error: Error, target: &Target, live: &Value) -> Error {
         &Value::Object(desired.clone()),
     );
     error.map_cause(|cause| match cause {
-        Cause::Immutable { problems } => Cause::Immutable {
+        Cause::Immutable { problems, others } => Cause::Immutable {
             problems: with(problems, changed),
+            others,
         },
         // Words for it that we do not know.
         Cause::Invalid { problems }
@@ -77,7 +78,10 @@ pub(super) fn named(error: Error, target: &Target, live: &Value) -> Error {
                 changed.iter().any(covers)
             }) =>
         {
-            Cause::Immutable { problems }
+            Cause::Immutable {
+                problems,
+                others: Vec::new(),
+            }
         }
         other => other,
     })

@@ -28,6 +28,7 @@ use std::sync::Arc;
 use serde_json::Value;
 use sortie_manifest::{Object, ObjectId};
 
+use crate::error::Error;
 use crate::resource::Resource;
 
 pub use compare::managed_fields_of;
@@ -89,6 +90,8 @@ pub struct Planned {
     scope: Scope,
     /// Whether an autoscaler decides about its replicas.
     autoscaled: bool,
+    /// Why that is not known for sure.
+    unseen: Option<Arc<Error>>,
 }
 
 /// The outcome of a dry run.
@@ -114,6 +117,9 @@ pub enum Outcome {
         live: Document,
         /// The fields.
         problems: Vec<crate::Problem>,
+        /// The object as it would be; absent where only the end of the live one makes room for it, such as its port or its
+        /// share of a quota.
+        result: Option<Document>,
     },
     /// It cannot be dry-run before another object of the set is applied; it will be then.
     Deferred {
@@ -171,6 +177,12 @@ impl Planned {
     /// Whose objects it may touch.
     pub const fn scope(&self) -> &Scope {
         &self.scope
+    }
+
+    /// Why it is not known whether an autoscaler decides about its replicas, when it is live, and whether they are left
+    /// alone therefore: they were set as an autoscaler does it.
+    pub fn unseen_autoscalers(&self) -> Option<(&Error, bool)> {
+        Some((self.unseen.as_deref()?, self.autoscaled))
     }
 
     /// What applying would do; `None` when that is not known before an earlier stage is applied.

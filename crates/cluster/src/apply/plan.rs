@@ -1,13 +1,14 @@
 //! The whole-set dry run.
 
 use std::collections::HashSet;
+use std::sync::Arc;
 
 use futures::{StreamExt as _, stream};
 use http::Method;
 use serde_json::Value;
 use sortie_manifest::{Object, ObjectId, labels, tracking, workload};
 
-use super::autoscale::{Autoscaled, REPLICAS};
+use super::autoscale::{Autoscaled, REPLICAS, is_scaled};
 use super::compare::is_same;
 use super::handover::handed_over;
 use super::live::{Known, Live};
@@ -93,7 +94,7 @@ impl Cluster {
         context: &Context<'_>,
         unsettled: &HashSet<ObjectId>,
     ) -> Result<Planned, Error> {
-        let autoscaled = context.autoscaled.has(&target);
+        let (autoscaled, unseen) = self.is_autoscaled(&target, context).await;
         let until = target.defined_by.clone();
         let outcome = match until.filter(|id| unsettled.contains(id)) {
             Some(until) => Outcome::Deferred { until },
@@ -126,6 +127,31 @@ impl Cluster {
             outcome,
             scope: context.scope.clone(),
             autoscaled,
+            unseen,
+        })
+    }
+
+    /// Whether an autoscaler decides about the replicas of an object; if autoscalers cannot be listed, the live object
+    /// tells, and why it had to be asked comes along.
+    async fn is_autoscaled(
+        &self,
+        target: &Target,
+        context: &Context<'_>,
+    ) -> (bool, Option<Arc<Error>>) {
+        let autoscaled = context.autoscaled;
+        let Some(error) = autoscaled
+            .unseen(target)
+            .filter(|_| !autoscaled.has(target))
+        else {
+            return (autoscaled.has(target), None);
+        };
+        let known = match context.live.get(&target.id) {
+            Some(known) => Some(known.clone()),
+            // What hinders reading it is told by its dry run.
+            None => self.known(target).await.ok().flatten(),
+        };
+        known.map_or((false, None), |known| {
+            (is_scaled(&known.document.whole()), Some(error.clone()))
         })
     }
 
@@ -270,7 +296,7 @@ impl Cluster {
             target.id.kind.as_str(),
             "CustomResourceDefinition" | "Namespace"
         );
-        let Cause::Immutable { problems } = error.cause() else {
+        let Cause::Immutable { problems, .. } = error.cause() else {
             return Err(error);
         };
         if target.immutable == Immutable::Refuse || !alone {
@@ -280,6 +306,7 @@ impl Cluster {
         Ok(Outcome::Replacement {
             live: known.document,
             problems: problems.clone(),
+            result: self.sample(target).await?,
         })
     }
 

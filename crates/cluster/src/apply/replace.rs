@@ -1,8 +1,11 @@
 //! Replacing an object whose change the API server refuses: delete it and make it anew.
 
+use std::time::Duration;
+
 use http::Method;
 use serde_json::{Map, Value};
 use sortie_manifest::{Object, Origin};
+use tokio::time::Instant;
 
 use super::plan::refuse_foreign;
 use super::scrub::scrub;
@@ -16,6 +19,11 @@ use crate::lease::Guard;
 /// Longest name of an object that every kind allows.
 const NAME_LIMIT: usize = 63;
 
+/// How long what an object had occupied (its share of a quota, an address) may take to be free after it is gone.
+const FREE_WITHIN: Duration = Duration::from_secs(30);
+/// How long to wait before it is tried again.
+const FREE_PAUSE: Duration = Duration::from_millis(500);
+
 /// Labels that the Job controller gives to the pods of one Job.
 const JOB_LABELS: [&str; 4] = [
     "controller-uid",
@@ -25,8 +33,8 @@ const JOB_LABELS: [&str; 4] = [
 ];
 
 impl Cluster {
-    /// Replaces an object: dry-runs the new one, deletes the live one, awaits its end, creates the
-    /// new one. If that is refused, the former object is made again.
+    /// Replaces an object, the new one of which the plan has dry-run: deletes the live one, awaits its
+    /// end, creates the new one. If that is refused, the former object is made again.
     ///
     /// `kept` is the live object as the caller has written it down, where a successor finds it; if
     /// another is live by now, it is a conflict and nothing is done. A Job that has ended is not
@@ -50,7 +58,6 @@ impl Cluster {
                 return Err(fail(Cause::Conflict { message }));
             }
         }
-        let sample = self.sample(target).await?;
         let uid = kept.pointer("/metadata/uid").and_then(Value::as_str);
         let doomed = Doomed {
             id: target.id.clone(),
@@ -61,7 +68,20 @@ impl Cluster {
             let message = "another object has its name".to_owned();
             return Err(fail(Cause::Conflict { message }));
         }
-        match self.write(planned, None, &sample, guard).await {
+        let result = match &planned.outcome {
+            Outcome::Replacement { result, .. } => result.as_ref(),
+            _ => None,
+        };
+        let give_up = Instant::now() + FREE_WITHIN;
+        let written = loop {
+            match self.write(planned, None, result, guard).await {
+                Err(error) if is_occupied(&error) && Instant::now() < give_up => {
+                    tokio::time::sleep(FREE_PAUSE).await;
+                }
+                written => break written,
+            }
+        };
+        match written {
             Ok((object, _)) => Ok(Applied {
                 id: target.id.clone(),
                 object: object.into(),
@@ -120,18 +140,39 @@ impl Cluster {
         self.restore(&target, kept, guard).await
     }
 
-    /// The dry run of the new object under a name that is free, while the old one is there.
-    async fn sample(&self, target: &Target) -> Result<Document, Error> {
-        let mut name: String = target.id.name.chars().take(NAME_LIMIT - 7).collect();
-        name.push_str("-sample");
+    /// The dry run of the new object under a name that is free, while the old one is there. `None`
+    /// when it would be accepted but for what the old one occupies.
+    pub(super) async fn sample(&self, target: &Target) -> Result<Option<Document>, Error> {
+        let free: String = target.id.name.chars().take(NAME_LIMIT - 7).collect();
+        let name = format!("{}-sample", free.trim_end_matches(['-', '.']));
         let mut body = Desired::of(target, true).marked(None);
         body["metadata"]["name"] = name.as_str().into();
-        let mut call = super::plan::apply_call(target, &body, "dryRun=All&force=true")?;
+        let mut result = self.dry_run_as(target, &name, &body).await;
+        if result.as_ref().is_err_and(is_occupied) && give_up_allocations(&mut body) {
+            result = self.dry_run_as(target, &name, &body).await;
+        }
+        match result {
+            Ok(answer) => Ok(Some(renamed(&answer, &name, &target.id.name))),
+            Err(error) if is_occupied(&error) => Ok(None),
+            // There is an object of that name.
+            Err(error) if matches!(error.cause(), Cause::Immutable { .. }) => Ok(None),
+            Err(error) => Err(error),
+        }
+    }
+
+    /// A dry run of the object under another name.
+    async fn dry_run_as(
+        &self,
+        target: &Target,
+        name: &str,
+        body: &Value,
+    ) -> Result<Document, Error> {
+        let mut call = super::plan::apply_call(target, body, "dryRun=All&force=true")?;
         let (path, query) = call.path.split_once('?').unwrap_or((&call.path, ""));
         let collection = path
             .rsplit_once('/')
             .map_or(path, |(collection, _)| collection);
-        call.path = format!("{collection}/{}?{query}", crate::resource::escape(&name));
+        call.path = format!("{collection}/{}?{query}", crate::resource::escape(name));
         let answer = self.send(&call).await;
         let answer = answer.map_err(|error| scrub(error, &target.object))?;
         Ok(Document::new(answer.body))
@@ -145,9 +186,16 @@ impl Cluster {
         let mut call = super::plan::apply_call(target, &former, "force=true")?;
         call.method = Method::PATCH;
         call.write = Some((Point::Apply, guard));
-        let answer = self.send(&call).await;
-        answer.map_err(|error| scrub(error, &target.object))?;
-        Ok(true)
+        let give_up = Instant::now() + FREE_WITHIN;
+        loop {
+            match self.send(&call).await {
+                Ok(_) => return Ok(true),
+                Err(error) if is_occupied(&error) && Instant::now() < give_up => {
+                    tokio::time::sleep(FREE_PAUSE).await;
+                }
+                Err(error) => return Err(scrub(error, &target.object)),
+            }
+        }
     }
 }
 
@@ -156,10 +204,62 @@ impl Planned {
     /// refused for that and replacing is allowed.
     pub const fn replaces(&self) -> Option<(&Document, &Vec<Problem>)> {
         match &self.outcome {
-            Outcome::Replacement { live, problems } => Some((live, problems)),
+            Outcome::Replacement { live, problems, .. } => Some((live, problems)),
             _ => None,
         }
     }
+}
+
+/// Whether an object is refused for what only one object can have at a time: room that a quota leaves, a port, an address,
+/// being the default.
+fn is_occupied(error: &Error) -> bool {
+    let is = |message: &str| {
+        message.contains("already allocated") || message.contains("already marked as default")
+    };
+    match error.cause() {
+        Cause::Quota { message } => message.contains("exceeded quota"),
+        Cause::Invalid { problems } => problems.iter().all(|problem| is(&problem.message)),
+        Cause::Forbidden { message } | Cause::Server { message, .. } => is(message),
+        _ => false,
+    }
+}
+
+/// Lets the server choose the ports and addresses of a Service, where it names any. Says whether it does.
+fn give_up_allocations(service: &mut Value) -> bool {
+    if service["kind"] != "Service" || service["apiVersion"] != "v1" {
+        return false;
+    }
+    let Some(spec) = service.get_mut("spec").and_then(Value::as_object_mut) else {
+        return false;
+    };
+    let mut any = spec.shift_remove("healthCheckNodePort").is_some();
+    if spec.get("clusterIP").and_then(Value::as_str) != Some("None") {
+        any |= spec.shift_remove("clusterIP").is_some();
+        any |= spec.shift_remove("clusterIPs").is_some();
+    }
+    let ports = spec.get_mut("ports").and_then(Value::as_array_mut);
+    for port in ports.into_iter().flatten() {
+        let port = port.as_object_mut();
+        any |= port.is_some_and(|port| port.shift_remove("nodePort").is_some());
+    }
+    any
+}
+
+/// The answer to a dry run under another name, as it would be under its own.
+fn renamed(answer: &Document, from: &str, to: &str) -> Document {
+    let mut value = answer.whole();
+    value["metadata"]["name"] = to.into();
+    if let Some(labels) = value
+        .pointer_mut("/spec/template/metadata/labels")
+        .and_then(Value::as_object_mut)
+    {
+        for key in JOB_LABELS {
+            if let Some(label) = labels.get_mut(key).filter(|label| **label == from) {
+                *label = to.into();
+            }
+        }
+    }
+    Document::new(value.to_string().into())
 }
 
 /// An object without what the server writes into it.

@@ -28,8 +28,9 @@ fn without(error: Error, values: &[String]) -> Error {
         Cause::Invalid { problems } => Cause::Invalid {
             problems: clean_all(problems, values),
         },
-        Cause::Immutable { problems } => Cause::Immutable {
+        Cause::Immutable { problems, others } => Cause::Immutable {
             problems: clean_all(problems, values),
+            others: clean_all(others, values),
         },
         Cause::Forbidden { message } => Cause::Forbidden {
             message: clean(&message, values),

@@ -40,8 +40,10 @@ impl Cluster {
             outcome => outcome.clone(),
         };
         if let Outcome::Replacement { problems, .. } = &outcome {
-            let problems = problems.clone();
-            let cause = Cause::Immutable { problems };
+            let cause = Cause::Immutable {
+                problems: problems.clone(),
+                others: Vec::new(),
+            };
             let error = Error::new("apply", target.id.to_string(), cause);
             return Err(error.at(Some(target.object.origin())));
         }
@@ -70,7 +72,7 @@ impl Cluster {
             }
             handed |= *handover;
             let live = live.as_ref().map(|live| (live, *handover));
-            match self.write(planned, live, result, guard).await {
+            match self.write(planned, live, Some(result), guard).await {
                 Ok((object, change)) => {
                     if target.id.kind == "CustomResourceDefinition" {
                         self.forget_kinds();
@@ -148,7 +150,7 @@ impl Cluster {
         &self,
         planned: &Planned,
         live: Option<(&Document, bool)>,
-        result: &Document,
+        result: Option<&Document>,
         guard: &Guard,
     ) -> Result<(Value, Change), Error> {
         let target = &planned.target;
@@ -158,7 +160,7 @@ impl Cluster {
             Some((live, false)) => version_of(live),
             None => None,
         };
-        let owned = owned_after(result, autoscaled);
+        let owned = result.and_then(|result| owned_after(result, autoscaled));
         let mut body = Desired::of(target, !autoscaled).marked(owned.as_ref());
         if let Some(version) = version {
             body["metadata"]["resourceVersion"] = version.into();

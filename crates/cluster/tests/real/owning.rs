@@ -4,6 +4,7 @@ use std::collections::BTreeSet;
 
 use serde_json::{Value, json};
 use sortie_cluster::apply::{Applied, Change};
+use sortie_cluster::lease::Guard;
 
 use crate::fixture::{Fixture, deployment, objects};
 
@@ -84,6 +85,108 @@ async fn replicas_are_handed_to_a_live_autoscaler_and_never_drop() {
         .apply(objects(fixture.ns(), &with_replicas(0)))
         .await;
     assert_eq!(replicas(&off[0]), 0);
+    fixture.finish().await;
+}
+
+#[tokio::test]
+async fn replicas_that_the_manifest_stops_naming_stay_with_an_autoscaler() {
+    let fixture = Fixture::new("autoscaled-unnamed").await;
+    let ns = fixture.ns();
+    let unnamed = deployment("web", "web:1").replace("\"replicas\":1,", "");
+    assert!(!unnamed.contains("replicas"));
+    let path = format!("/apis/apps/v1/namespaces/{ns}/deployments/web");
+    for with_set in [true, false] {
+        let first = fixture.apply(objects(ns, &with_replicas(4))).await;
+        assert_eq!(replicas(&first[0]), 4);
+        // Or it is live beside the set, since the case before.
+        let autoscaler = if with_set { AUTOSCALER } else { "" };
+        let second = fixture
+            .apply(objects(ns, &format!("{unnamed}{autoscaler}")))
+            .await;
+        assert_eq!(replicas(&second[0]), 4, "in the set: {with_set}");
+        let since = crate::fixture::version(&first[0]);
+        let seen = all_replicas(&fixture, &since).await;
+        assert_eq!(seen, BTreeSet::from([4]), "in the set: {with_set}");
+        fixture
+            .send(
+                http::Method::DELETE,
+                &path,
+                "application/json",
+                &json!({"propagationPolicy": "Background"}),
+            )
+            .await;
+    }
+    fixture.finish().await;
+}
+
+#[tokio::test]
+async fn replicas_of_kubectl_that_the_manifest_does_not_name_stay_with_an_autoscaler() {
+    let fixture = Fixture::new("autoscaled-kubectl").await;
+    let ns = fixture.ns();
+    fixture.apply(objects(ns, AUTOSCALER)).await;
+    let theirs: Value = serde_json::from_str(with_replicas(4).trim_start_matches("---")).unwrap();
+    let path = format!("/apis/apps/v1/namespaces/{ns}/deployments");
+    let create = format!("{path}?fieldManager=kubectl-client-side-apply");
+    let before = fixture
+        .send(http::Method::POST, &create, "application/json", &theirs)
+        .await;
+    let unnamed = deployment("web", "web:1").replace("\"replicas\":1,", "");
+    let ours = fixture.apply(objects(ns, &unnamed)).await;
+    assert_eq!(
+        (ours[0].change, replicas(&ours[0])),
+        (Change::Configured, &json!(4))
+    );
+    let since = before["metadata"]["resourceVersion"].as_str().unwrap();
+    let seen = all_replicas(&fixture, since).await;
+    assert_eq!(seen, BTreeSet::from([4]), "never another number");
+    fixture.finish().await;
+}
+
+#[tokio::test]
+async fn whoever_may_not_list_autoscalers_leaves_replicas_that_were_scaled() {
+    let fixture = Fixture::new("autoscaled-unseen").await;
+    let ns = fixture.ns();
+    let rbac = "rbac.authorization.k8s.io";
+    for object in [
+        json!({"apiVersion": "v1", "kind": "ServiceAccount", "metadata": {"name": "limited"}}),
+        json!({"apiVersion": format!("{rbac}/v1"), "kind": "Role", "metadata": {"name": "limited"},
+               "rules": [{"apiGroups": ["apps"], "resources": ["deployments"], "verbs": ["get", "list", "create", "patch"]}]}),
+        json!({"apiVersion": format!("{rbac}/v1"), "kind": "RoleBinding", "metadata": {"name": "limited"},
+               "roleRef": {"apiGroup": rbac, "kind": "Role", "name": "limited"},
+               "subjects": [{"kind": "ServiceAccount", "name": "limited", "namespace": ns}]}),
+    ] {
+        crate::fixture::meddle(&fixture, "admin", object).await;
+    }
+    let limited = fixture.as_service_account("limited").await;
+    let plan = async |yaml: &str| {
+        let targets = limited.locate(objects(ns, yaml), ns).await.unwrap();
+        let mut planned = limited.plan(targets, &fixture.scope()).await.unwrap();
+        planned.remove(0)
+    };
+    // Nothing is known, and nothing would be lost.
+    assert!(plan(&with_replicas(1)).await.unseen_autoscalers().is_none());
+    fixture.apply(objects(ns, &with_replicas(1))).await;
+    let planned = plan(&with_replicas(2)).await;
+    let (error, left) = planned.unseen_autoscalers().unwrap();
+    assert!(!left);
+    let rule = "{apiGroups: [\"autoscaling\"], resources: [\"horizontalpodautoscalers\"], verbs: [\"list\"]}";
+    assert!(error.to_string().contains(rule), "{error}");
+
+    let scale = format!("/apis/apps/v1/namespaces/{ns}/deployments/web/scale");
+    let merge = "application/merge-patch+json";
+    let scaled = json!({"spec": {"replicas": 3}});
+    fixture
+        .send(http::Method::PATCH, &scale, merge, &scaled)
+        .await;
+    let unnamed = deployment("web", "web:2").replace("\"replicas\":1,", "");
+    for yaml in [&with_replicas(2), &unnamed] {
+        let planned = plan(yaml).await;
+        assert!(planned.unseen_autoscalers().is_some_and(|(_, left)| left));
+        let applied = limited.apply(&planned, &Guard::unfenced()).await.unwrap();
+        assert_eq!(replicas(&applied), 3);
+    }
+    let off = plan(&with_replicas(0)).await;
+    assert!(off.unseen_autoscalers().is_none());
     fixture.finish().await;
 }
 

@@ -3,11 +3,11 @@
 use std::time::Duration;
 
 use serde_json::{Value, json};
-use sortie_cluster::apply::{Change, Immutable, Planned};
+use sortie_cluster::apply::{Change, Immutable, Outcome, Planned};
 use sortie_cluster::lease::Guard;
 use sortie_cluster::{Cause, Error};
 
-use crate::fixture::{Fixture, objects};
+use crate::fixture::{Fixture, deployment, meddle, objects};
 
 const PATIENCE: Duration = Duration::from_secs(60);
 
@@ -193,6 +193,92 @@ async fn refuse_creation(fixture: &Fixture) -> [String; 2] {
         );
     }
     paths.try_into().unwrap()
+}
+
+#[tokio::test]
+async fn a_new_object_that_is_invalid_refuses_the_set_and_every_problem_is_told() {
+    let fixture = Fixture::new("replaced-invalid").await;
+    fixture
+        .apply(objects(fixture.ns(), &deployment("web", "web:1")))
+        .await;
+    let other = deployment("web", "web:1").replace("\"app\":\"web\"", "\"app\":\"shop\"");
+    let policy = "\"image\":\"web:1\",\"imagePullPolicy\":\"Sometimes\"";
+    let invalid = other.replace("\"image\":\"web:1\"", policy);
+    let error = plan(&fixture, &invalid, Immutable::Replace)
+        .await
+        .unwrap_err();
+    assert_eq!(error.code(), "SRT-C005", "{error}");
+    assert!(error.to_string().contains("imagePullPolicy"), "{error}");
+    let error = plan(&fixture, &invalid, Immutable::Refuse)
+        .await
+        .unwrap_err();
+    assert_eq!(error.code(), "SRT-C006", "{error}");
+    for field in ["spec.selector", "imagePullPolicy"] {
+        assert!(error.to_string().contains(field), "{field}: {error}");
+    }
+    let planned = plan(&fixture, &other, Immutable::Replace).await.unwrap();
+    let Outcome::Replacement {
+        result: Some(result),
+        ..
+    } = &planned.outcome
+    else {
+        panic!("{planned:?}");
+    };
+    let result = result.value();
+    assert_eq!(result["metadata"]["name"], "web");
+    assert_eq!(result["spec"]["selector"]["matchLabels"]["app"], "shop");
+    assert!(result["spec"]["revisionHistoryLimit"].is_number());
+    fixture.finish().await;
+}
+
+#[tokio::test]
+async fn what_the_old_object_occupies_is_in_no_way_of_the_new_one() {
+    let fixture = Fixture::new("replaced-occupied").await;
+    let guard = Guard::unfenced();
+    let quota = json!({"apiVersion": "v1", "kind": "ResourceQuota", "metadata": {"name": "small"}, "spec": {"hard": {"count/deployments.apps": "1"}}});
+    meddle(&fixture, "admin", quota).await;
+    let quotas = fixture.cluster.resolve("", "v1", "ResourceQuota").await;
+    let quotas = sortie_cluster::watch::Selection::of(quotas.unwrap(), fixture.ns());
+    let mut watched = fixture.cluster.watch(quotas).await.unwrap();
+    watched
+        .until(|view| view.objects.get("small")?.pointer("/status/used").cloned())
+        .await;
+    let service = |spec: Value| {
+        json!({"apiVersion": "v1", "kind": "Service", "metadata": {"name": "web"}, "spec": spec})
+            .to_string()
+    };
+    let free = json!({"type": "NodePort", "selector": {"app": "web"}, "ports": [{"port": 80}]});
+    let first = fixture
+        .apply(objects(fixture.ns(), &service(free.clone())))
+        .await;
+    let port = &first[0].object["spec"]["ports"][0]["nodePort"];
+    let mut fixed = free;
+    fixed["ports"][0]["nodePort"] = port.clone();
+    let mut moved = fixed.clone();
+    let address = first[0].object["spec"]["clusterIP"].as_str().unwrap();
+    let network: Vec<&str> = address.split('.').take(2).collect();
+    let address = format!("{}.222.34", network.join("."));
+    moved["clusterIP"] = json!(address);
+    fixture.apply(objects(fixture.ns(), &service(fixed))).await;
+    let web = deployment("web", "web:1");
+    fixture.apply(objects(fixture.ns(), &web)).await;
+    let other = web.replace("\"app\":\"web\"", "\"app\":\"shop\"");
+    for (yaml, known) in [(service(moved), true), (other, false)] {
+        let planned = plan(&fixture, &yaml, Immutable::Replace).await.unwrap();
+        let result = match &planned.outcome {
+            Outcome::Replacement { result, .. } => result,
+            outcome => panic!("{outcome:?}"),
+        };
+        assert_eq!(result.is_some(), known, "{yaml}");
+        let kept = planned.replaces().unwrap().0.value();
+        let replaced = fixture.cluster.replace(&planned, &kept, PATIENCE, &guard);
+        assert_eq!(replaced.await.unwrap().change, Change::Created, "{yaml}");
+    }
+    let path = format!("/api/v1/namespaces/{}/services/web", fixture.ns());
+    let live = fixture.live(&path).await;
+    assert_eq!(&live["spec"]["ports"][0]["nodePort"], port);
+    assert_eq!(live["spec"]["clusterIP"], address);
+    fixture.finish().await;
 }
 
 #[tokio::test]
