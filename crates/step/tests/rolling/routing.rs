@@ -280,6 +280,18 @@ async fn what_cannot_be_routed_is_refused_before_the_first_write() {
         assert_eq!(failure.code, code, "{failure:?}");
         assert!(failure.message.contains(text), "{failure:?}");
     }
+    // Its selector matches nothing: whoever waits for pods behind it waits in vain.
+    world.given(&service("empty", "nobody")).await;
+    let mut task = world.task(config(smi(), vec![unknown("empty")]));
+    task.timeout = Duration::from_secs(5);
+    let told = world.run(&task).await;
+    let failure = told.failure();
+    assert!(
+        failure
+            .message
+            .contains("Service/empty had no ready endpoint"),
+        "{failure:?}"
+    );
     for kind in ["httproutes", "trafficsplits", "httproutegroups"] {
         let there = world.kubectl(&["get", kind, "-o", "name"], "").await;
         assert_eq!(there.trim(), "", "{kind}");
@@ -293,7 +305,7 @@ async fn meshes_are_routed_and_go_back_alike() {
     for crds in [Crds::Istio, Crds::Smi] {
         cluster.install_crds(crds).await.unwrap();
     }
-    let world = World::on(Arc::clone(&cluster), "routing_meshes").await;
+    let mut world = World::on(Arc::clone(&cluster), "routing_meshes").await;
     let image = "example.com/web:1";
     world.deploy(plain(&release(image, image))).await.outputs();
     // A route that somebody wrote, and lets deployments change.
@@ -336,9 +348,20 @@ async fn meshes_are_routed_and_go_back_alike() {
         all["spec"]["backends"][1],
         json!({"service": "web-canary", "weight": 25})
     );
-    carry(&world, inherit("all", vec![to("canary", 100)]), "e1")
-        .await
-        .outputs();
+    // An account that may not look at the other router's objects.
+    let admin = world.api.clone();
+    let all_of =
+        |group: &str| format!("{{apiGroups: ['{group}'], resources: ['*'], verbs: ['*']}}");
+    let groups = ["", "coordination.k8s.io", "split.smi-spec.io"].map(all_of);
+    world.with_rights(&format!("[{}]", groups.join(", "))).await;
+    let told = carry(&world, inherit("all", vec![to("canary", 100)]), "e1").await;
+    told.outputs();
+    assert!(
+        told.said("no right to look for a VirtualService"),
+        "{:?}",
+        told.lines
+    );
+    world.api = admin;
     let all = world.get(split, "shop-all").await.unwrap();
     assert_eq!(all["spec"]["backends"][1]["weight"], 100);
 

@@ -1,5 +1,6 @@
 //! Routing traffic: the objects of a router say what the step asks for, and the router has taken it.
 
+mod endpoints;
 mod gateways;
 mod services;
 
@@ -11,7 +12,8 @@ use sortie_cluster::{Cause, Resource};
 use sortie_manifest::labels::{self, Marks};
 use sortie_manifest::{Object, ObjectId};
 use sortie_strategy::routing::{
-    self, Config, RouteKind, Routing, RoutingError, Services, changed_fields, configured, inherited,
+    self, Config, RouteKind, Routing, RoutingError, Services, changed_fields, configured, gaining,
+    inherited,
 };
 
 use super::alter::{Altered, Subject, alter, awaited, settle};
@@ -148,6 +150,12 @@ async fn plan(run: &Run<'_>, asked: &Routing) -> Result<Plan, Ended> {
     }
     let objects: Vec<Object> = plan.made.iter().map(|(_, object)| object.clone()).collect();
     run.check_objects(&objects)?;
+    let gaining = wanted.iter().flat_map(|wanted| {
+        let mut live = plan.edited.iter();
+        let live = live.find(|live| is(wanted, &live.id));
+        gaining(live.map(|live| &live.object), wanted)
+    });
+    endpoints::ready(run, gaining.collect()).await?;
     Ok(plan)
 }
 
@@ -291,7 +299,7 @@ async fn of_config(
     Ok((live, missing))
 }
 
-/// The route objects of the release, of all kinds that are served.
+/// The route objects of the release, of all kinds that are served and that we may look at.
 async fn of_release(run: &Run<'_>) -> Result<Vec<Live>, Failure> {
     let cluster = &run.env.cluster;
     let mut live = Vec::new();
@@ -301,8 +309,16 @@ async fn of_release(run: &Run<'_>) -> Result<Vec<Live>, Failure> {
             Err(error) if matches!(error.cause(), Cause::UnknownKind { .. }) => continue,
             Err(error) => return Err(Failure::cluster(&error)),
         };
-        let found = cluster.list(&of_label(run, resource.clone())).await;
-        for object in found.map_err(|error| Failure::cluster(&error))? {
+        let found = match cluster.list(&of_label(run, resource.clone())).await {
+            Ok(found) => found,
+            Err(error) if matches!(error.cause(), Cause::Forbidden { .. }) => {
+                let text = format!("we have no right to look for a {}", kind.kind());
+                run.warn(Unit::Initialize, text);
+                continue;
+            }
+            Err(error) => return Err(Failure::cluster(&error)),
+        };
+        for object in found {
             let Some(object) = typed(object, &resource) else {
                 continue;
             };
