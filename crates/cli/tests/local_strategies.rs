@@ -237,8 +237,10 @@ async fn colours_take_turns_and_a_scaled_one_comes_back() {
         "{ended:?}"
     );
     assert!(ended.stderr.contains("next: `sortie swap -n"), "{ended:?}");
-    let ended = world.on(&["promote", "k8s"]).await;
-    refused(&ended, 2, "SRT-Z020", "leave the PATH out");
+    for about_files in ["k8s", "--prune"] {
+        let ended = world.on(&["promote", about_files]).await;
+        refused(&ended, 2, "SRT-Z020", "leave the PATH out");
+    }
     let promote = ["promote", "--settle", "0s"];
     let ended = world.on(&promote).await.ok();
     assert!(
@@ -356,5 +358,24 @@ async fn a_colour_that_fails_leaves_the_traffic_where_it_is() {
     let ended = world.on(&["rollback"]).await;
     refused(&ended, 2, "SRT-Z020", "correct the set and deploy it again");
     assert_eq!(world.color().await, "blue");
+
+    // What overwrites a good version and fails is neither swapped nor gone back to.
+    world.version("sample-v2").await;
+    world.deploy(&["blue-green"]).await.ok();
+    world.on(&["swap", "--settle", "0s"]).await.ok();
+    world.version("sample-v3").await;
+    assert_eq!(world.deploy(&["blue-green"]).await.code, 1);
+    refused(&world.on(&["swap"]).await, 4, "SRT-Z018", "nothing to swap");
+    let ended = world.on(&["rollback"]).await;
+    refused(&ended, 2, "SRT-Z020", "correct the set and deploy it again");
+    let ended = world.on(&["cancel"]).await.ok();
+    assert!(
+        ended.stdout.contains("number 4 (blue) has no pods"),
+        "{ended:?}"
+    );
+    assert_eq!(
+        (world.replicas("web-blue").await, world.color().await),
+        ("0".to_owned(), "green".to_owned())
+    );
     world.namespace.finish().await.unwrap();
 }

@@ -28,15 +28,15 @@ pub(crate) async fn run(args: &Promote, around: &Surroundings) -> Result {
     if let Some(canary) = sides::canary(&history) {
         return to_everybody(args, (&cluster, release), canary, around).await;
     }
-    let Some(colors) = Colors::of(&history) else {
+    let Some(colors) = Colors::swappable(&history) else {
         return Err(sides::alone(release, "promote"));
     };
-    if !args.paths.is_empty() {
+    if names_a_set(args) {
         let text = format!(
             "release {} is blue-green: its new version runs already",
             release.name()
         );
-        return Err(sides::unsuited(text).hint("leave the PATH out"));
+        return Err(sides::unsuited(text).hint("leave the PATH out, and what goes with it"));
     }
     if let Some(primary) = colors.newer_primary() {
         let text = format!(
@@ -52,6 +52,14 @@ pub(crate) async fn run(args: &Promote, around: &Surroundings) -> Result {
     }
     let times = (args.settle.settle, args.bring.timeout);
     swap::swap("promote", (&cluster, release), times, around).await
+}
+
+/// Whether there is anything about files to deploy among the arguments.
+fn names_a_set(args: &Promote) -> bool {
+    let (with, bring) = (&args.with, args.bring);
+    let has_values = !with.values.is_empty() || with.context.is_some();
+    let brings = bring.adopt || bring.replace || bring.prune || bring.skip_job_wait;
+    !args.paths.is_empty() || has_values || brings
 }
 
 /// A rolling deployment of what the canary was deployed from, then the end of the canary.

@@ -107,21 +107,28 @@ pub(super) fn canary(history: &History) -> Option<&Head> {
         .find(|head| head.side.is_canary())
 }
 
-/// The colours that a swap would exchange: the one without traffic, and the one that has it where something runs there.
+/// The colours of a release: the one without traffic, and the one that has it where something runs there.
 pub(super) struct Colors<'a> {
+    /// The newest number in the colour without traffic.
     pub(super) stage: &'a Head,
-    pub(super) primary: Option<&'a Head>,
+    primary: Option<&'a Head>,
 }
 
 impl<'a> Colors<'a> {
-    /// `None`: nothing stands in the colour without traffic.
+    /// `None`: nothing has ended well in the colour without traffic, so that there is nothing to swap or to scale.
     pub(super) fn of(history: &'a History) -> Option<Self> {
-        let stage = &history.standing(STAGE)?.head;
+        let good = &history.standing(STAGE)?.head;
+        let mut newest = history.heads().rev();
         let primary = history.standing(PRIMARY);
         Some(Self {
-            stage,
+            stage: newest.find(|head| head.side.color == good.side.color)?,
             primary: primary.map(|stored| &stored.head),
         })
+    }
+
+    /// The same, where what is there has ended well: a failed deployment overwrites what stood there.
+    pub(super) fn swappable(history: &'a History) -> Option<Self> {
+        Self::of(history).filter(|colors| colors.stage.is_standing())
     }
 
     /// The colour with the traffic when that is the newer one: it was swapped.
@@ -163,7 +170,7 @@ pub(super) fn check_whole(history: &History, release: &Release) -> Result<()> {
         return Ok(());
     }
     let named = named(release);
-    let hint = match Colors::of(history) {
+    let hint = match Colors::swappable(history) {
         Some(colors) if colors.newer_primary().is_some() => format!(
             "`sortie swap {named}` goes back to {}",
             numbered(colors.stage)
@@ -198,7 +205,7 @@ pub(super) fn unsuited(text: String) -> Failure {
 /// Neither a canary nor another colour.
 pub(super) fn alone(release: &Release, what: &str) -> Failure {
     let text = format!(
-        "release {} in namespace {} has neither a canary nor anything in its stage: nothing to {what}",
+        "release {} in namespace {} has neither a canary nor anything in its stage that ended well: nothing to {what}",
         release.name(),
         release.namespace()
     );

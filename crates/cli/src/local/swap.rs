@@ -33,7 +33,7 @@ pub(crate) async fn run(args: &Swap, around: &Surroundings) -> Result {
     if history.is_empty() {
         return Err(history::nothing(records.release()));
     }
-    if Colors::of(&history).is_none() {
+    if Colors::swappable(&history).is_none() {
         return Err(sides::alone(records.release(), "swap"));
     }
     let release = records.release();
