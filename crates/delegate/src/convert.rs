@@ -203,4 +203,6 @@ pub fn row(row: ObjectRow) -> v1::ResourceStatus {
 }
 
 #[cfg(test)]
+mod step_tests;
+#[cfg(test)]
 mod tests;
