@@ -194,6 +194,17 @@ impl Locked {
         updated.map_err(|error| record_failure(&error))
     }
 
+    /// Give the release back that a killed holder of this task may have kept, after its end was recorded. Nobody depends on
+    /// it: whoever holds the release now is not waited for longer than a dead holder's lease lasts.
+    pub(crate) async fn free(run: &Run<'_>, unit: Unit, look: Look) {
+        let free = async {
+            if let Ok(locked) = Self::acquire(run, unit, look).await {
+                locked.release(run).await;
+            }
+        };
+        drop(tokio::time::timeout(run.env.limits.lease * 2, free).await);
+    }
+
     /// Mark what `head` has taken the place of, and remove records and versioned configuration that are not needed any
     /// more. Marks are for people and leftovers harm nobody, so failing to is no failure of the step.
     pub(crate) async fn tidy(&self, run: &Run<'_>, head: Option<&Head>) {

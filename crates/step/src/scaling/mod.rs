@@ -9,7 +9,7 @@ mod side;
 use serde_json::{Value, json};
 use sortie_cluster::apply::Applied;
 use sortie_cluster::delete::{Doomed, Gone};
-use sortie_cluster::record::{History, STAGE, Stored};
+use sortie_cluster::record::{Head, History, STAGE, Stored};
 use sortie_manifest::ObjectId;
 
 use crate::failure::{Failure, chain, first_of};
@@ -67,6 +67,9 @@ async fn begin(run: &Run<'_>, is_up: bool) -> Result<Begun, Ended> {
         .run(std::future::pending(), Box::pin(look))
         .await?;
     if let Some(told) = told(run, &look.history, is_up) {
+        if own(run, &look.history).is_some() {
+            Locked::free(run, Unit::Initialize, look).await;
+        }
         return Ok(Begun::Told(told));
     }
     let acquire = async { Ok(Locked::acquire(run, Unit::Initialize, look).await?) };
@@ -76,9 +79,7 @@ async fn begin(run: &Run<'_>, is_up: bool) -> Result<Begun, Ended> {
 
 /// What is told of a task that has come to its end, or that has nothing to do.
 fn told(run: &Run<'_>, history: &History, is_up: bool) -> Option<Value> {
-    let last = history.heads().filter_map(Scaling::last);
-    let own = last.into_iter().find(|scaling| scaling.task == run.task.id);
-    if let Some(told) = own.and_then(|own| own.told) {
+    if let Some(told) = own(run, history) {
         return Some(told);
     }
     if history.standing(STAGE).is_some() {
@@ -89,6 +90,12 @@ fn told(run: &Run<'_>, history: &History, is_up: bool) -> Option<Value> {
         is_up,
         "nothing stands in the stage of this release: nothing to scale",
     ))
+}
+
+/// What this task has told at its end.
+fn own(run: &Run<'_>, history: &History) -> Option<Value> {
+    let mut last = history.heads().filter_map(Scaling::last);
+    last.find(|scaling| scaling.task == run.task.id)?.told
 }
 
 fn nothing(run: &Run<'_>, is_up: bool, reason: &str) -> Value {
@@ -337,6 +344,11 @@ async fn up_under_lease(
     }
     run.units.enter(Unit::WrapUp);
     close(run, locked, &mut stored, raised).await
+}
+
+/// Whether something is remembered that what a record runs had before it was scaled down.
+pub(crate) fn is_scaled_down(head: &Head) -> bool {
+    Scaling::remembered(head).is_some()
 }
 
 /// As [`up`], of whatever release number, for a swap that goes back to it. It does not wait for the pods.

@@ -59,6 +59,7 @@ pub(super) async fn shape(
         word: colors.stage,
         key: labels::COLOR,
         older_key: labels::OLDER_COLOR,
+        beside_originals: false,
     };
     let seen = copies::look(run, objects, word).await?;
     let made = copies::make(objects, &seen, namespace, word)?;

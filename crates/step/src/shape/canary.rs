@@ -21,6 +21,7 @@ const WORD: Word<'static> = Word {
     word: CANARY,
     key: labels::TRACK,
     older_key: labels::OLDER_TRACK,
+    beside_originals: true,
 };
 
 /// The copies of a set, and what is written.

@@ -39,6 +39,8 @@ pub(super) struct Word<'a> {
     pub(super) key: &'static str,
     /// The key that older copies have in its place; it stays where it is in a selector, which never changes.
     pub(super) older_key: &'static str,
+    /// Whether an original that is not live yet will run beside its copies. Those of a colour never do.
+    pub(super) beside_originals: bool,
 }
 
 /// The copies of a set.
@@ -206,7 +208,9 @@ fn companions(
         let reaching = workloads.iter().find_map(|(at, copied)| {
             let one = seen.get(*at)?;
             let reaches = if copy::scales(object, &[one.original.id()]) {
-                copy::is_overlapping(one.live.as_ref().unwrap_or(&one.original), copied)
+                let to_come = word.beside_originals.then_some(&one.original);
+                let runs = one.live.as_ref().or(to_come);
+                runs.is_some_and(|runs| copy::is_overlapping(runs, copied))
             } else if copy::covers(object, &one.original) {
                 copy::covers(object, copied)
             } else {

@@ -42,7 +42,10 @@ pub(crate) async fn run(run: &Run<'_>, options: SwapServices) -> Result<Value, E
     if !is_open(&heads) {
         match choose(&heads, run.task, options.back, None)? {
             Choice::Swap(_) => {}
-            Choice::Over(exchange) => return Ok(exchange.told(&run.task.release)?),
+            Choice::Over(exchange) => {
+                Locked::free(run, Unit::Initialize, look).await;
+                return Ok(exchange.told(&run.task.release)?);
+            }
             Choice::Nothing(reason) => return Ok(nothing(run, &reason)),
         }
     }
@@ -154,11 +157,12 @@ async fn needs(run: &Run<'_>, locked: &mut Locked, exchange: &Exchange) -> Resul
         );
         return Ok(Needs::Nobody(reason));
     }
-    if let Some(number) = exchange
-        .to
-        .number
-        .filter(|_| exchange.back && is_empty(&found))
-    {
+    let is_scaled_down = |number: u64| {
+        let head = locked.history.number(number).map(|stored| &stored.head);
+        is_empty(&found) || head.is_some_and(scaling::is_scaled_down)
+    };
+    let former = exchange.to.number.filter(|_| exchange.back);
+    if let Some(number) = former.filter(|number| is_scaled_down(*number)) {
         let text = format!("{color} was scaled down since: its pods come back first");
         run.warn(Unit::Initialize, text);
         Box::pin(scaling::bring_back(run, locked, number)).await?;

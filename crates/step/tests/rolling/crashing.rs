@@ -20,6 +20,7 @@ use self::story::Story;
 use crate::world::{World, config, plain};
 
 pub(crate) mod act;
+pub(crate) mod colors;
 pub(crate) mod end;
 pub(crate) mod ground;
 pub(crate) mod process;

@@ -3,11 +3,18 @@
 use std::time::Duration;
 
 use serde_json::{Value, json};
+use sortie_cluster::Resource;
+use sortie_cluster::watch::{self, Selection};
 use sortie_step::task::{Action, StageScaleUp, SwapServices, Task};
 use sortie_testkit::TrafficProbe;
+use tokio_util::sync::CancellationToken;
 
 use crate::coloring::{SERVICE, blue_green};
-use crate::world::{Told, World, documents, plain, web};
+use crate::crashing::colors::Coloring;
+use crate::crashing::ground::Ground;
+use crate::crashing::process::Deed;
+use crate::crashing::{Order, run_until};
+use crate::world::{Told, World, connect, documents, plain, web};
 
 /// How a test swaps: it waits no longer than a test may take.
 pub(crate) const SWAP: SwapServices = SwapServices {
@@ -15,6 +22,18 @@ pub(crate) const SWAP: SwapServices = SwapServices {
     patience: Duration::from_secs(60),
     back: false,
 };
+
+/// An autoscaler that finds no metrics.
+pub(crate) const SCALER: &str = "
+apiVersion: autoscaling/v2
+kind: HorizontalPodAutoscaler
+metadata: {name: web}
+spec:
+  scaleTargetRef: {apiVersion: apps/v1, kind: Deployment, name: web}
+  minReplicas: 1
+  maxReplicas: 4
+  metrics: [{type: Resource, resource: {name: cpu, target: {type: Utilization, averageUtilization: 90}}}]
+";
 
 impl World {
     /// Deploys the set to the stage, as the execution.
@@ -35,6 +54,10 @@ impl World {
     pub(crate) async fn swap(&self, options: SwapServices, execution: &str) -> Told {
         self.of_execution(Action::SwapServices(options), execution)
             .await
+    }
+
+    pub(crate) async fn scale_down(&self, execution: &str) -> Told {
+        self.of_execution(Action::StageScaleDown, execution).await
     }
 
     /// What the Services `web` and `web-stage` select.
@@ -139,8 +162,9 @@ async fn the_colours_exchange_the_traffic_and_nobody_notices() {
         .find(|entry| entry.pointer("/fieldsV1/f:spec/f:selector").is_some());
     assert_eq!(owner.unwrap()["manager"], "sortie-control");
 
-    // Nobody but the execution that has swapped goes back, and only once.
-    assert_eq!(world.swap(back(), "e1").await.outputs()["swapped"], false);
+    // Nobody but the execution that has swapped last goes back, and only once.
+    assert_eq!(world.swap(back(), "e1").await.failure().code, "SRT-T069");
+    assert_eq!(world.swap(back(), "e3").await.outputs()["swapped"], false);
     assert_eq!(world.swap(SWAP, "e2").await.outputs()["swapped"], false);
     let told = world.swap(back(), "e2").await;
     assert_eq!(told.outputs()["primaryColor"], "blue", "{told:?}");
@@ -166,8 +190,9 @@ async fn the_colours_exchange_the_traffic_and_nobody_notices() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn what_stands_in_the_way_is_told_and_nothing_is_swapped() {
-    let world = World::new("swap_refused").await;
-    let v1 = app(&world.cluster.image("sample-v1").await.unwrap());
+    let ground = Ground::shared().await;
+    let world = World::on(ground.cluster.clone(), "swap_refused").await;
+    let v1 = app("example.com/web:1");
     assert_eq!(world.swap(SWAP, "").await.outputs()["swapped"], false);
     world.stage(&v1, "").await.outputs();
     let selector = |key: &str, value: &str| json!({"spec": {"selector": {key: value}}}).to_string();
@@ -196,8 +221,11 @@ async fn what_stands_in_the_way_is_told_and_nothing_is_swapped() {
     patch("web", selector("app", "web")).await;
 
     // Pods of blue that nobody schedules.
-    let more = json!({"spec": {"replicas": 3, "template": {"spec": {"schedulerName": "nobody"}}}})
-        .to_string();
+    let more = json!({"spec": {
+        "strategy": {"type": "Recreate", "rollingUpdate": null},
+        "template": {"spec": {"schedulerName": "nobody"}},
+    }});
+    let more = more.to_string();
     world
         .kubectl(&["patch", "deployment", "web-blue", "-p", &more], "")
         .await;
@@ -236,8 +264,9 @@ async fn what_stands_in_the_way_is_told_and_nothing_is_swapped() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn of_two_swaps_at_once_one_is_enough() {
-    let world = World::new("swap_twice").await;
-    let v1 = app(&world.cluster.image("sample-v1").await.unwrap());
+    let ground = Ground::shared().await;
+    let world = World::on(ground.cluster.clone(), "swap_twice").await;
+    let v1 = app("example.com/web:1");
     world.stage(&v1, "").await.outputs();
     let (first, second) = tokio::join!(world.swap(SWAP, ""), world.swap(SWAP, ""));
     let mut swapped = [&first, &second].map(|told| told.outputs()["swapped"] == true);
@@ -249,8 +278,9 @@ async fn of_two_swaps_at_once_one_is_enough() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_swap_that_is_stopped_leaves_both_services_or_none() {
-    let world = World::new("swap_stopped").await;
-    let v1 = app(&world.cluster.image("sample-v1").await.unwrap());
+    let ground = Ground::shared().await;
+    let world = World::on(ground.cluster.clone(), "swap_stopped").await;
+    let v1 = app("example.com/web:1");
     world.stage(&v1, "").await.outputs();
     let long = SwapServices {
         settle: Duration::from_secs(600),
@@ -276,14 +306,12 @@ async fn a_swap_that_is_stopped_leaves_both_services_or_none() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn the_stage_is_scaled_to_nothing_and_gets_back_what_it_had() {
-    let world = World::new("stage_scale").await;
-    let image = world.cluster.image("sample-v1").await.unwrap();
-    let scaler = "apiVersion: autoscaling/v2\nkind: HorizontalPodAutoscaler\nmetadata: {name: web}\nspec:\n  scaleTargetRef: {apiVersion: apps/v1, kind: Deployment, name: web}\n  minReplicas: 1\n  maxReplicas: 4\n  metrics: [{type: Resource, resource: {name: cpu, target: {type: Utilization, averageUtilization: 90}}}]\n";
-    let set = |image: &str| documents(&[&app(image), scaler]);
-    world.stage(&set(&image), "e1").await.outputs();
+    let ground = Ground::shared().await;
+    let world = World::on(ground.cluster.clone(), "stage_scale").await;
+    let set = |image: &str| documents(&[&app(image), SCALER]);
+    world.stage(&set("example.com/web:1"), "e1").await.outputs();
     world.swap(SWAP, "e1").await.outputs();
-    let v2 = world.cluster.image("sample-v2").await.unwrap();
-    world.stage(&set(&v2), "e2").await.outputs();
+    world.stage(&set("example.com/web:2"), "e2").await.outputs();
     world.swap(SWAP, "e2").await.outputs();
     assert_eq!(world.roles().await, ["blue stage", "green primary"]);
     let told = world.of_execution(Action::StageScaleDown, "e2").await;
@@ -332,5 +360,83 @@ async fn the_stage_is_scaled_to_nothing_and_gets_back_what_it_had() {
     assert_eq!(world.colors().await, ["blue", "green"]);
     assert_eq!(replicas("web-blue").await, 1);
     assert!(autoscaler("web-blue").await.is_some());
+    world.finish().await;
+}
+
+/// Watches a Service, and keeps each moment at which it has left pods that were ready for a colour that had none.
+async fn observe(world: &World, stop: &CancellationToken) -> (Vec<String>, usize) {
+    let api = connect(world.cluster.kubeconfig()).await;
+    let namespace = world.namespace.name();
+    let services = api.resolve("", "v1", "Service").await.unwrap();
+    let mut watches = [
+        api.watch(Selection::of(services, namespace).named("web"))
+            .await
+            .unwrap(),
+        api.watch(Selection::of(Resource::pods(), namespace))
+            .await
+            .unwrap(),
+    ];
+    let (mut violations, mut changes) = (Vec::new(), 0);
+    let mut before = String::new();
+    loop {
+        let [service, pods] = [0, 1].map(|at: usize| watches[at].view().objects);
+        let selected = service.get("web").and_then(|web| {
+            let selected = web.pointer("/spec/selector/sortie.dev~1color")?;
+            selected.as_str().map(str::to_owned)
+        });
+        let color = selected.unwrap_or_default();
+        let ready = |color: &str| {
+            let of_color = |pod: &&std::sync::Arc<Value>| {
+                let conditions = pod.pointer("/status/conditions").and_then(Value::as_array);
+                let is_ready = |one: &Value| one["type"] == "Ready" && one["status"] == "True";
+                pod.pointer("/metadata/labels/sortie.dev~1color") == Some(&json!(color))
+                    && pod.pointer("/metadata/deletionTimestamp").is_none()
+                    && conditions.is_some_and(|all| all.iter().any(is_ready))
+            };
+            pods.values().filter(of_color).count()
+        };
+        if color != before {
+            changes += 1;
+            if ready(&color) == 0 {
+                violations.push(format!("{before} to {color}, which has no ready pod"));
+            }
+            before = color;
+        }
+        tokio::select! {
+            () = watch::any_changed(&mut watches) => {}
+            () = stop.cancelled() => return (violations, changes),
+        }
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn nobody_sees_a_colour_without_pods_wherever_a_swap_is_killed() {
+    let ground = Ground::shared().await;
+    let folder = tempfile::tempdir().unwrap();
+    let mut world = World::on(ground.cluster.clone(), "swap_observed").await;
+    world.limits = crate::crashing::limits(5);
+    world.stage(&app("example.com/web:1"), "").await.outputs();
+    world.swap(SWAP, "").await.outputs();
+    world.stage(&app("example.com/web:2"), "").await.outputs();
+    let stop = CancellationToken::new();
+    let deaths = async {
+        let mut colors = world.colors().await;
+        for place in ["before:1", "after:1", "before:2", "after:2"] {
+            let order = Order::of(&world, Deed::Color(Coloring::LocalSwap), folder.path());
+            let place = format!("patch:{place}");
+            let died = run_until(&order, Some(place.clone())).await;
+            assert_eq!(died, Err(()), "{place}");
+            // Whoever comes next takes it back, and then swaps for itself.
+            let told = world.swap(SWAP, "").await;
+            assert!(told.said("was interrupted earlier"), "{place}");
+            assert_eq!(told.outputs()["swapped"], true, "{place}");
+            colors.reverse();
+            assert_eq!(world.colors().await, colors, "{place}");
+        }
+        stop.cancel();
+    };
+    let ((violations, changes), ()) = tokio::join!(observe(&world, &stop), deaths);
+    assert!(violations.is_empty(), "{violations:?}");
+    assert!(changes >= 5, "{changes}");
     world.finish().await;
 }

@@ -172,6 +172,8 @@ async fn record(world: &World, head: &Head, task: &str) -> Value {
     json!({
         "number": head.number,
         "status": head.status.name(),
+        "color": head.side.color,
+        "role": head.side.role,
         "message": head.message,
         "ours": head.asked_by.task == task,
         "parts": head.parts.len(),

@@ -15,6 +15,7 @@ use sortie_step::task::{
 use sortie_step::{Limits, Outcome};
 
 use super::act::Act;
+use super::colors::Coloring;
 use super::variable;
 use crate::canarying::canary;
 use crate::coloring::blue_green;
@@ -51,6 +52,8 @@ pub(crate) enum Deed {
     Rollback(Option<u64>),
     /// Remove the release.
     Uninstall,
+    /// Do what follows a blue-green deployment.
+    Color(Coloring),
     /// Carry out a step without a release number.
     Act(Act),
 }
@@ -86,12 +89,14 @@ impl Deed {
                 delete_storage: false,
             }),
             Self::Uninstall => Action::Uninstall(Uninstall::default()),
+            Self::Color(coloring) => coloring.task().action,
             Self::Act(act) => act.action(),
         }
     }
 
     fn task(self) -> Task {
         match self {
+            Self::Color(coloring) => coloring.task(),
             Self::Act(act) => act.task(),
             other => crate::world::task(other.action()),
         }

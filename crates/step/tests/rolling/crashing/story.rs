@@ -8,6 +8,7 @@ use sortie_step::task::{Action, Amount};
 use tokio_util::sync::CancellationToken;
 
 use super::act::Act;
+use super::colors::Coloring;
 use super::process::Deed;
 use crate::canarying::canary;
 use crate::coloring::{SERVICE, blue_green};
@@ -36,6 +37,8 @@ pub(crate) enum Story {
     CanaryDelete,
     /// Version 2 in the colour without traffic.
     BlueGreen,
+    /// Version 2 gets the traffic, or loses its pods, and all that back.
+    Color(Coloring),
     /// A release goes with everything it owns.
     Uninstall,
     /// A workload gets more pods.
@@ -51,7 +54,7 @@ pub(crate) enum Story {
 }
 
 impl Story {
-    pub(crate) const ALL: [Self; 16] = [
+    pub(crate) const ALL: [Self; 20] = [
         Self::First,
         Self::Second,
         Self::Undo,
@@ -62,6 +65,10 @@ impl Story {
         Self::Canary,
         Self::CanaryDelete,
         Self::BlueGreen,
+        Self::Color(Coloring::Swap),
+        Self::Color(Coloring::SwapBack),
+        Self::Color(Coloring::Down),
+        Self::Color(Coloring::Up),
         Self::Uninstall,
         Self::Scale,
         Self::Patch,
@@ -147,6 +154,20 @@ impl Story {
                 Apply,
             ],
             Self::CanaryDelete => &[LeaseTake, LeaseRelease, HeadUpdate, Delete],
+            Self::Color(Coloring::Swap | Coloring::LocalSwap) => {
+                &[LeaseTake, LeaseRelease, HeadUpdate, Patch]
+            }
+            Self::Color(Coloring::SwapBack | Coloring::Up) => {
+                &[LeaseTake, LeaseRelease, HeadUpdate, Apply, Patch]
+            }
+            Self::Color(Coloring::Down) => &[
+                LeaseTake,
+                LeaseRelease,
+                PartCreate,
+                HeadUpdate,
+                Delete,
+                Patch,
+            ],
             Self::Uninstall => &[
                 LeaseTake,
                 LeaseRelease,
@@ -172,7 +193,9 @@ impl Story {
             Self::Second | Self::Hooks => &[(2, "Succeeded")],
             Self::Undo => &[(1, "Succeeded"), (2, "Failed")],
             Self::Choose => &[(3, "Succeeded")],
-            Self::Canary | Self::BlueGreen => &[(1, "Succeeded"), (2, "Succeeded")],
+            Self::Canary | Self::BlueGreen | Self::Color(_) => {
+                &[(1, "Succeeded"), (2, "Succeeded")]
+            }
             Self::CanaryDelete => &[(1, "Succeeded"), (2, "Superseded")],
             Self::Scale | Self::Patch => &[(1, "Succeeded")],
             Self::GoBack => &[(2, "Succeeded")],
@@ -200,6 +223,7 @@ impl Story {
                 world.deploy(plain(&version(1))).await.outputs();
                 Act::Patch.carry_out(world).await;
             }
+            Self::Color(coloring) => coloring.prepare(world).await,
             Self::Apply => Act::prepare(world).await,
             Self::GoBack => {
                 world.deploy(plain(&version(1))).await.outputs();
@@ -274,6 +298,7 @@ impl Story {
             Self::Canary => Deed::Canary(version(2)),
             Self::CanaryDelete => Deed::CanaryDelete,
             Self::BlueGreen => Deed::BlueGreen(colored(2)),
+            Self::Color(coloring) => Deed::Color(coloring),
             Self::Scale => Deed::Act(Act::Scale),
             Self::Patch => Deed::Act(Act::Patch),
             Self::Apply => Deed::Act(Act::Apply),
