@@ -126,6 +126,8 @@ pub(crate) fn pass(point: Point, side: Side) {
         if let Err(error) = stopped {
             tracing::error!(%error, "could not stop as SORTIE_STOP_AT asks");
         }
+        // Another thread may take the signal: until all of them stand still, this one must not send anything.
+        std::thread::sleep(std::time::Duration::from_millis(50));
     }
 }
 
