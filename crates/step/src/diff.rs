@@ -1,7 +1,7 @@
 //! Saying how a deployment would change the cluster. Nothing is written and nobody is waited for.
 
 use serde_json::{Value, json};
-use sortie_cluster::apply::{MARK, Planned};
+use sortie_cluster::apply::{Immutable, MARK, Planned};
 use sortie_cluster::record::{History, Records, Side, Tracked};
 use sortie_manifest::ObjectId;
 
@@ -15,7 +15,7 @@ use crate::rolling::{foresee, recorded, render, sequence};
 use crate::run::Run;
 use crate::shape::{Shape, Wanted};
 use crate::task::{Diff, Prune, RollingDeploy};
-use crate::try_out::judge;
+use crate::try_out::{asked, judge};
 use crate::units::Ended;
 
 /// Compare. The outputs have a [`Difference`] for each object of the set and each that the set lacks.
@@ -46,21 +46,6 @@ fn tell(run: &Run<'_>, differences: &[Difference]) {
             unit,
             format!("{} would be {}", one.object, one.change.as_str()),
         );
-        for line in one.text.lines().chain(one.notes.iter().map(String::as_str)) {
-            run.info(unit, line);
-        }
-    }
-    if changed.is_empty() {
-        run.info(unit, "nothing would change");
-    }
-}
-
-/// What differs, as unified text.
-fn tell(run: &Run<'_>, differences: &[Difference]) {
-    let unit = Unit::Initialize;
-    let changed: Vec<_> = differences.iter().filter(|one| one.change.is_change()).collect();
-    for one in &changed {
-        run.info(unit, format!("{} would be {}", one.object, one.change.as_str()));
         for line in one.text.lines().chain(one.notes.iter().map(String::as_str)) {
             run.info(unit, line);
         }
@@ -103,7 +88,15 @@ async fn compare(run: &Run<'_>, diff: &Diff) -> Result<Vec<Difference>, Ended> {
                 && original_name(value) == Some(original)
         })
     };
-    let mut found: Vec<Difference> = plan.iter().map(|one| planned(one, previous)).collect();
+    let compared = plan.iter().map(|one| {
+        let mut found = planned(one, previous);
+        let refused = asked(options).of(&one.target.object) == Immutable::Refuse;
+        if one.replaces().is_some() && refused {
+            found.notes.push("refused without --replace".to_owned());
+        }
+        found
+    });
+    let mut found: Vec<Difference> = compared.collect();
     if !shaped.side.is_canary() {
         found.extend(superfluous(run, options, (&history, &shaped.side), &plan).await?);
     }

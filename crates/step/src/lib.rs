@@ -5,6 +5,7 @@
 
 mod adoption;
 mod apply;
+mod autoscalers;
 mod bounds;
 mod canary;
 mod changes;

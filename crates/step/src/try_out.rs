@@ -6,6 +6,7 @@ use sortie_cluster::Error;
 use sortie_cluster::apply::{Planned, Scope, Target};
 use sortie_manifest::Object;
 
+use crate::autoscalers::tell_unseen;
 use crate::failure::{Failure, refused};
 use crate::replacement::Asked;
 use crate::report::Unit;
@@ -22,12 +23,16 @@ pub(crate) async fn try_out(
     options: &RollingDeploy,
     first: bool,
 ) -> Result<Vec<Planned>, Failure> {
-    let asked = if options.replace {
+    judge(run, objects, (options.adopt, first), asked(options)).await
+}
+
+/// Who asks for replacements in a deployment.
+pub(crate) const fn asked(options: &RollingDeploy) -> Asked {
+    if options.replace {
         Asked::ByTask
     } else {
         Asked::Not
-    };
-    judge(run, objects, (options.adopt, first), asked).await
+    }
 }
 
 /// As [`try_out`], whoever asks for replacements.
@@ -44,7 +49,10 @@ pub(crate) async fn judge(
     allow(&mut targets, asked);
     // What is wrong with some objects does not hide what the API server says of the others.
     match cluster.plan(targets, &scope(run, adopt, first)).await {
-        Ok(planned) if errors.is_empty() => return Ok(planned),
+        Ok(planned) if errors.is_empty() => {
+            tell_unseen(run, Unit::Initialize, &planned);
+            return Ok(planned);
+        }
         Ok(_) => {}
         Err(refusals) => errors.extend(refusals),
     }
@@ -69,7 +77,10 @@ pub(crate) async fn try_out_each(
             .plan(targets.clone(), &scope(run, false, false))
             .await
         {
-            Ok(planned) => return Ok((planned, refusals)),
+            Ok(planned) => {
+                tell_unseen(run, Unit::Rollback, &planned);
+                return Ok((planned, refusals));
+            }
             Err(errors) => errors,
         };
         let left = targets.len();
@@ -101,5 +112,6 @@ fn scope(run: &Run<'_>, adopt: bool, first: bool) -> Scope {
         release: run.release_id(),
         adopt,
         first,
+        ..Scope::default()
     }
 }

@@ -6,7 +6,7 @@ use std::sync::Arc;
 use serde_json::Value;
 use sortie_manifest::ObjectId;
 
-use super::{CONTROL_MANAGER, MANAGER, Target};
+use super::{CONTROL_MANAGER, MANAGER, Scope, Target};
 use crate::connect::Cluster;
 use crate::error::Error;
 use crate::watch::Selection;
@@ -33,7 +33,7 @@ struct Scaled {
 
 impl Cluster {
     /// The workloads of the set that an autoscaler of the set, or one that is live beside it, scales.
-    pub(super) async fn autoscaled(&self, targets: &[Target]) -> Autoscaled {
+    pub(super) async fn autoscaled(&self, targets: &[Target], scope: &Scope) -> Autoscaled {
         let mut autoscaled = Autoscaled::default();
         for target in targets {
             let namespace = target.id.namespace.as_deref().unwrap_or_default();
@@ -60,11 +60,14 @@ impl Cluster {
         };
         for namespace in namespaces {
             match self.list(&Selection::of(resource.clone(), namespace)).await {
-                Ok(live) => live.iter().for_each(|live| {
-                    autoscaled.read("autoscaling", kind, namespace, |pointer| {
-                        live.get("spec")?.pointer(pointer)?.as_str()
-                    });
-                }),
+                Ok(live) => live
+                    .iter()
+                    .filter(|live| !is_gone(live, &scope.gone))
+                    .for_each(|live| {
+                        autoscaled.read("autoscaling", kind, namespace, |pointer| {
+                            live.get("spec")?.pointer(pointer)?.as_str()
+                        });
+                    }),
                 Err(error) => drop(autoscaled.unseen.insert(namespace.to_owned(), error.into())),
             }
         }
@@ -121,6 +124,25 @@ impl Scaled {
             name: id.name.clone(),
         }
     }
+}
+
+/// Whether an autoscaler is among what is gone, or ends with it: the operator of a ScaledObject makes one for it.
+fn is_gone(live: &Value, gone: &[ObjectId]) -> bool {
+    let metadata = |pointer: &str| live.get("metadata")?.pointer(pointer);
+    let owners = metadata("/ownerReferences").and_then(Value::as_array);
+    let is = |kind: &str, name: Option<&Value>, id: &ObjectId| {
+        let namespace = metadata("/namespace").and_then(Value::as_str);
+        id.kind == kind
+            && id.namespace.as_deref() == namespace
+            && name.and_then(Value::as_str) == Some(id.name.as_str())
+    };
+    gone.iter().any(|id| {
+        is("HorizontalPodAutoscaler", metadata("/name"), id)
+            || owners.into_iter().flatten().any(|owner| {
+                let kind = owner.get("kind").and_then(Value::as_str);
+                is(kind.unwrap_or_default(), owner.get("name"), id)
+            })
+    })
 }
 
 /// Whether somebody other than us has set the replicas of a live object as an autoscaler does, through

@@ -65,6 +65,8 @@ pub struct Scope {
     pub release: String,
     /// Whether objects that carry another release's label are taken over.
     pub adopt: bool,
+    /// What was just deleted: an autoscaler among it, or one that ends with it, decides about nothing.
+    pub gone: Arc<[ObjectId]>,
     /// Whether probably nothing of the release is there: then one list may tell instead of one for each kind.
     pub first: bool,
 }

@@ -33,7 +33,7 @@ impl Cluster {
         scope: &Scope,
     ) -> Result<Vec<Planned>, Vec<Error>> {
         let (live, autoscaled) =
-            futures::join!(self.live(&targets, scope), self.autoscaled(&targets));
+            futures::join!(self.live(&targets, scope), self.autoscaled(&targets, scope));
         let namespaces: HashSet<String> = targets
             .iter()
             .filter(|target| target.id.kind == "Namespace" && target.id.group.is_empty())

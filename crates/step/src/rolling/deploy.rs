@@ -2,7 +2,7 @@
 
 use serde_json::{Map, Value, json};
 use sortie_cluster::apply::Planned;
-use sortie_cluster::record::{Head, History, Stored};
+use sortie_cluster::record::{Head, History, Stored, Tracked};
 use sortie_manifest::{Object, ObjectId};
 
 use super::closing::{close, outputs, told};
@@ -11,6 +11,7 @@ use super::opening::{Opened, Rendered, gone, open, recorded, sequence};
 use super::{hook_runs, namespace, prune};
 use crate::adoption::{self, TakenOver};
 use crate::apply::{self, Manner, OnRefusal};
+use crate::autoscalers;
 use crate::failure::{FailureKind, first_of};
 use crate::health_rules;
 use crate::instances::Instances;
@@ -124,6 +125,9 @@ async fn under_lease(
         Opened::Skipped(outputs) => return Ok(outputs),
     };
     let number = stored.head.number;
+    let doomed: Vec<Tracked> = noted(&stored.head, prune::NOTED);
+    let objects = planned.iter().map(|planned| &planned.target.object);
+    let scaled = autoscalers::scaled(doomed.iter().map(|of| &of.id), objects);
     let brought = bring_in(run, options, locked, &mut stored, (planned, &sequence)).await;
     let (mut result, instances) = match brought {
         Ok(instances) => (Ok(()), instances),
@@ -133,7 +137,10 @@ async fn under_lease(
     if result.is_ok() && options.prune.is_some() {
         let work = Box::pin(prune::prune(run, locked, &mut stored));
         match run.bounds.run(locked.lost(), work).await {
-            Ok(ids) => pruned = Some(ids),
+            Ok(ids) => {
+                result = rescale(run, locked, &mut stored, (scaled, &ids)).await;
+                pruned = Some(ids);
+            }
             // The release is there and healthy; what is left is the next deployment's.
             Err(Ended::Failed(failure)) if failure.kind == FailureKind::Timeout => {
                 run.units.mark_failed();
@@ -221,6 +228,34 @@ async fn bring_in(
         run.bounds.run(locked.lost(), Box::pin(wait)).await?;
     }
     Ok(set.instances)
+}
+
+/// Bring the replicas back that autoscalers decided about until they were pruned.
+async fn rescale(
+    run: &Run<'_>,
+    locked: &Locked,
+    stored: &mut Stored,
+    (scaled, pruned): (Vec<Object>, &[ObjectId]),
+) -> Result<(), Ended> {
+    let manner = Manner {
+        unit: Unit::Prune,
+        on_refusal: OnRefusal::Stop,
+        wait_for_jobs: true,
+    };
+    let again = (scaled, pruned.to_vec());
+    let again = autoscalers::take_back(run, locked, stored, again, manner);
+    let again = run
+        .bounds
+        .run_writes(locked.lost(), Box::pin(again))
+        .await?;
+    if !again.errors.is_empty() {
+        return Err(first_of(&again.errors).into());
+    }
+    if again.awaited.is_empty() {
+        return Ok(());
+    }
+    let wait = steady::wait(run, locked.guard(), again.awaited);
+    run.bounds.run(locked.lost(), Box::pin(wait)).await
 }
 
 /// The set as its sources say it.

@@ -5,7 +5,7 @@ use std::collections::BTreeSet;
 use serde_json::{Value, json};
 use sortie_cluster::apply::{Change, Planned};
 use sortie_cluster::clock;
-use sortie_cluster::delete::Doomed;
+use sortie_cluster::delete::{Doomed, Gone};
 use sortie_cluster::record::{Head, Status, Stored};
 use sortie_manifest::{Object, ObjectId, versioning};
 
@@ -16,6 +16,7 @@ use super::earlier::noted;
 use super::opening::{close_interrupted, gone, objects_of, record_objects};
 use super::removals::{Removals, Undone, removals};
 use crate::apply::{self, Manner, OnRefusal};
+use crate::autoscalers;
 use crate::failure::{Failure, chain, first_of};
 use crate::health_rules;
 use crate::hooks;
@@ -281,17 +282,18 @@ async fn restore(
         run.warn(Unit::Rollback, failure.message);
         Sequence::by_kind(&objects, &run.task.release.namespace)
     });
+    let scaled = autoscalers::scaled(doomed.iter().map(|doomed| &doomed.id), &objects);
+    let manner = Manner {
+        unit: Unit::Rollback,
+        on_refusal: OnRefusal::GoOn,
+        wait_for_jobs: true,
+    };
     let write = async {
         let (planned, refusals) = try_out_each(run, objects).await?;
         let planned = without_done_jobs(run, planned, good);
         for text in planned.iter().filter_map(replacement::foretold) {
             run.warn(Unit::Rollback, text);
         }
-        let manner = Manner {
-            unit: Unit::Rollback,
-            on_refusal: OnRefusal::GoOn,
-            wait_for_jobs: true,
-        };
         let mut set = apply::whole_set(run, locked, stored, (planned, &sequence), manner).await?;
         set.errors.extend(refusals);
         Ok(set)
@@ -316,17 +318,31 @@ async fn restore(
     let unit = Unit::DeleteFailedReleaseResources;
     let removal = async { Ok(remove(run, locked, doomed, unit).await) };
     let removed = run.bounds.run(locked.lost(), Box::pin(removal)).await?;
-    let mut stuck = removed
-        .into_iter()
-        .filter_map(|(_, result)| result.err())
-        .peekable();
-    if stuck.peek().is_some() {
+    let mut gone = Vec::new();
+    let mut stuck = Vec::new();
+    for (id, result) in removed {
+        match result {
+            Ok(Gone::Deleted | Gone::Absent) => gone.push(id),
+            Ok(Gone::NotOurs) => {}
+            Err(error) => stuck.push(error),
+        }
+    }
+    let again = autoscalers::take_back(run, locked, stored, (scaled, gone), manner);
+    let again = run
+        .bounds
+        .run_writes(locked.lost(), Box::pin(again))
+        .await?;
+    stuck.extend(again.errors);
+    if !stuck.is_empty() {
         run.units.mark_failed();
     }
     errors.extend(stuck);
+    let mut awaited = set.awaited;
+    awaited.retain(|one| !again.awaited.iter().any(|anew| anew.id == one.id));
+    awaited.extend(again.awaited);
 
     run.units.enter(Unit::WaitForSteadyState);
-    let wait = steady::wait(run, locked.guard(), set.awaited);
+    let wait = steady::wait(run, locked.guard(), awaited);
     run.bounds.run(locked.lost(), Box::pin(wait)).await?;
     if errors.is_empty() {
         Ok(Restored {

@@ -14,6 +14,7 @@ use super::set::{self, Marked};
 use super::take;
 use crate::adoption::object_of;
 use crate::apply::{self as writing, Journal, Manner, OnRefusal};
+use crate::autoscalers::tell_unseen;
 use crate::changes::Ledger;
 use crate::external;
 use crate::failure::{Failure, first_of, refused};
@@ -177,7 +178,10 @@ async fn judge(run: &Run<'_>, objects: Vec<Object>) -> Result<Vec<Planned>, Fail
         ..Scope::default()
     };
     match cluster.plan(targets, &scope).await {
-        Ok(planned) if errors.is_empty() => return Ok(planned),
+        Ok(planned) if errors.is_empty() => {
+            tell_unseen(run, Unit::Initialize, &planned);
+            return Ok(planned);
+        }
         Ok(_) => {}
         Err(refusals) => errors.extend(refusals),
     }

@@ -5,6 +5,7 @@ use sortie_cluster::apply::Scope;
 use sortie_manifest::{Object, order, secrets, yaml};
 
 use super::set::{self, Marked};
+use crate::autoscalers::tell_unseen;
 use crate::failure::{Failure, FailureKind, refused};
 use crate::report::Unit;
 use crate::run::Run;
@@ -72,6 +73,7 @@ async fn judge(run: &Run<'_>, objects: Vec<Object>) -> Result<(), Failure> {
     };
     match cluster.plan(targets, &scope).await {
         Ok(planned) if errors.is_empty() => {
+            tell_unseen(run, Unit::DryRun, &planned);
             for object in &planned {
                 let change = match object.change() {
                     Some(change) => change.name(),

@@ -286,3 +286,51 @@ spec:
     );
     world.finish().await;
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_full_quota_hinders_no_replacement_and_no_return() {
+    let world = World::new("restoring_full").await;
+    let image = world.cluster.image("sample-v1").await.unwrap();
+    world.given("apiVersion: v1\nkind: ResourceQuota\nmetadata: {name: small}\nspec: {hard: {count/deployments.apps: \"1\"}}\n").await;
+    let counted = "--for=jsonpath={.status.hard}";
+    let wait = ["wait", counted, "resourcequota/small"];
+    world.kubectl(&wait, "").await;
+    let first = web(&image, "");
+    let other = RollingDeploy {
+        replace: true,
+        ..plain(&first.replace("app: web", "app: shop"))
+    };
+    world.deploy(plain(&first)).await.outputs();
+
+    // What the new object is like is not known, and what becomes of it without being asked for is said.
+    let compared = RollingDeploy {
+        replace: false,
+        ..other.clone()
+    };
+    let compared = world.task(Action::Diff(compared.into()));
+    let compared = world.run(&compared).await;
+    let web = &compared.outputs()["objects"][0];
+    assert_eq!(web["change"], "replaced");
+    let notes = web["notes"].to_string();
+    for note in ["spec.selector", "is not known", "refused without --replace"] {
+        assert!(notes.contains(note), "{note}: {notes}");
+    }
+
+    world.deploy(other).await.outputs();
+    let back = world.rollback(Target::Number(1)).await;
+    let replaced = back.outputs()["replacedResourceIds"].as_array().unwrap();
+    assert_eq!(replaced.len(), 1, "{replaced:?}");
+    let web = world.get("apps/v1/Deployment", "web").await.unwrap();
+    assert_eq!(web["spec"]["selector"]["matchLabels"]["app"], "web");
+
+    // With room for both, what the API server adds is in neither side of the difference.
+    let delete = ["delete", "resourcequota", "small"];
+    world.kubectl(&delete, "").await;
+    let compared = plain(&first.replace("app: web", "app: shop"));
+    let compared = world.task(Action::Diff(compared.into()));
+    let compared = world.run(&compared).await;
+    let text = compared.outputs()["objects"][0]["text"].as_str().unwrap();
+    assert!(text.contains("app: shop"), "{text}");
+    assert!(!text.contains("\n-  revisionHistoryLimit"), "{text}");
+    world.finish().await;
+}

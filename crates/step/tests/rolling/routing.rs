@@ -60,6 +60,23 @@ fn inherit(route: &str, destinations: Vec<Destination>) -> Action {
     Action::TrafficRouting(Routing::Inherit(Inherit { routes }))
 }
 
+/// Two routes of a mesh, to Services that nobody has to have.
+pub(crate) fn mesh() -> Config {
+    let mut routes = vec![testers(), shares(1, 1)];
+    for one in routes.iter_mut().flat_map(|route| &mut route.destinations) {
+        one.host = one
+            .host
+            .replace("stable", "web")
+            .replace("canary", "web-canary");
+    }
+    let root = Some("web".to_owned());
+    Config {
+        provider: Provider::Smi { root },
+        name: "shop".to_owned(),
+        routes,
+    }
+}
+
 fn service(name: &str, app: &str) -> String {
     format!(
         "apiVersion: v1\nkind: Service\nmetadata: {{name: {name}}}\nspec:\n  selector: {{app: {app}}}\n  ports: [{{port: 80, targetPort: 8080}}]\n"

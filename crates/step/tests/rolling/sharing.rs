@@ -3,7 +3,7 @@
 use serde_json::{Value, json};
 use sortie_cluster::lease::Guard;
 use sortie_manifest::ObjectId;
-use sortie_step::task::{Action, RollingDeploy};
+use sortie_step::task::{Action, Prune, RollingDeploy, Target};
 
 use crate::world::{World, config, documents, plain, web};
 
@@ -112,6 +112,55 @@ async fn an_object_of_another_release_is_refused_and_stays_with_it() {
     };
     world.deploy(pruning).await.outputs();
     assert_eq!(shared().await, "2");
+    world.finish().await;
+}
+
+/// An autoscaler that finds no metrics, and more pods than it allows.
+const ONE_POD: &str = "
+apiVersion: autoscaling/v2
+kind: HorizontalPodAutoscaler
+metadata: {name: web}
+spec:
+  minReplicas: 1
+  maxReplicas: 1
+  scaleTargetRef: {apiVersion: apps/v1, kind: Deployment, name: web}
+  metrics: [{type: Resource, resource: {name: cpu, target: {type: Utilization, averageUtilization: 50}}}]
+";
+
+async fn scaled_to_one(world: &World) {
+    let one = "--for=jsonpath={.spec.replicas}=1";
+    let wait = ["wait", one, "deployment/web", "--timeout=120s"];
+    world.kubectl(&wait, "").await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn whoever_deletes_an_autoscaler_brings_the_replicas_back() {
+    let world = World::new("autoscaler_gone").await;
+    let v1 = world.cluster.image("sample-v1").await.unwrap();
+    let v3 = world.cluster.image("sample-v3").await.unwrap();
+    let two = |image: &str| web(image, "").replacen("spec:\n", "spec:\n  replicas: 2\n", 1);
+    let both = |image: &str| documents(&[&two(image), ONE_POD]);
+    let back = async |case: &str| {
+        let autoscaler = world.get("autoscaling/v2/HorizontalPodAutoscaler", "web");
+        assert!(autoscaler.await.is_none(), "{case}");
+        let web = world.get("apps/v1/Deployment", "web").await.unwrap();
+        assert_eq!(web["spec"]["replicas"], 2, "{case}");
+        assert_eq!(web["status"]["availableReplicas"], 2, "{case}");
+    };
+    world.deploy(plain(&two(&v1))).await.outputs();
+    world.deploy(plain(&both(&v3))).await.failure();
+    scaled_to_one(&world).await;
+    world.rollback(Target::Below(2)).await.outputs();
+    back("rolled back").await;
+
+    world.deploy(plain(&both(&v1))).await.outputs();
+    scaled_to_one(&world).await;
+    let pruning = RollingDeploy {
+        prune: Some(Prune { limit: Some(9) }),
+        ..plain(&two(&v1))
+    };
+    world.deploy(pruning).await.outputs();
+    back("pruned").await;
     world.finish().await;
 }
 

@@ -93,6 +93,8 @@ async fn under_lease(run: &Run<'_>, asked: &Routing, locked: &Locked) -> Result<
         (resource, id, true)
     });
     written.extend(made);
+    // Told alike by whoever carries the task on, for whom what was made is there already.
+    written.sort_by(|(_, one, _), (_, other, _)| one.cmp(other));
     let mut waiting = Vec::new();
     for (resource, id, changed) in &written {
         let patched = Patched {

@@ -5,6 +5,8 @@ use serde_json::Value;
 use sortie_step::task::{
     Action, Amount, Apply, Patch, PatchKind, Resources, Rollout, RolloutCommand, Scale, Task,
 };
+use sortie_strategy::routing::Routing;
+use sortie_testkit::Crds;
 
 use crate::applying::set;
 use crate::scaling::in_execution;
@@ -24,6 +26,8 @@ pub(crate) enum Act {
     Apply,
     /// The revision before the present one: done twice, it would be the present one.
     GoBack,
+    /// A new route with its conditions, and another one that has other weights.
+    Route,
     /// All of it is undone.
     Undo,
 }
@@ -56,6 +60,7 @@ impl Act {
                 command: RolloutCommand::Undo { to_revision: None },
                 resources: Resources::Names(vec!["Deployment/web".to_owned()]),
             }),
+            Self::Route => Action::TrafficRouting(Routing::Config(crate::routing::mesh())),
             // What the rollback itself does comes after that, and waits for it.
             Self::Undo => Action::Scale(Scale {
                 workload: "Deployment/web".to_owned(),
@@ -82,6 +87,12 @@ impl Act {
         world.run(&task).await.outputs();
     }
 
+    /// What [`Act::Route`] finds.
+    pub(crate) async fn prepare_routes(world: &World) {
+        world.cluster.install_crds(Crds::Smi).await.unwrap();
+        world.given(SPLIT).await;
+    }
+
     /// What [`Act::Apply`] finds.
     pub(crate) async fn prepare(world: &World) {
         let yaml = documents(&[&config("changed", "1"), &config("same", "1")]);
@@ -90,3 +101,5 @@ impl Act {
 }
 
 const ADDITION: &str = "- {op: add, path: /spec/template/spec/containers/-, value: {name: more, image: 'example.com/more:1'}}";
+
+const SPLIT: &str = "apiVersion: split.smi-spec.io/v1alpha4\nkind: TrafficSplit\nmetadata: {name: shop-all}\nspec: {service: web, backends: [{service: web, weight: 100}, {service: web-canary, weight: 0}]}\n";

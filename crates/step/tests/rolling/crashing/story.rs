@@ -49,12 +49,14 @@ pub(crate) enum Story {
     Apply,
     /// A workload goes back to its former revision.
     GoBack,
+    /// Requests are routed by weights and conditions.
+    Route,
     /// What an execution has patched and applied is undone.
     UndoChanges,
 }
 
 impl Story {
-    pub(crate) const ALL: [Self; 20] = [
+    pub(crate) const ALL: [Self; 21] = [
         Self::First,
         Self::Second,
         Self::Undo,
@@ -74,6 +76,7 @@ impl Story {
         Self::Patch,
         Self::Apply,
         Self::GoBack,
+        Self::Route,
         Self::UndoChanges,
     ];
 
@@ -181,7 +184,9 @@ impl Story {
             Self::Scale | Self::Patch | Self::GoBack => {
                 &[LeaseTake, LeaseRelease, ChangesWrite, Patch]
             }
-            Self::Apply => &[LeaseCreate, LeaseRelease, ChangesWrite, Apply, Patch],
+            Self::Apply | Self::Route => {
+                &[LeaseCreate, LeaseRelease, ChangesWrite, Apply, Patch]
+            }
             Self::UndoChanges => &[LeaseTake, LeaseRelease, ChangesWrite, Patch, Delete],
         }
     }
@@ -199,7 +204,7 @@ impl Story {
             Self::CanaryDelete => &[(1, "Succeeded"), (2, "Superseded")],
             Self::Scale | Self::Patch => &[(1, "Succeeded")],
             Self::GoBack => &[(2, "Succeeded")],
-            Self::Uninstall | Self::Apply | Self::UndoChanges => &[],
+            Self::Uninstall | Self::Apply | Self::Route | Self::UndoChanges => &[],
         }
     }
 
@@ -225,6 +230,7 @@ impl Story {
             }
             Self::Color(coloring) => coloring.prepare(world).await,
             Self::Apply => Act::prepare(world).await,
+            Self::Route => Act::prepare_routes(world).await,
             Self::GoBack => {
                 world.deploy(plain(&version(1))).await.outputs();
                 world.deploy(plain(&version(2))).await.outputs();
@@ -302,6 +308,7 @@ impl Story {
             Self::Scale => Deed::Act(Act::Scale),
             Self::Patch => Deed::Act(Act::Patch),
             Self::Apply => Deed::Act(Act::Apply),
+            Self::Route => Deed::Act(Act::Route),
             Self::GoBack => Deed::Act(Act::GoBack),
             Self::UndoChanges => Deed::Act(Act::Undo),
         }
