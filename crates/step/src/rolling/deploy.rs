@@ -20,6 +20,7 @@ use crate::replacement;
 use crate::report::Unit;
 use crate::resolve::Resolving;
 use crate::run::Run;
+use crate::scaling;
 use crate::sequence::Sequence;
 use crate::shape::{self, Shape, Wanted};
 use crate::steady;
@@ -209,6 +210,10 @@ async fn bring_in(
     planned: (Vec<Planned>, &Sequence),
 ) -> Result<Instances, Ended> {
     run.units.enter(Unit::Apply);
+    let wake = scaling::wake(run, locked, &stored.head, &planned.0);
+    run.bounds
+        .run_writes(locked.lost(), Box::pin(wake))
+        .await?;
     let manner = Manner {
         unit: Unit::Apply,
         on_refusal: OnRefusal::Stop,

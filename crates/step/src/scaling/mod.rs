@@ -7,11 +7,13 @@ mod memory;
 mod side;
 
 use serde_json::{Value, json};
-use sortie_cluster::apply::Applied;
+use sortie_cluster::apply::{Applied, Planned};
 use sortie_cluster::delete::{Doomed, Gone};
 use sortie_cluster::record::{Head, History, STAGE, Stored};
 use sortie_manifest::ObjectId;
+use sortie_strategy::copy;
 
+use crate::adoption::object_of;
 use crate::failure::{Failure, chain, first_of};
 use crate::locked::{self, Locked, record_failure};
 use crate::remove::remove;
@@ -179,7 +181,7 @@ async fn down_under_lease(run: &Run<'_>, locked: &mut Locked) -> Result<Value, E
         // Somebody may have swapped by hand meanwhile.
         side.check_traffic(run, &stored.head).await?;
         let sizes: Vec<(&Live, u32)> = side.workloads.iter().map(|live| (live, 0)).collect();
-        scale(run, locked, &sizes).await
+        scale(run, locked, &sizes, Unit::Scale).await
     };
     let applied = run
         .bounds
@@ -288,6 +290,7 @@ async fn scale(
     run: &Run<'_>,
     locked: &Locked,
     sizes: &[(&Live, u32)],
+    unit: Unit,
 ) -> Result<Vec<(Live, Applied)>, Ended> {
     let mut applied = Vec::new();
     for (live, replicas) in sizes {
@@ -296,12 +299,12 @@ async fn scale(
         match set_replicas(run, locked, live, *replicas).await {
             Ok(Some(after)) => {
                 run.info(
-                    Unit::Scale,
+                    unit,
                     format!("{id}: {} pods before, {replicas} wanted", live.replicas()),
                 );
                 applied.push(((*live).clone(), after));
             }
-            Ok(None) => run.warn(Unit::Scale, format!("{id} is not there any more")),
+            Ok(None) => run.warn(unit, format!("{id} is not there any more")),
             Err(error) => return Err(Failure::cluster(&error).into()),
         }
     }
@@ -362,6 +365,52 @@ pub(crate) async fn bring_back(
         close(run, locked, &mut stored, raised).await?;
     }
     locked.history = locked::history(&locked.records, run.task).await?;
+    Ok(())
+}
+
+/// Give workloads of a colour that has been scaled to nothing pods again, before they are deployed anew. A manifest that
+/// names no number would leave them without, and so would an autoscaler, which rests while there are none.
+pub(crate) async fn wake(
+    run: &Run<'_>,
+    locked: &Locked,
+    head: &Head,
+    planned: &[Planned],
+) -> Result<(), Ended> {
+    let colored = |other: &&Head| other.side.color == head.side.color;
+    let mut earlier = locked.history.heads().rev().filter(colored);
+    let Some(remembered) = earlier.find_map(Scaling::remembered) else {
+        return Ok(());
+    };
+    let objects = || planned.iter().map(|planned| &planned.target);
+    for target in objects() {
+        let Some(size) = remembered.size(&target.id) else {
+            continue;
+        };
+        let spec = target.object.value().get("spec");
+        let manifest = spec.and_then(|spec| spec.get("replicas")?.as_u64());
+        let manifest = manifest.and_then(|replicas| u32::try_from(replicas).ok());
+        let ids = [target.id.clone()];
+        let is_scaled = objects().any(|other| copy::scales(&other.object, &ids));
+        if manifest == Some(0) || (manifest.is_some() && !is_scaled) {
+            continue;
+        }
+        let found = run.env.cluster.find(&target.id).await;
+        let Some((resource, live)) = found.map_err(|error| Failure::cluster(&error))? else {
+            continue;
+        };
+        let Some(object) = object_of(live) else {
+            continue;
+        };
+        let live = Live {
+            id: target.id.clone(),
+            resource,
+            object,
+        };
+        if live.replicas() == 0 {
+            let replicas = manifest.unwrap_or(size).max(1);
+            scale(run, locked, &[(&live, replicas)], Unit::Apply).await?;
+        }
+    }
     Ok(())
 }
 
@@ -471,7 +520,7 @@ async fn raise(
             Some((live, size.replicas))
         });
         let sizes: Vec<(&Live, u32)> = sizes.collect();
-        let applied = scale(run, locked, &sizes).await?;
+        let applied = scale(run, locked, &sizes, Unit::Scale).await?;
         for Kept { object, parts } in &scaling.kept {
             run.bounds.check()?;
             bring(run, locked, stored.head.number, (object, parts)).await?;

@@ -363,6 +363,26 @@ async fn the_stage_is_scaled_to_nothing_and_gets_back_what_it_had() {
     world.finish().await;
 }
 
+#[tokio::test(flavor = "multi_thread")]
+async fn a_deployment_to_a_colour_that_was_scaled_down_has_pods() {
+    let ground = Ground::shared().await;
+    let world = World::on(ground.cluster.clone(), "stage_again").await;
+    let whole = app("example.com/web:1");
+    let sizeless = whole.replace("  replicas: 2\n", "");
+    let scaled = documents(&[&whole, SCALER]);
+    for (set, pods) in [(&whole, 2), (&sizeless, 1), (&scaled, 2)] {
+        world.stage(set, "").await.outputs();
+        world.scale_down("").await.outputs();
+        let again = set.replace("web:1", "web:2");
+        world.stage(&again, "").await.outputs();
+        let copy = world.get("apps/v1/Deployment", "web-blue").await.unwrap();
+        assert_eq!(copy["spec"]["replicas"], pods, "{set}");
+        assert_eq!(copy["status"]["readyReplicas"], pods, "{set}");
+    }
+    assert_eq!(world.swap(SWAP, "").await.outputs()["swapped"], true);
+    world.finish().await;
+}
+
 /// Watches a Service, and keeps each moment at which it has left pods that were ready for a colour that had none.
 async fn observe(world: &World, stop: &CancellationToken) -> (Vec<String>, usize) {
     let api = connect(world.cluster.kubeconfig()).await;
