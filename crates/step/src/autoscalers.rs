@@ -123,7 +123,7 @@ mod tests {
             scaled.iter().map(|one| one.name().to_owned()).collect()
         };
         let map = id("", "ConfigMap");
-        assert_eq!(names(&[map.clone()]), [] as [&str; 0]);
+        assert_eq!(names(std::slice::from_ref(&map)), [] as [&str; 0]);
         for autoscaler in [
             id("autoscaling", "HorizontalPodAutoscaler"),
             id("keda.sh", "ScaledObject"),
