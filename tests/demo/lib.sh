@@ -41,7 +41,8 @@ prepare_cluster() {
     tests/cluster/build-tools.sh helm kubectl kustomize
     return
   fi
-  tests/cluster/build-tools.sh
+  # All but the gateway, which only tests have.
+  tests/cluster/build-tools.sh helm kustomize kubectl etcd kube-apiserver kube-controller-manager kube-scheduler kubelet kube-proxy coredns pause
   sortie-cluster up --name "$CLUSTER_NAME" | sed 's/^/   /'
   KUBECONFIG=$(sortie-cluster kubeconfig --name "$CLUSTER_NAME")
   export KUBECONFIG
