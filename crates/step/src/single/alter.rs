@@ -106,19 +106,7 @@ pub(super) async fn alter(
             tell(run, subject.unit, id, (&live, &result));
         }
         let found = fields_since(earlier, &live, &result);
-        let entry = Entry {
-            task: run.task.id.clone(),
-            at: clock::now(),
-            what: subject.unit.name().to_owned(),
-            object: id.clone(),
-            uid: Some(text(&live, "/metadata/uid").to_owned()),
-            subresource: patched.subresource.map(str::to_owned),
-            undo: match subject.stays {
-                true => Undo::Stays(found),
-                false => Undo::Fields(found),
-            },
-            undone: false,
-        };
+        let entry = noted_as(run, subject, &live, found);
         ledger.note(run, locked, vec![entry]).await?;
         match cluster.patch_as(patched, body, locked.guard()).await {
             Err(error) if error.is_conflict() => {}
@@ -135,6 +123,29 @@ pub(super) async fn alter(
     let message = format!("{RACES} times in a row");
     let error = Error::new("change", id.to_string(), Cause::Conflict { message });
     Err(Failure::cluster(&error))
+}
+
+/// What is noted before these fields of an object are written.
+fn noted_as(run: &Run<'_>, subject: Subject<'_>, live: &Value, fields: Vec<Field>) -> Entry {
+    let Subject {
+        patched,
+        unit,
+        stays,
+    } = subject;
+    Entry {
+        task: run.task.id.clone(),
+        at: clock::now(),
+        what: unit.name().to_owned(),
+        object: patched.id.clone(),
+        uid: Some(text(live, "/metadata/uid").to_owned()),
+        subresource: patched.subresource.map(str::to_owned),
+        undo: if stays {
+            Undo::Stays(fields)
+        } else {
+            Undo::Fields(fields)
+        },
+        undone: false,
+    }
 }
 
 /// The patch for this version of the object and no other.
