@@ -6,6 +6,7 @@
 //! by [`Limits`], and nothing a manifest says can make this crate panic.
 
 pub mod annotations;
+mod binary;
 pub mod diff;
 mod error;
 pub mod hash;

@@ -2,6 +2,7 @@ use std::sync::Arc;
 
 use serde_json::{Map, Value};
 
+use crate::binary;
 use crate::error::{ParseError, ParseErrors, Place};
 use crate::limits::Limits;
 use crate::object::{Object, ObjectError, Origin};
@@ -189,7 +190,9 @@ impl Expansion<'_> {
             line,
             column,
         };
-        match Object::from_value(value, origin) {
+        let object = Object::from_value(value, origin);
+        let object = object.and_then(|object| binary::check(object.value()).map(|()| object));
+        match object {
             Ok(object) => self.objects.push(object),
             Err(source) if self.faults.count() => {
                 let error = ParseError::Object {
@@ -217,8 +220,9 @@ impl Expansion<'_> {
     /// The place of a field of the present item, or of what is there of it.
     fn place(&self, field: &str) -> Place {
         let mut steps = self.trail.clone();
-        // Keys of labels and annotations have dots of their own.
-        let keys = field.splitn(3, '.');
+        // Keys of labels, annotations and data have dots of their own.
+        let depth = if field.starts_with("metadata.") { 3 } else { 2 };
+        let keys = field.splitn(depth, '.');
         steps.extend(keys.filter(|key| !key.is_empty()).map(Step::key));
         let text = std::str::from_utf8(self.text).ok();
         let found = text.and_then(|text| yaml::locate(text, self.document.line, &steps));

@@ -90,6 +90,14 @@ fn errors_point_at_the_field() {
             "{\"apiVersion\":\"v1\",\"kind\":\"Pod\",\"metadata\":{\"name\":\"a\"}}\n{\"apiVersion\":\"v1\",\n\"kind\":\"P d\"}",
             "t.yaml:3:1 (document 2): the document",
         ),
+        (
+            "apiVersion: v1\nkind: Secret\nmetadata: {name: a}\ndata:\n  good: eA==\n  tls.key: hunter2!\n",
+            "t.yaml:6:3: the document",
+        ),
+        (
+            "apiVersion: v1\nkind: ConfigMap\nmetadata: {name: a}\ndata: {a: b!}\nbinaryData: {c: d!}\n",
+            "t.yaml:5:14: the document",
+        ),
         ("- a\n- b\n", "t.yaml:1:1: the document"),
         (
             "é: ü\napiVersion: {a: b}\nkind: Pod\n",

@@ -395,6 +395,11 @@ fn documents_that_are_no_objects_are_refused_with_the_field() {
             "metadata.labels.x",
         ),
         (
+            "apiVersion: v1\nkind: Secret\nmetadata: {name: a}\ndata: {x: eA==, 'p.q': hunter2!}",
+            "SRT-M010",
+            "data.p.q is not valid: it must be base64; write plain text under stringData",
+        ),
+        (
             "apiVersion: v1\nkind: Pod\nmetadata: {name: a, annotations: []}",
             "SRT-M010",
             "metadata.annotations",
