@@ -10,7 +10,7 @@ use serde_json::{Value, json};
 use sortie_cluster::apply::{Applied, Planned};
 use sortie_cluster::delete::{Doomed, Gone};
 use sortie_cluster::record::{Head, History, STAGE, Stored};
-use sortie_manifest::ObjectId;
+use sortie_manifest::{Object, ObjectId};
 use sortie_strategy::copy;
 
 use crate::adoption::object_of;
@@ -459,54 +459,8 @@ async fn raise(
     let (side, objects) = run.bounds.run(locked.lost(), Box::pin(look)).await?;
     let remembered = Scaling::remembered(&stored.head);
     let own = Scaling::last(&stored.head).filter(|last| last.up && last.task == run.task.id);
-    let scaling = own.unwrap_or_else(|| {
-        let mut workloads = Vec::new();
-        for live in &side.workloads {
-            let id = &live.id;
-            let before = remembered.as_ref().and_then(|before| before.size(id));
-            let object = objects
-                .iter()
-                .find(|object| object.id().in_namespace(&run.task.release.namespace) == *id);
-            let manifest = object.and_then(|object| {
-                let replicas = object.value().get("spec")?.get("replicas")?.as_u64()?;
-                u32::try_from(replicas).ok()
-            });
-            let wanted = wanted(live.replicas(), before, manifest, amount);
-            if let (Some(_), Some(scaler), true) = (wanted, side.scaler(id), live.replicas() > 0) {
-                run.warn(
-                    Unit::Initialize,
-                    format!("{id} is left as it is: {scaler} decides how many pods it has"),
-                );
-                continue;
-            }
-            workloads.extend(wanted.map(|replicas| Size {
-                object: id.clone(),
-                replicas,
-                before: live.replicas(),
-            }));
-        }
-        let kept = remembered.iter().flat_map(|before| before.kept.clone());
-        let kept = kept.filter(|kept| {
-            let comes = amount.is_none() || kept.object.kind == "PodDisruptionBudget";
-            if !comes {
-                run.warn(
-                    Unit::Initialize,
-                    format!(
-                        "{} does not come back: it would take the number of pods over",
-                        kept.object
-                    ),
-                );
-            }
-            comes
-        });
-        Scaling {
-            task: run.task.id.clone(),
-            up: true,
-            workloads,
-            kept: kept.collect(),
-            told: None,
-        }
-    });
+    let wished = || to_raise(run, (&side, &objects), remembered.as_ref(), amount);
+    let scaling = own.unwrap_or_else(wished);
     let write = async {
         if Scaling::last(&stored.head).as_ref() != Some(&scaling) {
             run.bounds.check()?;
@@ -541,6 +495,54 @@ async fn raise(
         applied,
         rows,
     })
+}
+
+/// What gets its pods back, and which autoscalers and budgets come with them. What does not is told.
+fn to_raise(
+    run: &Run<'_>,
+    (side, objects): (&Side, &[Object]),
+    remembered: Option<&Scaling>,
+    amount: Option<Amount>,
+) -> Scaling {
+    let home = &run.task.release.namespace;
+    let mut workloads = Vec::new();
+    for live in &side.workloads {
+        let (id, has) = (&live.id, live.replicas());
+        let before = remembered.and_then(|before| before.size(id));
+        let is_it = |object: &&Object| object.id().in_namespace(home) == *id;
+        let manifest = objects.iter().find(is_it).and_then(|object| {
+            let replicas = object.value().get("spec")?.get("replicas")?.as_u64()?;
+            u32::try_from(replicas).ok()
+        });
+        let Some(replicas) = wanted(has, before, manifest, amount) else {
+            continue;
+        };
+        if let Some(scaler) = side.scaler(id).filter(|_| has > 0) {
+            let text = format!("{id} is left as it is: {scaler} decides how many pods it has");
+            run.warn(Unit::Initialize, text);
+            continue;
+        }
+        workloads.push(Size {
+            object: id.clone(),
+            replicas,
+            before: has,
+        });
+    }
+    let (comes, stays): (Vec<Kept>, Vec<Kept>) = remembered
+        .iter()
+        .flat_map(|before| before.kept.clone())
+        .partition(|kept| amount.is_none() || kept.object.kind == "PodDisruptionBudget");
+    for Kept { object, .. } in stays {
+        let text = format!("{object} does not come back: it would take the number of pods over");
+        run.warn(Unit::Initialize, text);
+    }
+    Scaling {
+        task: run.task.id.clone(),
+        up: true,
+        workloads,
+        kept: comes,
+        told: None,
+    }
 }
 
 /// Make an autoscaler or a disruption budget again.
