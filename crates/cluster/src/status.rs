@@ -151,8 +151,14 @@ impl Status {
                 status,
                 message: self.message,
             },
-            // The server-side schema check of an apply patch answers with status 500.
-            500 if self.message.contains("failed to create typed patch object") => {
+            // The server-side schema check of an apply patch answers with status 500, and so does its decoding.
+            500 if [
+                "failed to create typed patch object",
+                "failed to convert new object",
+            ]
+            .iter()
+            .any(|words| self.message.contains(words)) =>
+            {
                 self.into_invalid()
             }
             status => Cause::Server {

@@ -367,11 +367,15 @@ async fn a_secrets_value_is_not_in_the_refusal() {
         !text.contains("73577357") && !text.contains("swordfish"),
         "{text}"
     );
-    let yaml =
-        "apiVersion: v1\nkind: Secret\nmetadata: {name: s}\ndata: {pin: not-base64-swordfish}\n";
-    let error = refusal(&fixture, objects(fixture.ns(), yaml)).await;
+    // No manifest that is read has such a value.
+    let yaml = "apiVersion: v1\nkind: Secret\nmetadata: {name: s}\n";
+    let mut set = objects(fixture.ns(), yaml);
+    let data = json!({"pin": "not-base64-swordfish"});
+    set[0].edit(|secret| secret["data"] = data).unwrap();
+    let error = refusal(&fixture, set).await;
     let text = format!("{error} {error:?}");
     assert!(!text.contains("swordfish"), "{text}");
+    assert_eq!(error.code(), "SRT-C005", "{text}");
     fixture.finish().await;
 }
 
