@@ -111,7 +111,7 @@ async fn earlier(run: &Run<'_>, records: &Records, history: &History) -> Vec<(Ob
     let values = records.objects(&good.head).await;
     let objects = values
         .map_err(|error| record_failure(&error))
-        .and_then(|values| recorded(&good.head, values));
+        .and_then(|values| recorded(run, &good.head, values));
     match objects {
         Ok(objects) => {
             let namespace = &run.task.release.namespace;
@@ -141,7 +141,8 @@ async fn superfluous(
     let all = Prune {
         limit: Some(u32::MAX),
     };
-    let doomed = foresee(run, (history, side), plan, all, Unit::Initialize).await?;
+    let foreseen = foresee(run, (history, side), plan, Some(all), Unit::Initialize);
+    let doomed = foreseen.await?.doomed;
     let ids: Vec<ObjectId> = doomed.into_iter().map(|Tracked { id, .. }| id).collect();
     if options.prune.is_none() {
         let left = ids.into_iter();

@@ -9,6 +9,7 @@ mod autoscalers;
 mod bounds;
 mod canary;
 mod changes;
+mod confidential;
 mod configuration;
 mod diff;
 pub mod difference;

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::sync::{Mutex, PoisonError};
 use std::time::Duration;
 
-use sortie_cluster::delete::{Doomed, Gone};
+use sortie_cluster::delete::{Doomed, Gone, Held};
 use sortie_cluster::{Cause, Error};
 use sortie_health::Status as Health;
 use sortie_manifest::{ObjectId, order};
@@ -15,7 +15,8 @@ use crate::locked::Locked;
 use crate::report::{Change, Level, ObjectRow, Sink as _, Unit};
 use crate::run::Run;
 
-/// How long a deletion may take before its finalizers are named.
+/// How long a deletion may take before it fails and its finalizers are named, when no pods end with the object that may
+/// take longer.
 const GONE_WITHIN: Duration = Duration::from_secs(120);
 
 /// Objects that the failure at the deadline names.
@@ -40,10 +41,9 @@ pub(crate) async fn remove(
             show(run, unit, &doomed.id, Health::Progressing, "being deleted");
         }
         let held = |id: &ObjectId, why: Option<&str>| waiting.held(id, why);
-        let deletion =
-            run.env
-                .cluster
-                .delete_all_telling(batch, GONE_WITHIN, locked.guard(), &held);
+        let patience = (GONE_WITHIN, &held as Held<'_>);
+        let cluster = &run.env.cluster;
+        let deletion = cluster.delete_all(batch, patience, locked.guard());
         let deleted = deletion.await;
         waiting.over(deleted.iter().map(|(id, _)| id));
         for (id, result) in deleted {
@@ -90,10 +90,7 @@ impl<'a> Waiting<'a> {
                 *entry = why.map(str::to_owned);
             }
         });
-        if let Some(why) = why {
-            let message = format!("being deleted, {why}");
-            show(self.run, self.unit, id, Health::Progressing, &message);
-        }
+        show_held(self.run, self.unit, id, why);
     }
 
     fn over<'b>(&self, ids: impl Iterator<Item = &'b ObjectId>) {
@@ -179,6 +176,14 @@ fn tell(run: &Run<'_>, unit: Unit, id: &ObjectId, gone: Gone) {
             run.warn(unit, format!("{id} {why}"));
             show(run, unit, id, Health::Unknown, why);
         }
+    }
+}
+
+/// Why an object that is being deleted is still there.
+pub(crate) fn show_held(run: &Run<'_>, unit: Unit, id: &ObjectId, why: Option<&str>) {
+    if let Some(why) = why {
+        let message = format!("being deleted, {why}");
+        show(run, unit, id, Health::Progressing, &message);
     }
 }
 

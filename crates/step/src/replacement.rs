@@ -1,11 +1,13 @@
 //! Replacing objects whose changes the API server never allows: who may ask for it, and what is kept before, so that a
 //! task that is killed between the deletion and the new object has lost nothing.
 
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 use sortie_cluster::apply::{Applied, Immutable, Planned};
+use sortie_cluster::delete::Held;
 use sortie_cluster::record::{Head, PartId, Stored};
 use sortie_cluster::{Error, Problem, clock};
 use sortie_manifest::{Object, ObjectId, annotations, workload};
@@ -13,12 +15,14 @@ use sortie_manifest::{Object, ObjectId, annotations, workload};
 use crate::failure::{Failure, chain};
 use crate::locked::{Locked, record_failure};
 use crate::protection::is_storage;
+use crate::remove::show_held;
 use crate::report::Unit;
 use crate::run::Run;
 
-/// How long the end of an object that is replaced may take.
+/// How long the end of an object that is replaced may take, when no pods end with it that may take longer.
 const GONE_WITHIN: Duration = Duration::from_secs(120);
-/// How long the end of an object that goes already may take before it is left to whoever comes next.
+/// How long the end of an object that goes already may take before it is left to whoever comes next; its pods may take the
+/// time that they have.
 const BACK_WITHIN: Duration = Duration::from_secs(10);
 /// How often an object that changes after it was kept is kept anew.
 const RACES: u32 = 5;
@@ -133,9 +137,11 @@ async fn replace_one(
     let mut planned = planned.clone();
     let mut races = 0;
     loop {
-        let pending = format!("the replacement of {}", planned.target.id);
-        run.bounds.pending().set(pending);
-        let replaced = cluster.replace(&planned, &kept, GONE_WITHIN, guard).await;
+        let replacement = format!("the replacement of {}", planned.target.id);
+        run.bounds.pending().set(&replacement);
+        let held = telling(run, unit, &replacement);
+        let patience = (GONE_WITHIN, &held as Held<'_>);
+        let replaced = cluster.replace(&planned, &kept, patience, guard).await;
         races += 1;
         match replaced {
             Err(error) if error.is_conflict() && races < RACES => {}
@@ -160,6 +166,23 @@ async fn replace_one(
         if let Some(live) = keep(run, locked, stored, unit, again).await?.pop() {
             kept = live;
         }
+    }
+}
+
+/// Tells what the end of an object waits for: the log once, its row and the failure at the deadline each time.
+fn telling<'a>(
+    run: &'a Run<'_>,
+    unit: Unit,
+    what: &'a str,
+) -> impl Fn(&ObjectId, Option<&str>) + Sync + 'a {
+    let told = AtomicBool::new(false);
+    move |id, why| {
+        let pending = why.map_or_else(|| what.to_owned(), |why| format!("{what}, {why}"));
+        if why.is_some() && !told.swap(true, Ordering::Relaxed) {
+            run.info(unit, &pending);
+        }
+        run.bounds.pending().set(pending);
+        show_held(run, unit, id, why);
     }
 }
 
@@ -209,7 +232,7 @@ pub(crate) async fn restore(
     let open = unfinished(&stored.head).into_iter();
     let (mut restored, mut over) = (Vec::new(), Vec::new());
     for Begun { object, parts, .. } in open.filter(|begun| whose(&begun.task)) {
-        match bring_back(run, locked, stored.head.number, &parts).await {
+        match bring_back(run, locked, unit, (stored.head.number, &parts)).await {
             Ok(true) => {
                 let text = format!("{object} was deleted to be replaced: it is back as it was");
                 run.warn(unit, text);
@@ -234,18 +257,22 @@ pub(crate) async fn restore(
 async fn bring_back(
     run: &Run<'_>,
     locked: &Locked,
-    number: u64,
-    parts: &[PartId],
+    unit: Unit,
+    (number, parts): (u64, &[PartId]),
 ) -> Result<bool, String> {
     let kept = locked.records.kept(number, parts).await;
     let kept = kept.map_err(|error| chain(&error))?;
+    let held = telling(run, unit, "the return of the former object");
     let mut any = false;
     for live in &kept {
-        let back = run
-            .env
-            .cluster
-            .bring_back(live, BACK_WITHIN, locked.guard());
-        any |= back.await.map_err(|error| chain(&error))?;
+        let patience = (BACK_WITHIN, &held as Held<'_>);
+        let back = run.env.cluster.bring_back(live, patience, locked.guard());
+        any |= tokio::select! {
+            biased;
+            back = back => back.map_err(|error| chain(&error))?,
+            // Its pods may take long; the release's next holder brings it back.
+            failure = locked.lost() => return Err(failure.message),
+        };
     }
     Ok(any)
 }

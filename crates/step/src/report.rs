@@ -5,9 +5,11 @@ use std::sync::{Arc, Mutex, PoisonError};
 
 use secrecy::{ExposeSecret, SecretString};
 use sortie_health::Status as Health;
-use sortie_manifest::ObjectId;
+use sortie_manifest::{Object, ObjectId};
 
+use crate::confidential::Confidential;
 use crate::disguise::forms;
+use crate::task::Release;
 
 /// A part of a step with its own log and status, in the order a user sees them.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -161,6 +163,8 @@ const MASK: &str = "**************";
 pub struct Masked {
     inner: Arc<dyn Sink>,
     secrets: Mutex<Vec<SecretString>>,
+    /// What the Secrets of the set hold.
+    held: Mutex<Confidential>,
 }
 
 impl Masked {
@@ -170,6 +174,7 @@ impl Masked {
         Self {
             inner,
             secrets: Mutex::new(Vec::new()),
+            held: Mutex::default(),
         }
     }
 
@@ -181,11 +186,21 @@ impl Masked {
         secrets.sort_by_key(|secret| std::cmp::Reverse(secret.expose_secret().len()));
     }
 
+    /// From now on what the Secrets among `objects` hold is masked, beside `public` words and what the objects show
+    /// elsewhere than in a Secret.
+    pub(crate) fn learn_set(&self, objects: &[Object], public: &Release) {
+        let public = [public.name.as_str(), public.namespace.as_str()];
+        let mut held = self.held.lock().unwrap_or_else(PoisonError::into_inner);
+        held.learn(objects.iter(), &public);
+    }
+
     /// `text` with every known secret masked.
     #[must_use]
     pub fn mask(&self, text: &str) -> String {
+        let held = self.held.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut text = held.mask(text, MASK);
+        drop(held);
         let secrets = self.secrets.lock().unwrap_or_else(PoisonError::into_inner);
-        let mut text = text.to_owned();
         for secret in secrets.iter() {
             if text.contains(secret.expose_secret()) {
                 text = text.replace(secret.expose_secret(), MASK);

@@ -9,8 +9,10 @@ use async_trait::async_trait;
 use secrecy::{ExposeSecret as _, SecretString};
 use serde_json::Value;
 use sortie_expression::{Context, Evaluator, JsonContext, Lookup, SecretMarker};
+use sortie_manifest::Object;
 
 use crate::report::Masked;
+use crate::task::Release;
 
 /// Rounds of asking for one file: an answer may hold expressions that name more.
 const ROUNDS: usize = 15;
@@ -145,6 +147,11 @@ impl<'a> Resolving<'a> {
             secrets: BTreeMap::new(),
             marker,
         }
+    }
+
+    /// From now on what the Secrets among `objects` hold is masked.
+    pub(crate) fn conceal(&self, objects: &[Object], release: &Release) {
+        self.masked.learn_set(objects, release);
     }
 
     /// The text with every expression replaced. Secrets in it are known to the masker before this returns.

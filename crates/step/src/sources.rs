@@ -202,6 +202,7 @@ impl Renderer {
         if objects.is_empty() {
             return Err(nothing(&barren, &left_out));
         }
+        resolving.conceal(&objects, release);
         Ok(objects)
     }
 

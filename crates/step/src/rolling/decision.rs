@@ -75,7 +75,7 @@ pub(super) fn decide(known: Known<'_>, target: Target, task: &Task) -> Result<De
     };
     if target == Target::LastGood {
         if newest.is_good() {
-            return nothing(good_already(heads, number));
+            return nothing(good_already(heads, number, task));
         }
         let (ours, theirs) = (&task.requested_by.execution, &newest.asked_by.execution);
         if !ours.is_empty() && ours != theirs {
@@ -84,18 +84,25 @@ pub(super) fn decide(known: Known<'_>, target: Target, task: &Task) -> Result<De
             ));
         }
     }
-    below(known, newest)
+    below(known, newest, task)
+}
+
+/// How a command names the release.
+fn named(task: &Task) -> String {
+    let release = &task.release;
+    format!("-n {} --release {}", release.namespace, release.name)
 }
 
 /// The newest release is good by its record. Whoever has found out otherwise since can go on.
-fn good_already(heads: &[&Head], newest: u64) -> String {
+fn good_already(heads: &[&Head], newest: u64, task: &Task) -> String {
     let mut older = heads.iter().rev().filter(|head| head.number < newest);
     let before = older.find(|head| head.is_good());
     let way = before.map_or_else(String::new, |before| {
         format!(
             "; should number {newest} be broken now, choose number {good}, the last good one before it: \
-             sortie rollback --to {good}",
-            good = before.number
+             sortie rollback {named} --to {good}",
+            good = before.number,
+            named = named(task)
         )
     });
     format!("the newest release, number {newest}, is good: nothing to roll back{way}")
@@ -121,7 +128,7 @@ fn nothing(reason: impl Into<String>) -> Result<Decision, Failure> {
 }
 
 /// The last good release below the newest.
-fn below(known: Known<'_>, newest: &Head) -> Result<Decision, Failure> {
+fn below(known: Known<'_>, newest: &Head, task: &Task) -> Result<Decision, Failure> {
     let older = |head: &&&Head| head.number < newest.number;
     let mut older = known.heads.iter().rev().filter(older);
     let Some(good) = older.find(|head| head.is_good()) else {
@@ -130,8 +137,10 @@ fn below(known: Known<'_>, newest: &Head) -> Result<Decision, Failure> {
             return Ok(Decision::Needs(*number));
         }
         return nothing(format!(
-            "no release before number {} has succeeded: nothing is brought back, and nothing removed",
-            newest.number
+            "no release before number {} has succeeded: nothing is brought back, and nothing removed; \
+             to remove it: sortie uninstall {}",
+            newest.number,
+            named(task)
         ));
     };
     Ok(Decision::Restore(plan(
@@ -313,7 +322,8 @@ mod tests {
             let Ok(Decision::Nothing(reason)) = decide(known, Target::LastGood, &task("")) else {
                 panic!("{statuses}")
             };
-            let named = way.map(|number| format!("sortie rollback --to {number}"));
+            let named =
+                way.map(|number| format!("sortie rollback -n shop --release web --to {number}"));
             match named {
                 Some(named) => assert!(reason.ends_with(&named), "{reason}"),
                 None => assert!(!reason.contains("--to"), "{reason}"),

@@ -83,7 +83,7 @@ async fn before(run: &Run<'_>, options: &RollingDeploy, shape: Shape) -> Result<
             let secrets: Vec<String> = noted(head, "secrets");
             learn(run, &secrets).await;
             Rendered {
-                objects: recorded(head, values)?,
+                objects: recorded(run, head, values)?,
                 secrets,
             }
         }
@@ -338,20 +338,12 @@ async fn dry_run(
         rows.push(row);
     }
     adoption::tell(run, Unit::Initialize, &taken);
-    if let Some(prune) = options.prune {
-        let doomed = prune::foresee(
-            run,
-            (history, &shaped.side),
-            &planned,
-            prune,
-            Unit::Initialize,
-        )
-        .await?;
-        let rows_of_doomed = doomed
-            .iter()
-            .map(|tracked| json!({"object": tracked.id, "change": "deleted"}));
-        rows.extend(rows_of_doomed);
-    }
+    let earlier = (history, &shaped.side);
+    let foreseen = prune::foresee(run, earlier, &planned, options.prune, Unit::Initialize);
+    let rows_of_doomed = foreseen.await?.doomed.into_iter();
+    rows.extend(
+        rows_of_doomed.map(|Tracked { id, .. }| json!({"object": id, "change": "deleted"})),
+    );
     Ok(json!({"releaseName": run.task.release.name, "dryRun": rows}))
 }
 

@@ -13,7 +13,7 @@ pub(crate) mod rollback;
 
 pub(crate) use deploy::render;
 pub(crate) use earlier::{noted, opened};
-pub(crate) use opening::{close_interrupted, gone, recorded, sequence};
+pub(crate) use opening::{accepted, close_interrupted, gone, recorded, sequence};
 pub(crate) use prune::{by_label, forbidden, foresee, tracked};
 
 /// The unit under which a step's end is journalled.

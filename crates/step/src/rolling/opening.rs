@@ -11,7 +11,8 @@ use sortie_manifest::versioning::Versioned;
 use sortie_manifest::{Object, ObjectId, Origin, hash};
 
 use super::earlier::{Earlier, earlier};
-use super::{RESULT, hook_runs, prune};
+use super::prune::{self, Foreseen};
+use super::{RESULT, hook_runs};
 use crate::adoption;
 use crate::external;
 use crate::failure::{Failure, FailureKind};
@@ -74,7 +75,7 @@ async fn reopen(
 ) -> Result<Opened, Ended> {
     let stored = locked.history.number(number).cloned();
     let mut stored = stored.ok_or_else(|| gone(number))?;
-    let mut objects = objects_of(&stored, locked).await?;
+    let mut objects = objects_of(run, &stored, locked).await?;
     let over = hook_runs::over(&stored.head);
     let namespace = &run.task.release.namespace;
     objects.retain(|object| !over.contains(&object.id().in_namespace(namespace)));
@@ -127,10 +128,7 @@ async fn begin(
     let mut sequence = sequence(run, &objects, Unit::Initialize)?;
     let (planned, parts) = futures::join!(try_out(run, objects, options, first), locked.parts());
     let mut planned = planned?;
-    run.info(
-        Unit::Initialize,
-        format!("the API server accepts all {} objects", planned.len()),
-    );
+    run.info(Unit::Initialize, accepted(planned.len()));
     let mut unused = Vec::new();
     if shape.is_whole() {
         (planned, unused) = adoption::keep_names(run, planned, options, first).await?;
@@ -157,13 +155,11 @@ async fn begin(
     for object in &planned {
         head.track(object.target.id.clone(), None);
     }
-    let mut doomed = Vec::new();
-    if let Some(prune) = options.prune {
-        let earlier = (&locked.history, &head.side);
-        doomed = prune::foresee(run, earlier, &planned, prune, Unit::Prepare).await?;
-        for Tracked { id, uid } in &doomed {
-            head.track(id.clone(), uid.clone());
-        }
+    let earlier = (&locked.history, &head.side);
+    let foreseen = prune::foresee(run, earlier, &planned, options.prune, Unit::Prepare);
+    let Foreseen { doomed, left } = foreseen.await?;
+    for Tracked { id, uid } in doomed.iter().chain(&left) {
+        head.track(id.clone(), uid.clone());
     }
     let objects: Vec<Object> = planned
         .iter()
@@ -178,6 +174,7 @@ async fn begin(
                 .is_some_and(|change| change != Change::Created)
         })
         .map(|object| &object.target.id)
+        .chain(left.iter().map(|tracked| &tracked.id))
         .collect();
     let mut data = BTreeMap::from([
         ("present", Notes::of(&present)),
@@ -196,6 +193,14 @@ async fn begin(
     run.bounds.check()?;
     let stored = record_objects(locked, head, &objects, &parts).await?;
     Ok(Opened::Record(Box::new(stored), planned, sequence))
+}
+
+/// That the whole set was tried out, for people.
+pub(crate) fn accepted(count: usize) -> String {
+    match count {
+        1 => "the API server accepts the object".to_owned(),
+        count => format!("the API server accepts all {count} objects"),
+    }
 }
 
 /// The order of a set.
@@ -277,16 +282,23 @@ pub(super) async fn record_objects(
 }
 
 /// The objects of a record.
-pub(super) async fn objects_of(stored: &Stored, locked: &Locked) -> Result<Vec<Object>, Failure> {
+pub(super) async fn objects_of(
+    run: &Run<'_>,
+    stored: &Stored,
+    locked: &Locked,
+) -> Result<Vec<Object>, Failure> {
     let values = locked.records.objects(&stored.head).await;
-    recorded(
-        &stored.head,
-        values.map_err(|error| record_failure(&error))?,
-    )
+    let values = values.map_err(|error| record_failure(&error))?;
+    recorded(run, &stored.head, values)
 }
 
-/// The objects of a record. Their place in messages is the record.
-pub(crate) fn recorded(head: &Head, values: Vec<Value>) -> Result<Vec<Object>, Failure> {
+/// The objects of a record. Their place in messages is the record. What their Secrets hold is known to the masker from
+/// then on.
+pub(crate) fn recorded(
+    run: &Run<'_>,
+    head: &Head,
+    values: Vec<Value>,
+) -> Result<Vec<Object>, Failure> {
     let file: std::sync::Arc<str> =
         format!("release {} number {}", head.release, head.number).into();
     let objects = values.into_iter().zip(1..).map(|(value, document)| {
@@ -296,11 +308,13 @@ pub(crate) fn recorded(head: &Head, values: Vec<Value>) -> Result<Vec<Object>, F
         };
         Object::from_value(value, origin)
     });
-    objects.collect::<Result<_, _>>().map_err(|error| {
+    let objects = objects.collect::<Result<Vec<_>, _>>().map_err(|error| {
         let hint = "restore the record's Secrets from a backup, or deploy again";
         let text = format!("{file} is damaged: {error}");
         Failure::new(FailureKind::Unknown, "SRT-T013", text, hint)
-    })
+    })?;
+    run.sink.learn_set(&objects, &run.task.release);
+    Ok(objects)
 }
 
 pub(crate) fn gone(number: u64) -> Failure {

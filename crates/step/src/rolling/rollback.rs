@@ -190,7 +190,7 @@ async fn begin(
         .pending()
         .set("the release's records were still being read");
     let good = numbered(locked, plan.good)?;
-    let mut objects = objects_of(good, locked).await?;
+    let mut objects = objects_of(run, good, locked).await?;
     // They were for the way there.
     objects.retain(|object| !hooks::is_run(object));
     run.check_objects(&objects)?;
@@ -200,7 +200,7 @@ async fn begin(
     }
     let secrets: Vec<String> = noted(&good.head, "secrets");
     learn(run, &secrets).await;
-    let doomed = doomed(run, options, locked, plan).await?;
+    let (doomed, left) = doomed(run, options, locked, plan).await?;
     let text = format!("rollback to number {} begun", plan.good);
     let now = clock::now();
     let stored = match plan.record {
@@ -214,6 +214,9 @@ async fn begin(
         Place::New => {
             let mut head = locked.next_head(run.task);
             head.inventory.clone_from(&good.head.inventory);
+            for id in left {
+                head.track(id, None);
+            }
             head.manifest_hash.clone_from(&good.head.manifest_hash);
             head.note_with("Prepare", "", "opened", json!({"secrets": secrets}), now);
             head.note("Rollback", "", text, now);
@@ -429,13 +432,13 @@ async fn finish(
     Ok(())
 }
 
-/// What the undone releases added. What stays is said.
+/// What the undone releases added, to be deleted, and what of it stays, which is said.
 async fn doomed(
     run: &Run<'_>,
     options: &RollingRollback,
     locked: &Locked,
     plan: &Plan,
-) -> Result<Vec<Doomed>, Failure> {
+) -> Result<(Vec<Doomed>, Vec<ObjectId>), Failure> {
     for number in &plan.unknown {
         let text = format!(
             "what release number {number} added is not known and stays: its record cannot be read"
@@ -455,14 +458,14 @@ async fn doomed(
         kept,
         older,
     } = removals(good, &undone, options.delete_storage);
-    for id in kept {
+    for id in &kept {
         let text = format!(
             "{id} was added since release number {} and is kept",
             plan.good
         );
         run.warn(Unit::Initialize, text);
     }
-    for id in older {
+    for id in &older {
         let text = format!("{id} was there before it was taken over, and is left as it is");
         run.warn(Unit::Initialize, text);
     }
@@ -472,13 +475,14 @@ async fn doomed(
         uid: tracked.uid,
         release: Some(release.clone()),
     };
-    Ok(doomed.into_iter().map(doom).collect())
+    let doomed = doomed.into_iter().map(doom).collect();
+    Ok((doomed, [kept, older].concat()))
 }
 
 /// ConfigMaps and Secrets of a release that have versioned names; all of them when its objects cannot be read.
 async fn versioned(run: &Run<'_>, locked: &Locked, stored: &Stored) -> BTreeSet<ObjectId> {
     let namespace = &run.task.release.namespace;
-    match objects_of(stored, locked).await {
+    match objects_of(run, stored, locked).await {
         Ok(objects) => objects
             .iter()
             .filter(|object| object.annotation(versioning::ORIGINAL_NAME).is_some())

@@ -454,7 +454,7 @@ async fn raise(
         let side = Side::of(run, &stored.head).await?;
         let values = locked.records.objects(&stored.head).await;
         let values = values.map_err(|error| record_failure(&error))?;
-        Ok((side, recorded(&stored.head, values)?))
+        Ok((side, recorded(run, &stored.head, values)?))
     };
     let (side, objects) = run.bounds.run(locked.lost(), Box::pin(look)).await?;
     let remembered = Scaling::remembered(&stored.head);

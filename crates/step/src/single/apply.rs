@@ -22,7 +22,7 @@ use crate::health_rules;
 use crate::locked::Locked;
 use crate::protection::text;
 use crate::report::Unit;
-use crate::rolling::sequence;
+use crate::rolling::{accepted, sequence};
 use crate::run::Run;
 use crate::sequence::Sequence;
 use crate::steady;
@@ -120,11 +120,7 @@ async fn open(
     }
     let objects: Vec<Object> = planned.iter().map(|of| of.target.object.clone()).collect();
     let sequence = sequence(run, &objects, Unit::Initialize)?;
-    let count = planned.len();
-    run.info(
-        Unit::Initialize,
-        format!("the API server accepts all {count} objects"),
-    );
+    run.info(Unit::Initialize, accepted(planned.len()));
     for External { object, dependency } in &sequence.external {
         let ready = external::ready(run, object, dependency);
         run.bounds.run(locked.lost(), Box::pin(ready)).await?;

@@ -350,7 +350,7 @@ async fn claims(run: &Run<'_>, records: &Records, history: &History) -> Vec<(Obj
         let values = records.objects(&stored.head).await;
         let objects = values
             .map_err(|error| record_failure(&error))
-            .and_then(|values| recorded(&stored.head, values));
+            .and_then(|values| recorded(run, &stored.head, values));
         match objects {
             Ok(objects) => made.extend(Claims::of(&objects)),
             Err(failure) => run.warn(Unit::Initialize, failure.message),

@@ -20,6 +20,7 @@ mod deploying;
 mod hooking;
 mod irreversible;
 mod judging;
+mod masking;
 mod patching;
 mod pruning;
 mod racing;

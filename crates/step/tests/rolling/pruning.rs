@@ -118,7 +118,8 @@ async fn what_the_set_lacks_goes_when_the_release_is_healthy_and_a_rollback_rest
         .iter()
         .map(|tracked| tracked.id.name.as_str())
         .collect();
-    assert_eq!(names, ["kept"], "the inventory is exact after pruning");
+    // Exact after pruning: what is kept is known to later deployments, too.
+    assert_eq!(names, ["kept", "ours", "theirs", "data"]);
 
     // A later step failed: everything comes back.
     let back = world.rollback(Target::Below(3)).await;
@@ -328,5 +329,45 @@ async fn a_record_names_all_that_was_and_will_be_before_the_first_write() {
     let mut names: Vec<&str> = tracked.map(|tracked| tracked.id.name.as_str()).collect();
     names.sort_unstable();
     assert_eq!(names, ["gone", "kept", "new"]);
+    world.finish().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_is_left_without_pruning_is_said_and_known_however_long_ago_it_was_deployed() {
+    let mut world = World::new("left").await;
+    world.limits.history = 2;
+    let first = documents(&[
+        &config("a", "0"),
+        &config("old", "1"),
+        &config("older", "1"),
+    ]);
+    world.deploy(plain(&first)).await.outputs();
+    world.kubectl(&["delete", "configmap", "older"], "").await;
+    for round in ["1", "2", "3", "4"] {
+        let told = world.deploy(plain(&config("a", round))).await;
+        told.outputs();
+        assert!(told.said("left: ConfigMap/"), "{:?}", told.lines);
+        assert!(told.said("/old is not in the set"), "{:?}", told.lines);
+    }
+    let heads = world.heads().await;
+    assert!(heads.iter().all(|head| head.number > 1));
+    let known: Vec<&str> = heads[0]
+        .inventory
+        .iter()
+        .map(|tracked| tracked.id.name.as_str())
+        .collect();
+    assert_eq!(known, ["a", "old"]);
+
+    // It was there before the release that is undone, whatever that one carries along.
+    let back = world.rollback(Target::Number(heads[0].number)).await;
+    back.outputs();
+    assert!(has(&world, "old").await);
+    assert!(!back.said("/old"), "{:?}", back.lines);
+
+    let told = world.deploy(pruning(&config("a", "5"))).await;
+    let pruned = pruned(&told);
+    assert_eq!(pruned.len(), 1, "{pruned:?}");
+    assert!(pruned[0].ends_with("/old"), "{pruned:?}");
+    assert!(!has(&world, "old").await);
     world.finish().await;
 }

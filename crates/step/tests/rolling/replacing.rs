@@ -87,6 +87,41 @@ async fn a_deployment_replaces_only_when_asked_and_a_rollback_unasked() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn a_replacement_and_a_removal_say_which_pods_they_wait_for() {
+    let world = World::new("replacing_slowly").await;
+    let image = world.cluster.image("sample-v1").await.unwrap();
+    let slow = web(&image, "").replace(
+        "terminationGracePeriodSeconds: 0",
+        "terminationGracePeriodSeconds: 200",
+    );
+    let slow = slow.replace(
+        "          readinessProbe:",
+        "          lifecycle: {preStop: {sleep: {seconds: 5}}}\n          readinessProbe:",
+    );
+    let other = slow.replace("app: web", "app: shop");
+    world.deploy(plain(&slow)).await.outputs();
+    let told = world.deploy(replacing(&other)).await;
+    told.outputs();
+    assert!(
+        told.said("web, waiting for pods to end: web-"),
+        "{:?}",
+        told.lines
+    );
+    let options = sortie_step::task::Uninstall {
+        delete_storage: false,
+        dry_run: false,
+    };
+    let told = world.run(&world.task(Action::Uninstall(options))).await;
+    told.outputs();
+    let waits = |row: &sortie_step::report::ObjectRow| {
+        row.message
+            .starts_with("being deleted, waiting for pods to end: web-")
+    };
+    assert!(told.rows.iter().any(waits), "{:?}", told.rows);
+    world.finish().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn an_annotation_asks_for_one_object() {
     let world = World::new("replacing_one").await;
     let asked = |value: &str| {

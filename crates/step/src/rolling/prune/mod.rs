@@ -27,7 +27,19 @@ pub(crate) use plan::tracked;
 /// Under this name the objects to delete are noted when the record is opened.
 pub(super) const NOTED: &str = "prune";
 
-/// Find out what a set makes superfluous on its side of the release and say it.
+/// Objects that are named as left; more are counted.
+const NAMED: usize = 5;
+
+/// What a set makes superfluous.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct Foreseen {
+    /// What will be deleted, each by the UID that is live.
+    pub(crate) doomed: Vec<Tracked>,
+    /// What is the release's and stays: later deployments have to know of it, however long ago it was deployed.
+    pub(crate) left: Vec<Tracked>,
+}
+
+/// Find out what a set makes superfluous on its side of the release and say it. Without options nothing is deleted.
 ///
 /// # Errors
 /// It is more than may go unasked, or the cluster could not be asked. Nothing has been written.
@@ -35,9 +47,13 @@ pub(crate) async fn foresee(
     run: &Run<'_>,
     (history, side): (&History, &Side),
     planned: &[Planned],
-    options: Prune,
+    options: Option<Prune>,
     unit: Unit,
-) -> Result<Vec<Tracked>, Failure> {
+) -> Result<Foreseen, Failure> {
+    if options.is_none() && side.is_canary() {
+        // It goes with all that it has.
+        return Ok(Foreseen::default());
+    }
     run.bounds
         .pending()
         .set("the objects of earlier releases were still being read");
@@ -46,7 +62,7 @@ pub(crate) async fn foresee(
         .heads()
         .filter(|head| side.takes_place_of(&head.side) && head.asked_by.task != run.task.id)
         .collect();
-    let mut tracked = if heads.is_empty() && side.is_whole() {
+    let mut tracked = if heads.is_empty() && side.is_whole() && options.is_some() {
         by_label(run, &current, unit).await?
     } else {
         tracked(heads.into_iter())
@@ -68,7 +84,15 @@ pub(crate) async fn foresee(
         .into_iter()
         .filter_map(|tracked| tracked.uid)
         .collect();
-    let plan = judge(run, candidates, &applied).await?;
+    let plan = judge(run, candidates, &applied, options.is_none()).await?;
+    let Some(options) = options else {
+        let left = [plan.doomed, plan.protected].concat();
+        if let Some(text) = told_of(&left) {
+            run.info(unit, text);
+        }
+        let doomed = Vec::new();
+        return Ok(Foreseen { doomed, left });
+    };
     for (id, why) in &plan.kept {
         run.warn(
             unit,
@@ -83,7 +107,30 @@ pub(crate) async fn foresee(
         run.info(unit, text);
     }
     plan.check(options, before + plan.doomed.len())?;
-    Ok(plan.doomed)
+    Ok(Foreseen {
+        doomed: plan.doomed,
+        left: plan.protected,
+    })
+}
+
+/// What stays though the set lacks it, when nobody asked for pruning.
+fn told_of(left: &[Tracked]) -> Option<String> {
+    let mut names: Vec<String> = left.iter().map(|of| of.id.to_string()).collect();
+    names.sort_unstable();
+    let more = names.len().saturating_sub(NAMED);
+    names.truncate(NAMED);
+    let are = match left.len() {
+        0 => return None,
+        1 => "is",
+        _ => "are",
+    };
+    let mut text = names.join(", ");
+    if more > 0 {
+        text.push_str(&format!(" and {more} more"));
+    }
+    Some(format!(
+        "left: {text} {are} not in the set any more; only a deployment with pruning deletes what a set lacks"
+    ))
 }
 
 /// Delete what was foreseen when the record was opened, as far as it is still the same. What could not be deleted stays
@@ -109,7 +156,8 @@ pub(super) async fn prune(
         doomed,
         kept,
         absent: mut pruned,
-    } = judge(run, foreseen, &applied).await?;
+        ..
+    } = judge(run, foreseen, &applied, false).await?;
     for (id, why) in kept {
         run.warn(unit, format!("{id} is kept: {why}"));
     }
@@ -176,11 +224,12 @@ pub(crate) async fn by_label(
     Ok(found.collect())
 }
 
-/// Look at candidates and decide about each.
+/// Look at candidates and decide about each. What cannot be looked at is an error, or kept.
 async fn judge(
     run: &Run<'_>,
     candidates: Vec<Tracked>,
     applied: &BTreeSet<String>,
+    unseen_stays: bool,
 ) -> Result<Plan, Failure> {
     let ids = candidates
         .iter()
@@ -194,12 +243,21 @@ async fn judge(
     let mut plan = Plan::default();
     let survey = run.env.cluster.survey(ids).await;
     for (tracked, (id, live)) in candidates.into_iter().zip(survey) {
-        let Some(live) = live.map_err(|error| Failure::cluster(&error))? else {
-            plan.absent.push(id);
-            continue;
+        let live = match live {
+            Ok(Some(live)) => live,
+            Ok(None) => {
+                plan.absent.push(id);
+                continue;
+            }
+            Err(error) if unseen_stays && !remove::is_final(&error) => {
+                plan.protected.push(tracked);
+                continue;
+            }
+            Err(error) => return Err(Failure::cluster(&error)),
         };
         if let Some(why) = forbidden(run, &live) {
             plan.kept.push((id, why));
+            plan.protected.push(tracked);
             continue;
         }
         plan.consider(tracked, &live, present);
@@ -213,4 +271,31 @@ pub(crate) fn forbidden(run: &Run<'_>, live: &Value) -> Option<String> {
     let object = Object::from_value(live.clone(), origin).ok()?;
     let checked = run.check_objects(&[object]);
     checked.err().map(|failure| failure.message)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_is_left_is_named_and_counted_when_there_is_much() {
+        let left = |count: usize| -> Vec<Tracked> {
+            let id = |number| ObjectId {
+                group: String::new(),
+                kind: "Role".into(),
+                namespace: None,
+                name: format!("r{number}"),
+            };
+            let all = (0..count).map(|number| Tracked {
+                id: id(number),
+                uid: None,
+            });
+            all.collect()
+        };
+        assert_eq!(told_of(&[]), None);
+        let one = told_of(&left(1)).unwrap();
+        assert!(one.starts_with("left: Role/r0 is not in the set"), "{one}");
+        let many = told_of(&left(8)).unwrap();
+        assert!(many.contains("Role/r4 and 3 more are not"), "{many}");
+    }
 }

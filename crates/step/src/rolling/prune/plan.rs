@@ -23,6 +23,8 @@ pub(super) struct Plan {
     pub(super) doomed: Vec<Tracked>,
     /// Objects that stay though the set lacks them, and why.
     pub(super) kept: Vec<(ObjectId, String)>,
+    /// Those of them that are the release's own.
+    pub(super) protected: Vec<Tracked>,
     /// Objects that are not there any more.
     pub(super) absent: Vec<ObjectId>,
 }
@@ -68,15 +70,19 @@ impl Plan {
         } else if label != Some(present.release) {
             Some("it does not carry the label of this release any more".to_owned())
         } else {
-            protection(&id, live)
-        };
-        match keep {
-            Some(why) => self.kept.push((id, why)),
-            None => self.doomed.push(Tracked {
-                id,
+            let tracked = Tracked {
+                id: id.clone(),
                 uid: Some(live_uid.to_owned()),
-            }),
-        }
+            };
+            let why = protection(&id, live);
+            if why.is_some() {
+                self.protected.push(tracked);
+            } else {
+                self.doomed.push(tracked);
+            }
+            why
+        };
+        self.kept.extend(keep.map(|why| (id, why)));
     }
 
     /// Whether so many may go. `before` is the number of objects that the release had.
