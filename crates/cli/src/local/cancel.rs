@@ -1,7 +1,7 @@
 //! `sortie cancel`: what runs beside the version with the traffic goes, from here.
 
 use serde_json::{Value, json};
-use sortie_cluster::record::{Head, History, Release};
+use sortie_cluster::record::{Head, History, Release, STAGE};
 use sortie_step::task::Action;
 
 use super::sides::{self, Colors, numbered};
@@ -24,7 +24,7 @@ pub(crate) async fn run(args: &Cancel, around: &Surroundings) -> Result {
         return Err(history::nothing(release));
     }
     let Some((action, told)) = choose(&history, release, *previous)? else {
-        let reason = "neither a canary nor anything in the stage: nothing to cancel";
+        let reason = nothing(&history);
         match around.output {
             Output::Json => {
                 let outputs =
@@ -47,6 +47,19 @@ pub(crate) async fn run(args: &Cancel, around: &Surroundings) -> Result {
         }),
     }
     Ok(Exit::Done)
+}
+
+/// Why nothing goes. What a stage that never ended well has left is no deployment that could be scaled.
+fn nothing(history: &History) -> String {
+    let mut sides = sortie_step::inspect::sides(history).into_iter();
+    let failed = sides.find(|head| head.side.role.as_deref() == Some(STAGE));
+    match failed {
+        Some(head) => format!(
+            "{} did not end well and has no traffic; the next deployment takes its place: nothing to cancel",
+            numbered(head)
+        ),
+        None => "neither a canary nor anything in the stage: nothing to cancel".to_owned(),
+    }
 }
 
 /// What goes, and what is said of it afterwards. `None`: there is nothing.
