@@ -254,7 +254,37 @@ async fn versions_come_a_broken_one_is_explained_and_goes() {
 
     // What is good by its record may be broken by now.
     let ended = world.on(&["rollback"]).await.ok();
-    assert!(ended.stdout.contains("sortie rollback --to 2"), "{ended:?}");
+    let chosen = format!(
+        "sortie rollback -n {} --release shop --to 2",
+        world.namespace.name()
+    );
+    assert!(ended.stdout.contains(&chosen), "{ended:?}");
+    world.namespace.finish().await.unwrap();
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn where_nothing_was_good_yet_the_way_back_is_an_uninstallation_and_the_last_event_says_so() {
+    let world = World::new("local_first").await;
+    world.values("sample-v3", "hello").await;
+    let ended = world.deploy(&["-o", "json"]).await;
+    assert_eq!(ended.code, 1, "{ended:?}");
+    let last = ended.lines().pop().unwrap();
+    assert_eq!(
+        (&last["event"], &last["status"]),
+        (&"end".into(), &"FAILED".into()),
+        "{last}"
+    );
+    assert!(
+        last["code"].as_str().unwrap().starts_with("SRT-H"),
+        "{last}"
+    );
+    let hint = last["hint"].as_str().unwrap();
+    let way = format!(
+        "`sortie uninstall -n {} --release shop`",
+        world.namespace.name()
+    );
+    assert!(hint.contains(&way), "{hint}");
+    assert!(!hint.contains("rollback"), "{hint}");
     world.namespace.finish().await.unwrap();
 }
 

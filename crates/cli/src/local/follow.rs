@@ -4,7 +4,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use serde_json::Value;
-use sortie_cluster::Cluster;
+use sortie_cluster::{Cluster, record};
 use sortie_render::git::Network;
 use sortie_render::tools::Search;
 use sortie_step::policy::Policy;
@@ -29,6 +29,8 @@ pub(super) enum WayBack {
     Again,
     /// Or bring the last good release back.
     Rollback,
+    /// Or take everything away: no release was good yet.
+    Uninstall,
     /// Or take away what runs beside the present version.
     Cancel,
     /// Nothing needs to be brought back: the version with the traffic runs on.
@@ -145,7 +147,25 @@ pub(super) async fn run(job: Job, around: &Surroundings) -> Result<Value> {
         let step = Box::pin(sortie_step::run(&task, &environment));
         watch(step, hears, &mut view, &cancel, &task.release).await?
     };
+    let is_done = matches!(outcome, Outcome::Succeeded { .. });
+    let way_back = match way_back {
+        WayBack::Rollback if !is_done && !has_good(&environment.cluster, &task.release).await => {
+            WayBack::Uninstall
+        }
+        way_back => way_back,
+    };
     view.close(outcome, (verb, way_back), &task.release)
+}
+
+/// Whether there is a release to go back to, as far as that can be found out.
+async fn has_good(cluster: &Cluster, release: &Release) -> bool {
+    let Ok(release) = record::Release::new(&release.namespace, &release.name) else {
+        return true;
+    };
+    let history = record::Records::new(cluster.clone(), release)
+        .history()
+        .await;
+    history.map_or(true, |history| history.last_good(None).is_some())
 }
 
 /// How manifests are rendered on this machine.
@@ -225,6 +245,9 @@ pub(super) fn failed(
         WayBack::Rollback => Some(format!(
             "`sortie rollback {named}` brings the last good release back"
         )),
+        WayBack::Uninstall => Some(format!(
+            "no release of it has succeeded yet: `sortie uninstall {named}` takes away what is there"
+        )),
         WayBack::Cancel => Some(format!(
             "`sortie cancel {named}` takes its pods away; the present version was not touched"
         )),
@@ -235,8 +258,10 @@ pub(super) fn failed(
     });
     let number = number.map_or_else(String::new, |number| format!(", release number {number}"));
     let mut failure = explained(failure, &format!("{verb} {name} failed{number}"));
-    let hints: Vec<String> = failure.hint.take().into_iter().chain(undo).collect();
-    failure.hint = (!hints.is_empty()).then(|| hints.join("; "));
+    failure.hint = match (failure.hint.take(), undo) {
+        (Some(hint), Some(undo)) => Some(format!("{}; {undo}", hint.trim_end_matches('.'))),
+        (hint, undo) => hint.or(undo),
+    };
     failure
 }
 
@@ -282,7 +307,7 @@ mod tests {
                 kind: FailureKind::Unknown,
                 code: String::new(),
                 message: "no".to_owned(),
-                hint: "look".to_owned(),
+                hint: "look.".to_owned(),
                 release_number: number,
             };
             failed(failure, ("deploy", way_back), &release)
@@ -290,7 +315,11 @@ mod tests {
                 .unwrap()
         };
         for (way_back, expected) in [
-            (WayBack::Again, "look"),
+            (WayBack::Again, "look."),
+            (
+                WayBack::Uninstall,
+                "look; no release of it has succeeded yet: `sortie uninstall -n shop --release web` takes",
+            ),
             (
                 WayBack::Rollback,
                 "look; `sortie rollback -n shop --release web` brings",
@@ -303,7 +332,7 @@ mod tests {
         ] {
             let told = hint(way_back, Some(2));
             assert!(told.starts_with(expected), "{told}");
-            assert_eq!(hint(way_back, None), "look", "{way_back:?}");
+            assert_eq!(hint(way_back, None), "look.", "{way_back:?}");
         }
     }
 

@@ -192,19 +192,30 @@ impl View {
                 print::line(&line);
             }
         }
-        match outcome {
-            Outcome::Succeeded { outputs } => Ok(outputs),
-            Outcome::Failed(failure) => Err(follow::failed(failure, (verb, way_back), release)),
-            Outcome::Aborted => Err(Failure::new(
+        let failure = match outcome {
+            Outcome::Succeeded { outputs } => return Ok(outputs),
+            Outcome::Failed(failure) => follow::failed(failure, (verb, way_back), release),
+            Outcome::Aborted => Failure::new(
                 Exit::Interrupted,
                 format!(
                     "{verb} {} was stopped at a safe place; what was written stays",
                     release.name
                 ),
             )
-            .hint(carry_on(verb, way_back, release))),
+            .hint(carry_on(verb, way_back, release)),
+        };
+        if self.output == Output::Json && self.look == Look::Whole {
+            print::json(&ended(status, &failure));
         }
+        Err(failure)
     }
+}
+
+/// The last event of a step that did not succeed.
+fn ended(status: &str, failure: &Failure) -> Value {
+    json!({
+        "event": "end", "status": status, "code": failure.code, "message": failure.message, "hint": failure.hint,
+    })
 }
 
 /// What to type after a step was stopped.
@@ -216,6 +227,9 @@ fn carry_on(verb: &str, way_back: WayBack, release: &Release) -> String {
     match way_back {
         WayBack::Rollback => format!(
             "{verb} again to carry on, or bring the last good release back: sortie rollback {named}"
+        ),
+        WayBack::Uninstall => format!(
+            "{verb} again to carry on, or take away what is there: sortie uninstall {named}"
         ),
         WayBack::Cancel => {
             format!("{verb} again to carry on, or take its pods away: sortie cancel {named}")
@@ -240,5 +254,22 @@ fn as_json(said: &Said) -> Value {
             "namespace": row.id.namespace, "name": row.id.name, "change": row.change.as_str(), "health": row.health.as_str(),
             "message": row.message,
         }),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_step_that_fails_ends_with_an_event_of_its_own() {
+        let mut failure = Failure::new(Exit::Failed, "deploy web failed").hint("look");
+        failure.code = Some("SRT-T010".to_owned());
+        let event = ended("FAILED", &failure);
+        let expected = json!({
+            "event": "end", "status": "FAILED", "code": "SRT-T010",
+            "message": "deploy web failed", "hint": "look",
+        });
+        assert_eq!(event, expected);
     }
 }
