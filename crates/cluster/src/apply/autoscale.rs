@@ -6,7 +6,7 @@ use std::sync::Arc;
 use serde_json::Value;
 use sortie_manifest::ObjectId;
 
-use super::{CONTROL_MANAGER, MANAGER, Scope, Target};
+use super::{CONTROL_MANAGER, MANAGER, Scope, Target, managed_fields_of};
 use crate::connect::Cluster;
 use crate::error::Error;
 use crate::watch::Selection;
@@ -158,6 +158,14 @@ pub(super) fn is_scaled(live: &Value) -> bool {
                 .is_some_and(|manager| ours.contains(manager))
             && entry.pointer("/fieldsV1/f:spec/f:replicas").is_some()
     })
+}
+
+/// Whether a live object has no replicas because a manifest of ours said so: an autoscaler rests then, and would do so
+/// for ever.
+pub(super) fn is_turned_off(live: &Value) -> bool {
+    live.pointer("/spec/replicas").and_then(Value::as_u64) == Some(0)
+        && managed_fields_of(live, MANAGER)
+            .is_some_and(|fields| fields.pointer("/f:spec/f:replicas").is_some())
 }
 
 fn replicas(target: &Target) -> Option<&Value> {

@@ -8,7 +8,7 @@ use http::Method;
 use serde_json::Value;
 use sortie_manifest::{Object, ObjectId, labels, tracking, workload};
 
-use super::autoscale::{Autoscaled, REPLICAS, is_scaled};
+use super::autoscale::{Autoscaled, REPLICAS, is_scaled, is_turned_off};
 use super::compare::is_same;
 use super::handover::handed_over;
 use super::live::{Known, Live};
@@ -138,12 +138,13 @@ impl Cluster {
         target: &Target,
         context: &Context<'_>,
     ) -> (bool, Option<Arc<Error>>) {
-        let autoscaled = context.autoscaled;
-        let Some(error) = autoscaled
-            .unseen(target)
-            .filter(|_| !autoscaled.has(target))
-        else {
-            return (autoscaled.has(target), None);
+        if context.autoscaled.has(target) {
+            let known = context.live.get(&target.id);
+            let off = known.is_some_and(|known| is_turned_off(&known.document.whole()));
+            return (!off, None);
+        }
+        let Some(error) = context.autoscaled.unseen(target) else {
+            return (false, None);
         };
         let known = match context.live.get(&target.id) {
             Some(known) => Some(known.clone()),

@@ -85,6 +85,11 @@ async fn replicas_are_handed_to_a_live_autoscaler_and_never_drop() {
         .apply(objects(fixture.ns(), &with_replicas(0)))
         .await;
     assert_eq!(replicas(&off[0]), 0);
+    // And the next number turns it on again: an autoscaler would rest for ever.
+    let on = fixture
+        .apply(objects(fixture.ns(), &with_replicas(4)))
+        .await;
+    assert_eq!(replicas(&on[0]), 4);
     fixture.finish().await;
 }
 
