@@ -53,8 +53,19 @@ impl Planned {
         if release.is_some_and(|release| *release == self.scope.release) {
             return None;
         }
-        former(&live.whole())
+        let live = live.whole();
+        (!was_of(&live, &self.scope.release)).then(|| former(&live))?
     }
+}
+
+/// Whether the object was of this release, though somebody took its label away: the annotation with the name stays.
+fn was_of(live: &Value, release: &str) -> bool {
+    let labelled = live.pointer("/metadata/labels");
+    let labelled = labelled.is_some_and(|all| all.get(labels::RELEASE).is_some());
+    let named = live.pointer("/metadata/annotations");
+    let named = named.and_then(|all| all.get(labels::RELEASE_NAME)?.as_str()?.split_once('/'));
+    !labelled
+        && named.is_some_and(|(namespace, name)| labels::release_id(namespace, name) == release)
 }
 
 /// Whose an object is, by what it says of itself.
@@ -96,6 +107,17 @@ mod tests {
     use serde_json::json;
 
     use super::*;
+
+    #[test]
+    fn an_object_of_ours_that_lost_its_label_is_still_ours() {
+        let ours = labels::release_id("shop", "web");
+        let live = |labels: Value, name: &str| json!({"metadata": {"labels": labels, "annotations": {labels::RELEASE_NAME: name}}});
+        assert!(was_of(&live(json!({}), "shop/web"), &ours));
+        assert!(!was_of(&live(json!({}), "shop/other"), &ours));
+        let theirs = json!({labels::RELEASE: "theirs"});
+        assert!(!was_of(&live(theirs, "shop/web"), &ours));
+        assert!(!was_of(&json!({}), &ours));
+    }
 
     #[test]
     fn an_object_tells_whose_it_was() {
