@@ -371,6 +371,13 @@ async fn a_colour_that_fails_leaves_the_traffic_where_it_is() {
     refused(&world.on(&["swap"]).await, 4, "SRT-Z018", "nothing to swap");
     let ended = world.on(&["rollback"]).await;
     refused(&ended, 2, "SRT-Z020", "correct the set and deploy it again");
-    assert_eq!(world.color().await, "green");
+    let ended = world.on(&["cancel"]).await.ok();
+    let said = "number 4 (blue) has no pods";
+    assert!(ended.stdout.contains(said), "{ended:?}");
+    let replicas = world.replicas("web-blue").await;
+    assert_eq!(
+        (replicas.as_str(), world.color().await.as_str()),
+        ("0", "green")
+    );
     world.namespace.finish().await.unwrap();
 }

@@ -122,7 +122,8 @@ impl Diagnostician {
             return Diagnosis::Fine;
         };
         let status = assess_kind(object, &Facts::default()).status;
-        if !deleting(object) && matches!(status, Status::Healthy | Status::Suspended) {
+        let is_well = matches!(status, Status::Healthy | Status::Suspended);
+        if !deleting(object) && (is_well || workload::wants_no_pods(kind, object)) {
             self.since.clear();
             return Diagnosis::Fine;
         }

@@ -77,6 +77,14 @@ pub(crate) fn stuck(object: &Value, revision: &Revision<'_>) -> Option<Symptom> 
     Some(Symptom::new(pod, Patience::Endless, cause))
 }
 
+/// Whether it was scaled down to nothing: what is wrong with a pod that still goes does not matter any more.
+pub(crate) fn wants_no_pods(kind: Workload, object: &Value) -> bool {
+    matches!(
+        kind,
+        Workload::Deployment | Workload::ReplicaSet | Workload::StatefulSet
+    ) && int(object, "/spec/replicas") == Some(0)
+}
+
 /// Are there as many pods of the new revision as wished, all ready? Then only time is missing.
 pub(crate) fn all_ready(kind: Workload, object: &Value, revision: &Revision<'_>) -> bool {
     let wanted = match kind {

@@ -176,6 +176,10 @@ fn crash_loops() {
         ]),
         "pod web-new-1 container web: CrashLoopBackOff, exit code 1 three times; last log: \"starting | cannot bind port\""
     );
+    // Scaled down to nothing, it may crash as it likes.
+    let mut none = down(2, 2);
+    none.workload["spec"]["replicas"] = json!(0);
+    assert_eq!(after(&none, &[0]), Diagnosis::Fine);
     // One crash, then fine.
     let mut diagnostician = Diagnostician::new(Budgets::default(), Change::Changed);
     let crashed = Scene::deployment(3)
