@@ -211,9 +211,7 @@ async fn bring_in(
 ) -> Result<Instances, Ended> {
     run.units.enter(Unit::Apply);
     let wake = scaling::wake(run, locked, &stored.head, &planned.0);
-    run.bounds
-        .run_writes(locked.lost(), Box::pin(wake))
-        .await?;
+    run.bounds.run_writes(locked.lost(), Box::pin(wake)).await?;
     let manner = Manner {
         unit: Unit::Apply,
         on_refusal: OnRefusal::Stop,

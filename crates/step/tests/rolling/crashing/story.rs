@@ -184,9 +184,7 @@ impl Story {
             Self::Scale | Self::Patch | Self::GoBack => {
                 &[LeaseTake, LeaseRelease, ChangesWrite, Patch]
             }
-            Self::Apply | Self::Route => {
-                &[LeaseCreate, LeaseRelease, ChangesWrite, Apply, Patch]
-            }
+            Self::Apply | Self::Route => &[LeaseCreate, LeaseRelease, ChangesWrite, Apply, Patch],
             Self::UndoChanges => &[LeaseTake, LeaseRelease, ChangesWrite, Patch, Delete],
         }
     }
