@@ -108,7 +108,7 @@ async fn a_picture_fits_the_window_also_when_that_changes() {
     left.ended(130);
     left.says("stopping at the next safe place");
     left.says("stopped at a safe place");
-    left.says("sortie rollback -n");
+    left.says("sortie uninstall -n");
     world.namespace.finish().await.unwrap();
 }
 

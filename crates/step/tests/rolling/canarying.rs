@@ -288,10 +288,12 @@ async fn what_cannot_have_a_canary_is_refused_before_the_first_write() {
     }
     world.assert_untouched(&[("v1/ConfigMap", "c")]).await;
     // Somebody else's canary of the same name.
-    let other = web(image, "").replace(
-        "name: web}",
-        "name: web-canary, labels: {sortie.dev/release: other}}",
-    );
+    let other = web(image, "")
+        .replace(
+            "metadata: {name: web}",
+            "metadata: {name: web-canary, labels: {sortie.dev/release: other}}",
+        )
+        .replace("{app: web}", "{app: web, sortie.dev/track: canary}");
     world.given(&other).await;
     let told = world.canary(plain(&web(image, "")), Amount::Count(1)).await;
     assert_eq!(told.failure().code, "SRT-C015", "{:?}", told.failure());
