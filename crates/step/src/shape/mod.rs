@@ -14,7 +14,7 @@ use sortie_cluster::record::{History, Side};
 use sortie_manifest::versioning::Versioned;
 use sortie_manifest::{Object, ObjectId};
 
-use crate::failure::Failure;
+use crate::failure::{Failure, FailureKind};
 use crate::hooks;
 use crate::plan::{self, Prepared};
 use crate::report::Unit;
@@ -117,6 +117,9 @@ impl Shape {
         mut objects: Vec<Object>,
     ) -> Result<Wanted, Failure> {
         let release = &run.task.release;
+        if !matches!(self, Self::BlueGreen { .. }) {
+            uncolored(run, history)?;
+        }
         let place = (history.next_number(), self.is_first(history));
         let copied = match self {
             Self::Whole => None,
@@ -158,6 +161,24 @@ impl Shape {
     pub(crate) const fn is_whole(self) -> bool {
         matches!(self, Self::Whole)
     }
+}
+
+/// A set without colours would let the Services of a release with two select the pods of both.
+fn uncolored(run: &Run<'_>, history: &History) -> Result<(), Failure> {
+    let mut colors = history.heads().filter(|head| head.is_standing());
+    let Some(head) = colors.find(|head| head.side.color.is_some()) else {
+        return Ok(());
+    };
+    let name = &run.task.release.name;
+    Err(Failure::new(
+        FailureKind::Configuration,
+        "SRT-T058",
+        format!(
+            "release {name} has two colours since number {}, and only a blue-green deployment keeps them apart",
+            head.number
+        ),
+        "deploy it blue-green, or uninstall it first",
+    ))
 }
 
 impl Written {

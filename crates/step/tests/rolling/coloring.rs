@@ -104,6 +104,10 @@ async fn a_new_version_comes_in_the_colour_without_traffic() {
         ["Succeeded", "Succeeded"],
         "both stand"
     );
+    // Without colours the Services would reach both.
+    let rolled = world.deploy(plain(&set(&v2, "good day"))).await;
+    assert_eq!(rolled.failure().code, "SRT-T058");
+    assert_eq!(world.selects("web").await, json!("blue"));
     world.finish().await;
 }
 
