@@ -23,8 +23,9 @@ use crate::run::Run;
 use crate::scaling;
 use crate::sequence::Sequence;
 use crate::shape::{self, Shape, Wanted};
+use crate::sources::Marked;
 use crate::steady;
-use crate::task::RollingDeploy;
+use crate::task::{RollingDeploy, Source};
 use crate::try_out::try_out;
 use crate::units::Ended;
 
@@ -263,30 +264,33 @@ async fn rescale(
 
 /// The set as its sources say it.
 pub(crate) async fn render(run: &Run<'_>, options: &RollingDeploy) -> Result<Rendered, Ended> {
-    let env = run.env;
+    let sources = (options.manifests.as_slice(), options.values.as_slice());
+    render_sources(run, sources, &options.context, Marked::LeftOut).await
+}
+
+/// Fetch manifests and values, and render them.
+pub(crate) async fn render_sources(
+    run: &Run<'_>,
+    (manifests, values): (&[Source], &[Source]),
+    context: &Value,
+    marked: Marked,
+) -> Result<Rendered, Ended> {
+    let renderer = &run.env.renderer;
     run.bounds
         .pending()
         .set("the sources were still being fetched");
-    let mut resolving = Resolving::new(&options.context, env.resolver.as_ref(), run.sink);
-    let manifests = env
-        .renderer
-        .fetch(&options.manifests, &mut resolving, run.sink)
-        .await?;
-    let values = env
-        .renderer
-        .fetch(&options.values, &mut resolving, run.sink)
-        .await?;
+    let mut resolving = Resolving::new(context, run.env.resolver.as_ref(), run.sink);
+    let manifests = renderer.fetch(manifests, &mut resolving, run.sink).await?;
+    let values = renderer.fetch(values, &mut resolving, run.sink).await?;
     run.units.enter(Unit::Initialize);
     run.bounds
         .pending()
         .set("the manifests were still being rendered");
     let release = &run.task.release;
-    let objects = env
-        .renderer
-        .render(manifests, values, release, &mut resolving, run.sink)
-        .await?;
+    let files = (manifests, values);
+    let objects = renderer.render_marked(files, marked, release, &mut resolving, run.sink);
     Ok(Rendered {
-        objects,
+        objects: objects.await?,
         secrets: resolving.secret_names(),
     })
 }

@@ -11,7 +11,7 @@ mod prune;
 mod removals;
 pub(crate) mod rollback;
 
-pub(crate) use deploy::render;
+pub(crate) use deploy::{render, render_sources};
 pub(crate) use earlier::{noted, opened};
 pub(crate) use opening::{accepted, close_interrupted, gone, recorded, sequence};
 pub(crate) use prune::{by_label, forbidden, foresee, tracked};
