@@ -335,7 +335,7 @@ fn beside(
 }
 
 /// Where each host is among the backends; `None`: one is missing, or is there twice.
-fn find(
+pub(super) fn find(
     kind: RouteKind,
     backends: &[Value],
     hosts: &[&str],
@@ -368,7 +368,7 @@ fn new_side(object: &Value, services: &Services) -> Result<&'static str, Routing
     Ok(if is_stage { "stage" } else { "canary" })
 }
 
-fn weights(kind: RouteKind, backends: &[Value]) -> Option<Vec<u32>> {
+pub(super) fn weights(kind: RouteKind, backends: &[Value]) -> Option<Vec<u32>> {
     backends
         .iter()
         .map(|backend| kind.weight(backend))
@@ -391,7 +391,7 @@ fn list_of(kind: RouteKind, object: &Value) -> &[Value] {
 }
 
 /// How many of the leading rules are ours.
-fn leading(object: &Value) -> Result<usize, RoutingError> {
+pub(super) fn leading(object: &Value) -> Result<usize, RoutingError> {
     Ok(match of(object)?.list() {
         Some(_) => names(object)?.len(),
         None => 0,
@@ -399,7 +399,7 @@ fn leading(object: &Value) -> Result<usize, RoutingError> {
 }
 
 /// The names of the leading rules.
-fn names(object: &Value) -> Result<Vec<String>, RoutingError> {
+pub(super) fn names(object: &Value) -> Result<Vec<String>, RoutingError> {
     let annotations = object.pointer("/metadata/annotations");
     match annotations.and_then(|all| all.get(ROUTES)) {
         None => Ok(Vec::new()),
@@ -422,7 +422,7 @@ fn annotations_mut(object: &mut Value) -> Option<&mut serde_json::Map<String, Va
         .as_object_mut()
 }
 
-fn of(object: &Value) -> Result<RouteKind, RoutingError> {
+pub(super) fn of(object: &Value) -> Result<RouteKind, RoutingError> {
     let kind = RouteKind::of(object).filter(|_| object.get("spec").is_some_and(Value::is_object));
     kind.ok_or_else(|| RoutingError::Malformed {
         object: kind::named(object),

@@ -105,8 +105,13 @@ impl RouteKind {
 
     /// The backends of a rule.
     pub(super) fn backends_mut(self, rule: &mut Value) -> &mut [Value] {
-        let list = rule.get_mut(self.backends()).and_then(Value::as_array_mut);
+        let list = self.backend_list_mut(rule);
         list.map_or(&mut [], Vec::as_mut_slice)
+    }
+
+    /// The list with the backends of a rule.
+    pub(super) fn backend_list_mut(self, rule: &mut Value) -> Option<&mut Vec<Value>> {
+        rule.get_mut(self.backends()).and_then(Value::as_array_mut)
     }
 
     /// The weight of a backend that stands beside others.
@@ -134,6 +139,25 @@ impl RouteKind {
                 .map(|host| short(host, namespace))
                 .filter(|host| !host.contains('.')),
             Self::TrafficSplit => text("/service"),
+        }
+    }
+
+    /// Lets a backend that leads to the new side lead to the stable Service, or to the subset of that name.
+    pub(super) fn turn_to_stable(self, backend: &mut Value, services: &Services) {
+        let stable = services.stable.as_deref();
+        match self {
+            Self::HttpRoute | Self::GrpcRoute => set(backend, "name", stable),
+            Self::TrafficSplit => set(backend, "service", stable),
+            Self::VirtualService => {
+                let Some(destination) = backend.get_mut("destination") else {
+                    return;
+                };
+                if destination.get("subset").is_some() {
+                    set(destination, "subset", Some("stable"));
+                } else {
+                    set(destination, "host", stable);
+                }
+            }
         }
     }
 
@@ -170,6 +194,12 @@ impl From<Protocol> for RouteKind {
             Protocol::Http => Self::HttpRoute,
             Protocol::Grpc => Self::GrpcRoute,
         }
+    }
+}
+
+fn set(fields: &mut Value, key: &str, value: Option<&str>) {
+    if let (Some(fields), Some(value)) = (fields.as_object_mut(), value) {
+        fields.insert(key.to_owned(), value.into());
     }
 }
 

@@ -14,6 +14,7 @@ mod owner;
 #[cfg(test)]
 mod properties;
 mod request;
+mod retreat;
 mod shares;
 mod smi;
 mod subsets;
@@ -31,6 +32,7 @@ pub use request::{
     Config, Destination, Header, How, Inherit, InheritedRoute, Match, Protocol, Provider, Route,
     Routing, Rule, Services,
 };
+pub use retreat::{Retreat, retreat};
 pub use shares::percents;
 pub use subsets::{Version, route_to_subsets, set_subsets};
 

@@ -91,7 +91,7 @@ pub struct InheritedRoute {
 /// Where requests go.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Destination {
-    /// A Service, or one of the words `stable`, `stage` and `canary`.
+    /// A Service, or one of the words `stable` (also `primary`), `stage` and `canary`.
     pub host: String,
     /// The Service's port; `None`: its first.
     pub port: Option<u16>,
@@ -149,7 +149,7 @@ pub enum How {
 /// The Services that a route may lead to.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Services {
-    /// What the word `stable` means.
+    /// What the words `stable` and `primary` mean.
     pub stable: Option<String>,
     /// What the word `stage` means; `canary` too, where that has no Service of its own.
     pub stage: Option<String>,
@@ -163,7 +163,7 @@ impl Services {
     /// The Service's name; `None` for a word that means nothing here.
     pub fn named<'a>(&'a self, host: &'a str) -> Option<&'a str> {
         match host {
-            "stable" => self.stable.as_deref(),
+            "stable" | "primary" => self.stable.as_deref(),
             "stage" => self.stage.as_deref().or(self.canary.as_deref()),
             "canary" => self.canary.as_deref().or(self.stage.as_deref()),
             name => Some(name),
