@@ -64,6 +64,9 @@ pub struct Settings {
     pub audit: Audit,
     /// Arguments of the API server, which win over the usual ones.
     pub api_server: Vec<String>,
+    /// Its store waits for the disk before it acknowledges a write, as in production. Otherwise it does not.
+    #[serde(default)]
+    pub durable: bool,
 }
 
 /// A running cluster.

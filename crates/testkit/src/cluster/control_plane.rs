@@ -118,7 +118,7 @@ fn start_etcd(state: &State, launcher: &Launcher<'_>) -> Result<ProcessId> {
     let arguments = [
         "--name=e".to_owned(),
         format!("--data-dir={}", launcher.dir.join("etcd").display()),
-        "--unsafe-no-fsync".to_owned(),
+        format!("--unsafe-no-fsync={}", !state.settings.durable),
         format!("--listen-client-urls={client}"),
         format!("--advertise-client-urls={client}"),
         format!("--listen-peer-urls={peer}"),
