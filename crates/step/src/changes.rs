@@ -14,6 +14,7 @@ use crate::protection::{annotation, is_storage, text};
 use crate::remove::{is_final, remove};
 use crate::report::Unit;
 use crate::run::Run;
+use crate::single::traffic;
 use crate::task::Task;
 use crate::units::Ended;
 
@@ -141,13 +142,19 @@ async fn undo(run: &Run<'_>) -> Result<(), Ended> {
     let work = run
         .bounds
         .run_writes(locked.lost(), Box::pin(undo_all(run, &locked)));
-    let result = work.await;
+    let result = match work.await {
+        // Whoever is sent elsewhere arrives there before pods go.
+        Ok(undone) => traffic::settle_undone(run, &locked, undone).await,
+        Err(ended) => Err(ended),
+    };
     locked.release(run).await;
     result
 }
 
-async fn undo_all(run: &Run<'_>, locked: &Locked) -> Result<(), Ended> {
+/// What was changed back.
+async fn undo_all(run: &Run<'_>, locked: &Locked) -> Result<Vec<ObjectId>, Ended> {
     let mut ledger = Ledger::open(run, locked).await?;
+    let mut undone = Vec::new();
     // A later step of the rollback tries these again, and what was done to the same objects before.
     let mut failed: Vec<ObjectId> = Vec::new();
     loop {
@@ -156,7 +163,7 @@ async fn undo_all(run: &Run<'_>, locked: &Locked) -> Result<(), Ended> {
         let mut open = next(&ledger.stored, &run.task.id);
         open.retain(|at| !failed.contains(&entries[*at].object));
         let Some(first) = open.first().copied() else {
-            return Ok(());
+            return Ok(undone);
         };
         let newest = &entries[first];
         let (tried, done) = match &newest.undo {
@@ -183,7 +190,11 @@ async fn undo_all(run: &Run<'_>, locked: &Locked) -> Result<(), Ended> {
             continue;
         }
         for at in done {
-            ledger.stored.changes.entries[at].undone = true;
+            let entry = &mut ledger.stored.changes.entries[at];
+            entry.undone = true;
+            if matches!(entry.undo, Undo::Fields(_)) {
+                undone.push(entry.object.clone());
+            }
         }
         ledger.write(locked).await?;
     }

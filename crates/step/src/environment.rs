@@ -45,6 +45,8 @@ pub struct Limits {
     /// How long a Service of type `LoadBalancer` is waited for without an address; then the step goes on and says so.
     /// Default 60 s.
     pub load_balancer: Duration,
+    /// How long requests may still be on their way to a side that a router sends none to any more. Default 30 s.
+    pub settle: Duration,
 }
 
 impl Default for Limits {
@@ -53,6 +55,7 @@ impl Default for Limits {
             lease: Duration::from_secs(15),
             history: 5,
             load_balancer: Duration::from_secs(60),
+            settle: Duration::from_secs(30),
         }
     }
 }

@@ -75,7 +75,17 @@ impl TrafficProbe {
 
     /// The same, to another host at that address: through a gateway, which goes by it.
     pub fn start_for(cluster: &Cluster, address: Ipv4Addr, port: u16, host: &str) -> Result<Self> {
-        let host = host.to_owned();
+        Self::start_with(cluster, (address, port), host, "")
+    }
+
+    /// The same, with more header lines, each with its line end.
+    pub fn start_with(
+        cluster: &Cluster,
+        (address, port): (Ipv4Addr, u16),
+        host: &str,
+        headers: &str,
+    ) -> Result<Self> {
+        let (host, headers) = (host.to_owned(), headers.to_owned());
         let node = NodeNetwork::of(cluster)?;
         let stop = Arc::new(AtomicBool::new(false));
         let stopped = Arc::clone(&stop);
@@ -83,7 +93,7 @@ impl TrafficProbe {
         let target = SocketAddr::from((address, port));
         let thread = std::thread::spawn(move || {
             node.enter()?;
-            ask_for(Some(&host), || Ok(target), &stopped, &sender);
+            ask_for((Some(&host), &headers), || Ok(target), &stopped, &sender);
             Ok(())
         });
         Ok(Self {
@@ -140,11 +150,11 @@ pub fn ask(
     stop: &AtomicBool,
     report: &watch::Sender<TrafficReport>,
 ) {
-    ask_for(None, target, stop, report);
+    ask_for((None, ""), target, stop, report);
 }
 
 fn ask_for(
-    host: Option<&str>,
+    (host, headers): (Option<&str>, &str),
     target: impl Fn() -> Result<SocketAddr>,
     stop: &AtomicBool,
     report: &watch::Sender<TrafficReport>,
@@ -152,7 +162,7 @@ fn ask_for(
     while !stop.load(Ordering::Relaxed) {
         let outcome = target().and_then(|target| {
             let host = host.map_or_else(|| target.to_string(), str::to_owned);
-            request(target, &host, "GET", "/")
+            request(target, (&host, headers), "GET", "/")
         });
         report.send_modify(|report| count(report, outcome));
         std::thread::sleep(PAUSE);
@@ -201,7 +211,7 @@ impl Cluster {
         let send = move || {
             node.enter()?;
             let target = SocketAddr::from((address, port));
-            request(target, &target.to_string(), &method, &path)
+            request(target, (&target.to_string(), ""), &method, &path)
         };
         let thread = std::thread::spawn(send);
         blocking(move || {
@@ -257,7 +267,12 @@ fn count(report: &mut TrafficReport, outcome: Result<Reply>) {
 }
 
 /// One request on a connection of its own.
-fn request(target: SocketAddr, host: &str, method: &str, path: &str) -> Result<Reply> {
+fn request(
+    target: SocketAddr,
+    (host, headers): (&str, &str),
+    method: &str,
+    path: &str,
+) -> Result<Reply> {
     let mut stream = TcpStream::connect_timeout(&target, TIMEOUT)
         .with_context(|| format!("connect to {target}"))?;
     stream
@@ -267,7 +282,7 @@ fn request(target: SocketAddr, host: &str, method: &str, path: &str) -> Result<R
         .set_write_timeout(Some(TIMEOUT))
         .context("set a time-out")?;
     let head = format!(
-        "{method} {path} HTTP/1.1\r\nHost: {host}\r\nContent-Length: 0\r\nConnection: close\r\n\r\n"
+        "{method} {path} HTTP/1.1\r\nHost: {host}\r\n{headers}Content-Length: 0\r\nConnection: close\r\n\r\n"
     );
     stream
         .write_all(head.as_bytes())

@@ -48,14 +48,15 @@ pub(super) struct Altered {
 pub(super) type Make<'a> =
     &'a (dyn Fn(&Value, Option<&Entry>) -> Result<(Form, Value), Failure> + Sync);
 
-/// Change an object, unless this task has already done so.
+/// Change an object, unless this task has already done so. Without a ledger nothing is noted, and it is changed each time:
+/// whoever asks has a journal of its own.
 ///
 /// # Errors
 /// It is not there, or the API server or the policy refuses the change; nothing was written then.
 pub(super) async fn alter(
     run: &Run<'_>,
     locked: &Locked,
-    ledger: &mut Ledger,
+    mut ledger: Option<&mut Ledger>,
     subject: Subject<'_>,
     make: Make<'_>,
 ) -> Result<Altered, Failure> {
@@ -65,7 +66,7 @@ pub(super) async fn alter(
         let live = cluster.read_patched(patched).await;
         let live = live.map_err(|error| Failure::cluster(&error))?;
         let live = live.ok_or_else(|| missing(id))?;
-        let noted = ledger.noted(run, id);
+        let noted = ledger.as_ref().and_then(|ledger| ledger.noted(run, id));
         let earlier = noted.map(Entry::fields).unwrap_or_default();
         if !earlier.is_empty() && earlier.iter().all(|field| field.is_ours(&live)) {
             run.info(
@@ -106,8 +107,10 @@ pub(super) async fn alter(
             tell(run, subject.unit, id, (&live, &result));
         }
         let found = fields_since(earlier, &live, &result);
-        let entry = noted_as(run, subject, &live, found);
-        ledger.note(run, locked, vec![entry]).await?;
+        if let Some(ledger) = &mut ledger {
+            let entry = noted_as(run, subject, &live, found);
+            ledger.note(run, locked, vec![entry]).await?;
+        }
         match cluster.patch_as(patched, body, locked.guard()).await {
             Err(error) if error.is_conflict() => {}
             Err(error) => return Err(Failure::cluster(&error)),

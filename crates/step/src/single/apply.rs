@@ -50,13 +50,13 @@ pub(crate) async fn run(run: &Run<'_>, options: &Apply) -> Result<Value, Ended> 
     result
 }
 
-pub(super) async fn under_lease(
+async fn under_lease(
     run: &Run<'_>,
     options: &Apply,
     objects: Vec<Object>,
     locked: &Locked,
 ) -> Result<Value, Ended> {
-    let opening = Box::pin(open(run, objects, locked));
+    let opening = Box::pin(open(run, objects, locked, Unit::Initialize));
     let opened = run.bounds.run_writes(locked.lost(), opening).await?;
     let (planned, sequence, mut ledger) = opened;
     let rows = planned.iter().map(|planned| row(run, &ledger, planned));
@@ -91,6 +91,30 @@ pub(super) async fn under_lease(
     Ok(outputs)
 }
 
+/// Make objects as part of what a unit is at, and wait for none of them.
+///
+/// # Errors
+/// The API server or the policy refuses one, or it is time to stop.
+pub(super) async fn make(
+    run: &Run<'_>,
+    objects: Vec<Object>,
+    locked: &Locked,
+    unit: Unit,
+) -> Result<(), Ended> {
+    let (planned, sequence, mut ledger) = Box::pin(open(run, objects, locked, unit)).await?;
+    let manner = Manner {
+        unit,
+        on_refusal: OnRefusal::Stop,
+        wait_for_jobs: false,
+    };
+    let mut journal = Journal::Changes(&mut ledger, Vec::new());
+    let set = writing::write_set(run, locked, &mut journal, (planned, &sequence), manner).await?;
+    match set.errors.is_empty() {
+        true => Ok(()),
+        false => Err(first_of(&set.errors).into()),
+    }
+}
+
 /// What happens to an object, by what is noted: a task that is carried on tells the same. What only changes hands is
 /// unchanged.
 fn row(run: &Run<'_>, ledger: &Ledger, planned: &Planned) -> Value {
@@ -108,6 +132,7 @@ async fn open(
     run: &Run<'_>,
     objects: Vec<Object>,
     locked: &Locked,
+    unit: Unit,
 ) -> Result<(Vec<Planned>, Sequence, Ledger), Ended> {
     run.bounds
         .pending()
@@ -119,13 +144,15 @@ async fn open(
         planned = judge(run, objects).await?;
     }
     let objects: Vec<Object> = planned.iter().map(|of| of.target.object.clone()).collect();
-    let sequence = sequence(run, &objects, Unit::Initialize)?;
-    run.info(Unit::Initialize, accepted(planned.len()));
+    let sequence = sequence(run, &objects, unit)?;
+    run.info(unit, accepted(planned.len()));
     for External { object, dependency } in &sequence.external {
         let ready = external::ready(run, object, dependency);
         run.bounds.run(locked.lost(), Box::pin(ready)).await?;
     }
-    run.units.enter(Unit::Prepare);
+    if unit == Unit::Initialize {
+        run.units.enter(Unit::Prepare);
+    }
     let mut ledger = Ledger::open(run, locked).await?;
     run.bounds.check()?;
     let entries: Vec<Entry> = planned

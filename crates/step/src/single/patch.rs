@@ -142,7 +142,7 @@ async fn under_lease(
     };
     let write = async {
         run.bounds.check()?;
-        Ok(alter(run, locked, &mut ledger, subject, &make).await?)
+        Ok(alter(run, locked, Some(&mut ledger), subject, &make).await?)
     };
     let Altered { changed, .. } = run
         .bounds

@@ -1,10 +1,10 @@
 //! Changing how many pods a workload has, by its scale subresource.
 
 use serde_json::{Value, json};
-use sortie_cluster::Resource;
 use sortie_cluster::patch::{Form, Patched};
 use sortie_cluster::record::changes::{Entry, Undo};
 use sortie_cluster::watch::Selection;
+use sortie_cluster::{Cause, Error, Resource};
 use sortie_manifest::ObjectId;
 
 use super::alter::{Altered, Subject, alter, awaited, settle};
@@ -57,7 +57,7 @@ async fn under_lease(run: &Run<'_>, options: &Scale, locked: &Locked) -> Result<
     };
     let write = async {
         run.bounds.check()?;
-        Ok(alter(run, locked, &mut ledger, subject, &make).await?)
+        Ok(alter(run, locked, Some(&mut ledger), subject, &make).await?)
     };
     let Altered { after, changed } = run
         .bounds
@@ -189,8 +189,17 @@ async fn check_autoscaler(
     id: &ObjectId,
     (from, to): (u32, u32),
 ) -> Result<(), Failure> {
-    let Some(autoscaler) = autoscaler(run, id).await else {
-        return Ok(());
+    let autoscaler = match autoscaler(run, id).await {
+        Ok(Some(autoscaler)) => autoscaler,
+        Ok(None) => return Ok(()),
+        Err(error) => {
+            let text = format!(
+                "autoscalers are not known: {}; one that decides about {id} takes the number back",
+                chain(&error)
+            );
+            run.warn(Unit::Initialize, text);
+            return Ok(());
+        }
     };
     let name = text(&autoscaler, "/metadata/name");
     let bound = |pointer: &str, default| {
@@ -222,22 +231,25 @@ async fn check_autoscaler(
     ))
 }
 
-/// The autoscaler of a workload. One that may not be listed is none.
-async fn autoscaler(run: &Run<'_>, id: &ObjectId) -> Option<Value> {
+/// The autoscaler of a workload, where the cluster has such a kind.
+async fn autoscaler(run: &Run<'_>, id: &ObjectId) -> Result<Option<Value>, Error> {
     let cluster = &run.env.cluster;
+    let Some(namespace) = id.namespace.as_deref() else {
+        return Ok(None);
+    };
     let kind = "HorizontalPodAutoscaler";
-    let resource = cluster.resolve_preferred("autoscaling", kind).await.ok()?;
-    let namespace = id.namespace.as_deref()?;
-    let listed = cluster.list(&Selection::of(resource, namespace)).await;
-    let listed = listed
-        .inspect_err(|error| tracing::debug!(%error, "autoscalers are not known"))
-        .ok()?;
-    listed.into_iter().find(|autoscaler| {
+    let resource = match cluster.resolve_preferred("autoscaling", kind).await {
+        Ok(resource) => resource,
+        Err(error) if matches!(error.cause(), Cause::UnknownKind { .. }) => return Ok(None),
+        Err(error) => return Err(error),
+    };
+    let listed = cluster.list(&Selection::of(resource, namespace)).await?;
+    Ok(listed.into_iter().find(|autoscaler| {
         let target = |key: &str| text(autoscaler, &format!("/spec/scaleTargetRef/{key}"));
         let group = target("apiVersion").split_once('/');
         let group = group.map_or("", |(group, _)| group);
         (group, target("kind"), target("name")) == (&id.group, &id.kind, &id.name)
-    })
+    }))
 }
 
 /// The pods of a workload, as its Scale object selects them.

@@ -223,7 +223,7 @@ async fn write(
                 Ok((Form::Json, redoing(fields, live).into()))
             }
         };
-        let altered = alter(run, locked, ledger, subject, &make).await?;
+        let altered = alter(run, locked, Some(&mut *ledger), subject, &make).await?;
         changed.push(matches!(altered, Altered { changed: true, .. }));
     }
     Ok(changed)

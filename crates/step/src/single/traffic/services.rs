@@ -5,7 +5,7 @@ use sortie_manifest::annotations::{self, PRIMARY_SERVICE, STAGE_SERVICE};
 use sortie_strategy::routing::Services;
 
 /// What the release's Services are to a route. Where the one that clients use is not clear, no word means anything.
-pub(super) fn of_release(services: &[Object]) -> Services {
+pub(crate) fn of_release(services: &[Object]) -> Services {
     let beside = |suffix: &str, service: &Object| {
         let base = service.name().strip_suffix(suffix);
         base.filter(|base| services.iter().any(|one| one.name() == *base))

@@ -1,0 +1,232 @@
+//! No request goes to the new side of a release any more, before its pods go.
+
+use std::time::Duration;
+
+use sortie_cluster::patch::{Form, Patched};
+use sortie_manifest::ObjectId;
+use sortie_strategy::routing::{
+    self, RouteKind, RoutingError, Services, changed_fields, retreat as without,
+};
+
+use super::super::alter::{Subject, alter};
+use super::super::named::refuse_foreign;
+use super::sight::{Live, of_namespace, services_of};
+use super::{refused, waiting};
+use crate::failure::Failure;
+use crate::locked::Locked;
+use crate::report::Unit;
+use crate::run::Run;
+use crate::steady;
+use crate::units::Ended;
+
+/// How long a router may take in a rollback, which nothing shall stop.
+const PATIENCE: Duration = Duration::from_secs(60);
+
+/// A side that is to get no requests.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum NewSide {
+    /// The canary, whose Service goes with it.
+    Canary,
+    /// The colour without traffic, whose Service stays.
+    Stage,
+}
+
+impl NewSide {
+    const fn word(self) -> &'static str {
+        match self {
+            Self::Canary => "canary",
+            Self::Stage => "stage",
+        }
+    }
+}
+
+/// Give the requests of a side to the stable one, in every route of the namespace, and wait until the router has taken it and
+/// clients that are on their way have arrived. What this task has done before it was interrupted is waited for again.
+///
+/// # Errors
+/// Somebody else decides what a route says that leads there, the API server refuses a change, or it is time to stop.
+pub(crate) async fn retreat(
+    run: &Run<'_>,
+    locked: &Locked,
+    side: NewSide,
+    is_resumed: bool,
+) -> Result<(), Ended> {
+    let look = look(run, side);
+    let look = run.bounds.run(locked.lost(), Box::pin(look)).await?;
+    let Some(Ground {
+        services,
+        is_routed,
+        found,
+    }) = look
+    else {
+        return Ok(());
+    };
+    if !found.is_empty() {
+        run.units.enter(Unit::TrafficRouting);
+    }
+    let write = async {
+        let mut written = Vec::new();
+        for (live, had_traffic) in found {
+            run.bounds.check()?;
+            leave(run, locked, (side, &services), &live).await?;
+            written.push((live.resource, live.id, had_traffic));
+        }
+        Ok(written)
+    };
+    let written = run
+        .bounds
+        .run_writes(locked.lost(), Box::pin(write))
+        .await?;
+    let taken = async {
+        let waiting = waiting(run, &written).await?;
+        steady::wait(run, locked.guard(), waiting).await
+    };
+    run.bounds.run(locked.lost(), Box::pin(taken)).await?;
+    let had_traffic = written.iter().any(|(_, _, had_traffic)| *had_traffic);
+    if had_traffic || (is_resumed && is_routed) {
+        settle(run, locked, side.word()).await?;
+    }
+    Ok(())
+}
+
+/// What there is before anything changes.
+#[derive(Debug)]
+struct Ground {
+    services: Services,
+    /// Whether there is any route, wherever it leads.
+    is_routed: bool,
+    /// The routes that lead to the side, and whether they give it requests.
+    found: Vec<(Live, bool)>,
+}
+
+/// `None`: the side has no Service that a route could lead to.
+async fn look(run: &Run<'_>, side: NewSide) -> Result<Option<Ground>, Ended> {
+    run.bounds
+        .pending()
+        .set("the routes were still being looked at");
+    let services = services_of(run, &[], &[]).await?;
+    let own = match side {
+        NewSide::Canary => &services.canary,
+        NewSide::Stage => &services.stage,
+    };
+    if own.is_none() {
+        return Ok(None);
+    }
+    let mut found = Vec::new();
+    let routes = of_namespace(run).await?;
+    let is_routed = !routes.is_empty();
+    for live in routes {
+        let stays = side == NewSide::Stage;
+        let without = without(&live.object, &services, side.word(), stays);
+        let Some(without) = without.map_err(|error| refused(&error))? else {
+            continue;
+        };
+        if without.left > 0 {
+            let text = format!(
+                "{} has a rule that leads to the {} alone: it stays as somebody wrote it, and leads to nobody once the pods are gone",
+                live.id,
+                side.word()
+            );
+            run.warn(Unit::Initialize, text);
+        }
+        if changed_fields(&live.object, &without.object).is_empty() {
+            continue;
+        }
+        refuse_foreign(run, &live.id, &live.object)?;
+        if let Some(by) = routing::manager(&live.object, &run.release_id()) {
+            let object = live.id.to_string();
+            return Err(refused(&RoutingError::Managed { object, by }).into());
+        }
+        found.push((live, without.had_traffic));
+    }
+    Ok(Some(Ground {
+        services,
+        is_routed,
+        found,
+    }))
+}
+
+/// Change one route. That stays in a rollback: what the same execution had routed to the side before is taken back by it.
+async fn leave(
+    run: &Run<'_>,
+    locked: &Locked,
+    (side, services): (NewSide, &Services),
+    live: &Live,
+) -> Result<(), Failure> {
+    let make = |now: &serde_json::Value, _: Option<&_>| {
+        let stays = side == NewSide::Stage;
+        let without = without(now, services, side.word(), stays);
+        let without = without.map_err(|error| refused(&error))?;
+        let operations = without.map(|without| changed_fields(now, &without.object));
+        Ok((Form::Json, operations.unwrap_or_default().into()))
+    };
+    let subject = Subject {
+        patched: Patched {
+            resource: &live.resource,
+            id: &live.id,
+            subresource: None,
+        },
+        unit: Unit::TrafficRouting,
+        stays: true,
+    };
+    alter(run, locked, None, subject, &make).await.map(drop)
+}
+
+/// Let clients arrive that were sent to a side a moment ago.
+async fn settle(run: &Run<'_>, locked: &Locked, side: &str) -> Result<(), Ended> {
+    let settle = run.env.limits.settle;
+    let text = format!(
+        "the {side} gets no requests any more; for {} s some may still be on their way",
+        settle.as_secs()
+    );
+    run.info(Unit::TrafficRouting, text);
+    run.bounds
+        .pending()
+        .set("requests may still have been on their way");
+    let wait = async {
+        tokio::time::sleep(settle).await;
+        Ok(())
+    };
+    run.bounds.run(locked.lost(), wait).await
+}
+
+/// Wait until the router has taken back what a rollback has just undone, and clients have arrived. A router that does not
+/// answer is told, and stops no rollback.
+///
+/// # Errors
+/// The cluster cannot be asked, or it is time to stop.
+pub(crate) async fn settle_undone(
+    run: &Run<'_>,
+    locked: &Locked,
+    undone: Vec<ObjectId>,
+) -> Result<(), Ended> {
+    let is_route = |id: &ObjectId| {
+        let mut kinds = RouteKind::ALL.iter();
+        kinds.any(|kind| (kind.group(), kind.kind()) == (&*id.group, &*id.kind))
+    };
+    let mut routes = Vec::new();
+    for id in undone.into_iter().filter(is_route) {
+        let found = run.env.cluster.find(&id).await;
+        let found = found.map_err(|error| Failure::cluster(&error))?;
+        routes.extend(found.map(|(resource, _)| (resource, id, true)));
+    }
+    if routes.is_empty() {
+        return Ok(());
+    }
+    let taken = async {
+        let waiting = waiting(run, &routes).await?;
+        let wait = steady::wait(run, locked.guard(), waiting);
+        match tokio::time::timeout(PATIENCE, wait).await {
+            Ok(Ok(())) => {}
+            Ok(Err(Ended::Failed(failure))) => run.warn(Unit::UndoChanges, failure.message),
+            Ok(Err(ended)) => return Err(ended),
+            Err(_) => {
+                let text = "the router has not taken the former routes yet";
+                run.warn(Unit::UndoChanges, text);
+            }
+        }
+        Ok(())
+    };
+    run.bounds.run(locked.lost(), Box::pin(taken)).await?;
+    settle(run, locked, "new side").await
+}
