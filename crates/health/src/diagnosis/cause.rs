@@ -169,6 +169,14 @@ impl Class {
         }
     }
 
+    /// Whether it is about the object, not about one of its pods.
+    const fn is_of_the_whole(self) -> bool {
+        matches!(
+            self,
+            Self::DeadlineExceeded | Self::NoActivity | Self::JobFailed
+        )
+    }
+
     /// What to do about it, one sentence.
     #[must_use]
     pub const fn hint(self) -> &'static str {
@@ -273,32 +281,29 @@ impl Cause {
         self.class.hint()
     }
 
+    /// Where it is: `pod web-7c9f-x2 container web`, or the object as a whole.
+    pub(crate) fn place(&self) -> String {
+        match (&self.pod, &self.container) {
+            _ if self.class.is_of_the_whole() => self.object.to_string(),
+            (Some(pod), Some(container)) => format!("pod {pod} container {container}"),
+            (Some(pod), None) => format!("pod {pod}"),
+            (None, _) => self.object.to_string(),
+        }
+    }
+
     /// The whole story on one line, with the end of the log if there is one:
     /// `pod web-7c9f-x2 container web: CrashLoopBackOff, exit code 1 three times; last log: "cannot bind port"`.
     #[must_use]
     pub fn one_line(&self, last_log_lines: &[String]) -> String {
         let Self {
             class,
-            object,
-            pod,
-            container,
             reason,
             message,
             event,
-            exit_code: _,
-            logs: _,
+            ..
         } = self;
-        let about_object = matches!(
-            class,
-            Class::DeadlineExceeded | Class::NoActivity | Class::JobFailed
-        );
-        let mut text = match (pod, container) {
-            (Some(pod), Some(container)) if !about_object => {
-                format!("pod {pod} container {container}")
-            }
-            (Some(pod), None) if !about_object => format!("pod {pod}"),
-            _ => object.to_string(),
-        };
+        let about_object = class.is_of_the_whole();
+        let mut text = self.place();
         text.push_str(": ");
         text.push_str(reason);
         if !message.is_empty() && message != reason {

@@ -3,12 +3,12 @@
 use jiff::{SignedDuration, Timestamp};
 use serde_json::Value;
 
-use super::budget::Budgets;
+use super::budget::{Budgets, after};
 use super::cause::{Cause, Class, Logs};
-use super::event::Events;
+use super::event::{Event, Events};
 use super::image::{self, Pull};
 use super::probe::Probe;
-use super::symptom::{Patience, Symptom};
+use super::symptom::{Patience, Start, Symptom};
 use crate::line::times;
 use crate::read::{count, flag, has, int, list, text, time, uid};
 
@@ -216,8 +216,9 @@ impl<'a> Container<'a> {
         };
         let run = time(end, "/startedAt");
         let probe = self
-            .probe_message("Liveness", run)
-            .or_else(|| self.probe_message("Startup", run));
+            .probe_event("Liveness", run)
+            .or_else(|| self.probe_event("Startup", run))
+            .map(Event::message);
         let class = if probe.is_some() {
             Class::LivenessFailing
         } else {
@@ -254,9 +255,8 @@ impl<'a> Container<'a> {
         {
             return None;
         }
-        let reported =
-            self.probe_message("Readiness", time(self.status, "/state/running/startedAt"));
-        let answers = reported.is_some_and(|message| !message.contains("connection refused"));
+        let reported = self.probe_event("Readiness", time(self.status, "/state/running/startedAt"));
+        let answers = reported.is_some_and(|event| !event.message().contains("connection refused"));
         let allowed = readiness.period().saturating_mul(self.failures_allowed);
         let failing = readiness.grace(startup).saturating_add(allowed);
         let patience = if answers {
@@ -264,22 +264,51 @@ impl<'a> Container<'a> {
         } else {
             failing.max(self.budgets.slow_start)
         };
-        let message = reported.unwrap_or("running, but its readiness probe has not succeeded");
+        let message = reported.map_or(
+            "running, but its readiness probe has not succeeded",
+            Event::message,
+        );
         let mut cause = self.cause(Class::ReadinessFailing, "Unhealthy", message);
         cause.logs = Some(Logs::Current);
         let run = count(self.status, "/restartCount");
-        Some(Symptom::new(self.pod, Patience::For(patience), cause).of_run(run))
+        let symptom = Symptom::new(self.pod, Patience::For(patience), cause).of_run(run);
+        Some(Symptom {
+            start: self.start((readiness, startup), failing, reported),
+            ..symptom
+        })
+    }
+
+    /// The start of the container, which is to last no longer than `failing` from the first probe on. There is none for a
+    /// container that has ended before.
+    fn start(
+        &self,
+        (readiness, startup): (Probe, Option<Probe>),
+        failing: SignedDuration,
+        reported: Option<Event<'_>>,
+    ) -> Option<Start> {
+        let started = time(self.status, "/state/running/startedAt")?;
+        if has(self.status, "/lastState/terminated") {
+            return None;
+        }
+        // The first report of the readiness probe tells best when the startup probe had succeeded.
+        let begun = startup.map_or(started, |startup| {
+            let latest = after(started, startup.startup());
+            reported.map_or(latest, |event| event.first().clamp(started, latest))
+        });
+        Some(Start {
+            probed: after(started, readiness.initial_delay()),
+            until: after(begun, failing),
+        })
     }
 
     /// What that probe last complained about, in the run that began at `since` by the clock of its node.
-    fn probe_message(&self, probe: &str, since: Option<Timestamp>) -> Option<&'a str> {
+    fn probe_event(&self, probe: &str, since: Option<Timestamp>) -> Option<Event<'a>> {
         self.events
             .of(uid(self.pod)?)
             .filter(|event| event.reason() == "Unhealthy" && event.message().starts_with(probe))
             .filter(|event| event.is_about(self.name()))
             .filter(|event| since.is_none_or(|since| event.last() >= since))
             .max_by_key(|event| event.last())
-            .map(|event| event.message())
     }
 
     /// The longest that this container may show nothing new while all is in order.

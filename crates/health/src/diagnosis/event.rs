@@ -43,6 +43,13 @@ impl<'a> Event<'a> {
         .unwrap_or(Timestamp::MIN)
     }
 
+    /// When it first happened.
+    pub(crate) fn first(self) -> Timestamp {
+        let times = ["/firstTimestamp", "/deprecatedFirstTimestamp", "/eventTime"];
+        let times = times.iter().filter_map(|pointer| time(self.0, pointer));
+        times.min().unwrap_or_else(|| self.last())
+    }
+
     fn is_telling_warning(self) -> bool {
         text(self.0, "/type") == Some("Warning") && !NOISE.contains(&self.reason())
     }

@@ -92,6 +92,53 @@ pub struct Diagnostician {
     deadline: Option<Timestamp>,
 }
 
+/// What one look says, when nothing is waited for.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub enum Glance {
+    /// Nothing is wrong.
+    Fine,
+    /// Nothing is wrong: a container has just started, and its readiness probe has time to succeed. One line says how long.
+    Starting(String),
+    /// Something is wrong, and may still go away.
+    Trouble(Cause),
+}
+
+/// Looks at a workload once. The grace of a readiness probe is the same as in a wait, and counts from the start of the
+/// container by the clock of its node.
+#[must_use]
+pub fn glance(observation: &Observation<'_>, now: Timestamp) -> Glance {
+    let mut diagnostician = Diagnostician::new(Budgets::default(), Change::Changed);
+    let mut symptoms = match diagnostician.look(observation) {
+        Look::Fine => return Glance::Fine,
+        Look::Ended(cause) => return Glance::Trouble(cause),
+        Look::Symptoms(symptoms) => symptoms,
+    };
+    let mut starting = None;
+    symptoms.retain(|symptom| match symptom.starting(now) {
+        Some(line) => {
+            starting.get_or_insert(line);
+            false
+        }
+        None => true,
+    });
+    match diagnostician.judge(symptoms, now) {
+        Diagnosis::Warning(cause) | Diagnosis::Pending { cause, .. } | Diagnosis::Fatal(cause) => {
+            Glance::Trouble(cause)
+        }
+        Diagnosis::Fine => starting.map_or(Glance::Fine, Glance::Starting),
+    }
+}
+
+/// What is seen of a workload at one moment, without regard to how long it has been so.
+enum Look {
+    /// It is as wished, or nothing but time is missing.
+    Fine,
+    /// It has ended badly.
+    Ended(Cause),
+    /// All that is wrong.
+    Symptoms(Vec<Symptom>),
+}
+
 /// Can a [`Diagnostician`] say anything about objects of this kind?
 #[must_use]
 pub fn covers(object: &Value) -> bool {
@@ -117,15 +164,25 @@ impl Diagnostician {
     /// (see [`Written`](crate::Written)). `now` never goes backwards.
     pub fn observe(&mut self, observation: &Observation<'_>, now: Timestamp) -> Diagnosis {
         self.deadline = None;
+        match self.look(observation) {
+            Look::Fine => {
+                self.since.clear();
+                Diagnosis::Fine
+            }
+            Look::Ended(cause) => Diagnosis::Fatal(cause),
+            Look::Symptoms(symptoms) => self.judge(symptoms, now),
+        }
+    }
+
+    fn look(&mut self, observation: &Observation<'_>) -> Look {
         let object = observation.workload;
         let Some(kind) = Workload::of(object) else {
-            return Diagnosis::Fine;
+            return Look::Fine;
         };
         let status = assess_kind(object, &Facts::default()).status;
         let is_well = matches!(status, Status::Healthy | Status::Suspended);
         if !deleting(object) && (is_well || workload::wants_no_pods(kind, object)) {
-            self.since.clear();
-            return Diagnosis::Fine;
+            return Look::Fine;
         }
         let revision = Revision::of(kind, observation);
         let events = Events::index(&observation.events);
@@ -136,11 +193,10 @@ impl Diagnostician {
         let about_workload = || events.warning(uid(object)?, None);
         if let Some(mut cause) = workload::ended(kind, object, &revision, &symptoms) {
             cause.event = cause.event.or_else(about_workload);
-            return Diagnosis::Fatal(cause);
+            return Look::Ended(cause);
         }
         if workload::all_ready(kind, object, &revision) {
-            self.since.clear();
-            return Diagnosis::Fine;
+            return Look::Fine;
         }
         let overdue = workload::overdue(kind, object, &symptoms);
         let still = activity::symptom(kind, object, &revision, &events, &self.budgets, &symptoms);
@@ -148,7 +204,7 @@ impl Diagnostician {
             symptom.cause.event = symptom.cause.event.or_else(about_workload);
             symptom
         }));
-        self.judge(symptoms, now)
+        Look::Symptoms(symptoms)
     }
 
     /// When to look again even though nothing has changed: the next deadline of a symptom. `now` if it has passed.
@@ -242,6 +298,7 @@ impl Diagnostician {
             key,
             patience,
             cause,
+            start: _,
         } in symptoms
         {
             let since = before.get(&key).copied().unwrap_or(now);

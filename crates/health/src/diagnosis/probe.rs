@@ -37,6 +37,11 @@ impl Probe {
         seconds(self.period)
     }
 
+    /// Time from the start of the container to the first probe.
+    pub(crate) fn initial_delay(self) -> SignedDuration {
+        seconds(self.initial_delay)
+    }
+
     /// The longest that a startup probe lets a container start.
     pub(crate) fn startup(self) -> SignedDuration {
         seconds(self.startup_seconds())

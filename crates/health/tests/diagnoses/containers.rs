@@ -1,8 +1,10 @@
 //! What goes wrong with images and containers.
 
-use crate::scene::{Scene, container, event, pod, running, terminated, waiting};
+use crate::scene::{Scene, at, container, event, pod, running, terminated, waiting};
 use serde_json::{Value, json};
-use sortie_health::diagnosis::{Budgets, Change, Class, Diagnosis, Diagnostician, Logs};
+use sortie_health::diagnosis::{
+    Budgets, Change, Class, Diagnosis, Diagnostician, Glance, Logs, glance,
+};
 
 use super::{after, deadline_after, fatal, warning};
 
@@ -344,4 +346,71 @@ fn configuration() {
             .contains("Multi-Attach"),
         "no activity explains itself"
     );
+}
+
+/// What one look says, so many seconds after the beginning.
+fn looked(scene: &Scene, seconds: i64) -> String {
+    match glance(&scene.observation(), at(seconds)) {
+        Glance::Fine => "fine".to_owned(),
+        Glance::Starting(line) => line,
+        Glance::Trouble(cause) => cause.code().to_owned(),
+    }
+}
+
+#[test]
+fn a_look_gives_a_readiness_probe_its_time_from_the_start_of_the_container() {
+    let delayed = json!({"initialDelaySeconds": 60});
+    let scene = Scene::deployment(1).with_pod(
+        pod("a")
+            .probe("readinessProbe", delayed)
+            .status(container(running(), 0)),
+    );
+    let place = "pod a container web: its readiness probe";
+    // 60 s and the period of the probe, by the formula of the wait 87 s; and 10 s for one failure more.
+    for (seconds, expected) in [
+        (0, format!("{place} begins in 1 min")),
+        (18, format!("{place} begins in 42 s")),
+        (61, format!("{place} may still succeed within 36 s")),
+        (96, format!("{place} may still succeed within 1 s")),
+        (97, "SRT-H011".to_owned()),
+    ] {
+        assert_eq!(looked(&scene, seconds), expected, "after {seconds} s");
+    }
+}
+
+#[test]
+fn a_look_knows_a_startup_probe_and_a_container_that_has_ended_before() {
+    let startup = json!({"periodSeconds": 10, "failureThreshold": 30});
+    let mut started = container(running(), 0);
+    started["started"] = json!(true);
+    let scene = Scene::deployment(1).with_pod(
+        pod("a")
+            .probe("readinessProbe", json!({}))
+            .probe("startupProbe", startup)
+            .status(started),
+    );
+    // It may have started only now, unless its readiness probe has failed already.
+    assert!(looked(&scene, 300).contains("may still succeed"));
+    let failing = scene.with_event(event(
+        "a",
+        "Unhealthy",
+        100,
+        "Readiness probe failed: HTTP 503",
+    ));
+    assert!(looked(&failing, 120).contains("may still succeed within 17 s"));
+    assert_eq!(looked(&failing, 140), "SRT-H011");
+    let mut again = container(running(), 1);
+    again["lastState"] = terminated(1, "Error", 1);
+    let again = pod("a").probe("readinessProbe", json!({})).status(again);
+    let scene = Scene::deployment(1).with_pod(again);
+    assert_eq!(looked(&scene, 5), "SRT-H011");
+    // Other trouble is told though a pod has only just started.
+    let scene = Scene::deployment(2)
+        .with_pod(
+            pod("a")
+                .probe("readinessProbe", json!({}))
+                .status(container(running(), 0)),
+        )
+        .with_pod(pod("b").status(container(waiting("InvalidImageName", "what"), 0)));
+    assert_eq!(looked(&scene, 5), "SRT-H001");
 }
