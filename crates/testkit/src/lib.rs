@@ -2,6 +2,7 @@
 //! See `docs/testing.md`.
 
 pub use self::{
+    chronicle::{Chronicle, History, Objects, SERVING, Version, Watched},
     cluster::{Audit, Audited, Cluster, Crds, Gateway, Kind, Part, SHARED_NAME, Settings, Summary},
     git_server::GitServer,
     identity_provider::IdentityProvider,
@@ -15,6 +16,7 @@ pub use self::{
 };
 
 mod audit_event;
+mod chronicle;
 mod clock;
 mod cluster;
 mod diagnostics;
@@ -27,6 +29,7 @@ pub mod images;
 mod metrics_api;
 mod namespace;
 mod registry;
+mod sample;
 pub mod traffic;
 mod traffic_pod;
 mod wait;

@@ -4,10 +4,9 @@
 
 use std::time::Duration;
 
-use k8s_openapi::api::apps::v1::Deployment;
 use kube::{
     Api, Client,
-    api::{DynamicObject, Patch, PatchParams, PostParams},
+    api::{DynamicObject, Patch, PatchParams},
     core::{ApiResource, GroupVersionKind, TypeMeta},
     runtime::wait::await_condition,
 };
@@ -17,7 +16,7 @@ use sortie_strategy::routing::{
     Rule, Services, Version, changed_fields, configured, inherited, route_to_subsets, set_subsets,
     split,
 };
-use sortie_testkit::{Cluster, Crds, Kind, TestNamespace, TrafficProbe, TrafficReport, wait_for};
+use sortie_testkit::{Cluster, Crds, Kind, TestNamespace, TrafficProbe, TrafficReport};
 
 const LIMIT: Duration = Duration::from_secs(90);
 
@@ -218,42 +217,6 @@ async fn what_is_made_for_each_router_is_taken_as_it_is() {
     namespace.finish().await.unwrap();
 }
 
-async fn run_version(namespace: &TestNamespace, name: &str, image: &str) {
-    let client = namespace.client();
-    let deployment = json!({
-        "apiVersion": "apps/v1", "kind": "Deployment", "metadata": {"name": name},
-        "spec": {
-            "replicas": 1,
-            "selector": {"matchLabels": {"app": name}},
-            "template": {
-                "metadata": {"labels": {"app": name}},
-                "spec": {"containers": [{
-                    "name": "web", "image": image, "imagePullPolicy": "IfNotPresent",
-                    "readinessProbe": {"httpGet": {"path": "/ready", "port": 8080}, "periodSeconds": 1},
-                }]},
-            },
-        },
-    });
-    let service = json!({
-        "apiVersion": "v1", "kind": "Service", "metadata": {"name": name},
-        "spec": {"selector": {"app": name}, "ports": [{"port": 80, "targetPort": 8080}]},
-    });
-    create(&client, namespace.name(), &service).await;
-    let deployments: Api<Deployment> = Api::namespaced(client, namespace.name());
-    let deployment: Deployment = serde_json::from_value(deployment).unwrap();
-    let created = deployments
-        .create(&PostParams::default(), &deployment)
-        .await;
-    created.unwrap();
-    let is_available = |one: Option<&Deployment>| {
-        let status = one.and_then(|one| one.status.as_ref());
-        status.and_then(|status| status.available_replicas) == Some(1)
-    };
-    wait_for(deployments, name, LIMIT, is_available)
-        .await
-        .unwrap();
-}
-
 /// The gateway has taken the route at its present generation.
 async fn accepted(namespace: &TestNamespace, route: &Value) {
     let routes = api(&namespace.client(), namespace.name(), route);
@@ -287,7 +250,7 @@ async fn a_gateway_shares_requests_by_weight() {
     let namespace = cluster.namespace("gateway").await.unwrap();
     for (name, image) in [("web", "sample-v1"), ("web-canary", "sample-v2")] {
         let image = cluster.image(image).await.unwrap();
-        run_version(&namespace, name, &image).await;
+        namespace.serve(name, &image).await.unwrap();
     }
     let host = format!("{}.lab", namespace.name());
     let config = Config {
