@@ -235,7 +235,7 @@ async fn versions_come_a_broken_one_is_explained_and_goes() {
     assert_ne!(ill.unwrap()["status"], Value::Null, "{failed}");
     let shown = world.on(&["status"]).await.stdout;
     assert!(
-        shown.contains("Deployment/web: SRT-H007: pod web-"),
+        shown.contains("/web: SRT-H007: pod web-"),
         "{shown}"
     );
 

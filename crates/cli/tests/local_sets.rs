@@ -387,7 +387,7 @@ metadata: {{name: absent}}
     let ended = world.on(&["health"]).await;
     assert_eq!(ended.code, 1, "{ended:?}");
     assert!(
-        ended.stdout.contains("Deployment/web: SRT-H007: pod web-"),
+        ended.stdout.contains("/web: SRT-H007: pod web-"),
         "{ended:?}"
     );
     assert!(ended.stdout.contains("absent-"), "{ended:?}");

@@ -76,6 +76,12 @@ impl Cluster {
         }
     }
 
+    /// Whether objects of a kind have namespaces, as far as that is known without asking.
+    pub(crate) fn is_namespaced(&self, group: &str, kind: &str) -> Option<bool> {
+        let kinds = self.cached_kinds()?;
+        Some(kinds.versions(group, kind)?.first()?.namespaced)
+    }
+
     /// Forgets what the cluster serves, after a CustomResourceDefinition was applied.
     pub fn forget_kinds(&self) {
         let mut known = self

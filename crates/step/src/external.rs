@@ -25,6 +25,10 @@ pub(crate) async fn ready(
         .map_err(|error| Failure::cluster(&error))?;
     let namespace = dependency.namespace.as_ref().or(object.namespace.as_ref());
     let namespace = namespace.unwrap_or(&run.task.release.namespace);
+    let mut dependency = dependency.clone();
+    if resource.namespaced {
+        dependency = dependency.in_namespace(namespace);
+    }
     let selection = Selection::of(resource, namespace).named(&dependency.name);
     let mut watched = cluster
         .watch(selection)

@@ -144,8 +144,8 @@ pub(super) fn show(inspected: &[Inspected]) {
         else {
             continue;
         };
-        let (kind, name) = (&one.id.kind, &one.id.name);
-        print::line(&harmless(&format!("{kind}/{name}: {code}: {explanation}")));
+        let id = &one.id;
+        print::line(&harmless(&format!("{id}: {code}: {explanation}")));
         print::line(&format!("  what to do: {hint}"));
     }
 }

@@ -27,6 +27,29 @@ impl Cluster {
         }
     }
 
+    /// Fills in `namespace` where an object names none and its kind is known to have namespaces, so that one object is
+    /// called the same everywhere. A kind that nobody knows yet, or whose API cannot be asked for, is left to
+    /// [`Cluster::locate`].
+    pub async fn place(&self, objects: &mut [Object], namespace: &str) {
+        self.learn_kinds().await;
+        let defined = definitions(objects);
+        let mut known: HashMap<(String, String), bool> = HashMap::new();
+        for object in objects.iter_mut().filter(|one| one.namespace().is_none()) {
+            let key = (object.group().to_owned(), object.kind().to_owned());
+            let namespaced = *known.entry(key).or_insert_with_key(|key| {
+                let definition = defined.get(key);
+                let defined = definition
+                    .and_then(|(_, of)| Resource::of_definition(of, object.version()))
+                    .map(|resource| resource.namespaced);
+                defined.or_else(|| self.is_namespaced(&key.0, &key.1)) == Some(true)
+            });
+            if namespaced {
+                // One that cannot have it is refused when it is located.
+                drop(object.set_namespace(namespace));
+            }
+        }
+    }
+
     /// Finds the API of every object, fills in `namespace` where a namespaced object names none, and
     /// rejects unknown kinds and objects that are in the set twice: the good ones, and an error for each other.
     ///

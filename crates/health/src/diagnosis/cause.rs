@@ -369,7 +369,11 @@ impl ObjectName {
 }
 
 impl fmt::Display for ObjectName {
+    /// `Deployment/shop/web`
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{}/{}", self.kind, self.name)
+        match &self.namespace {
+            Some(namespace) => write!(f, "{}/{namespace}/{}", self.kind, self.name),
+            None => write!(f, "{}/{}", self.kind, self.name),
+        }
     }
 }

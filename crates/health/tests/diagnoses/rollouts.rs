@@ -54,7 +54,7 @@ fn creation_refused() {
     assert!(
         cause
             .one_line(&[])
-            .starts_with("Deployment/web: FailedCreate: pods"),
+            .starts_with("Deployment/shop/web: FailedCreate: pods"),
         "{cause}"
     );
     // Old pods that may go first leave room.
@@ -199,7 +199,7 @@ fn the_deployments_own_deadline() {
     let cause = fatal(after(&scene, &[0, 2]));
     assert_eq!(
         cause.one_line(&[]),
-        "Deployment/web: ProgressDeadlineExceeded: no progress within 10 min; pod web-new-1: Unschedulable: 0/3 nodes are available: 3 Insufficient cpu."
+        "Deployment/shop/web: ProgressDeadlineExceeded: no progress within 10 min; pod web-new-1: Unschedulable: 0/3 nodes are available: 3 Insufficient cpu."
     );
     assert_eq!(cause.pod.as_deref(), Some("web-new-1"));
 }
@@ -222,7 +222,7 @@ fn jobs_and_bare_pods() {
     assert!(
         cause
             .one_line(&[])
-            .starts_with("Job/web: BackoffLimitExceeded: Job has reached"),
+            .starts_with("Job/shop/web: BackoffLimitExceeded: Job has reached"),
         "{cause}"
     );
     let looping = Scene::job().with_pod(

@@ -155,7 +155,7 @@ impl<'a> Planner<'a> {
         self.errors.push(OrderError::Unclear {
             origin: self.objects[node].origin().clone(),
             object: self.ids[node].clone(),
-            wanted: format!("{}/{}", wanted.kind, wanted.name),
+            wanted: wanted.to_string(),
             problem,
         });
     }

@@ -1,5 +1,7 @@
 //! What objects say about their order, in our annotations and in those of other tools.
 
+use std::fmt;
+
 use crate::object::Object;
 
 /// Ours, then the one of Argo CD.
@@ -18,6 +20,16 @@ pub(super) struct Wanted {
     pub(super) kind: String,
     pub(super) namespace: Space,
     pub(super) name: String,
+}
+
+impl fmt::Display for Wanted {
+    /// As the annotation says it, without a group: `Deployment/web`, `Deployment/shop/web`.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match &self.namespace {
+            Space::Of(namespace) => write!(f, "{}/{namespace}/{}", self.kind, self.name),
+            Space::Same | Space::Cluster => write!(f, "{}/{}", self.kind, self.name),
+        }
+    }
 }
 
 /// Where a dependency is.

@@ -289,8 +289,11 @@ pub(crate) async fn render_sources(
     let release = &run.task.release;
     let files = (manifests, values);
     let objects = renderer.render_marked(files, marked, release, &mut resolving, run.sink);
+    let mut objects = objects.await?;
+    let cluster = &run.env.cluster;
+    cluster.place(&mut objects, &release.namespace).await;
     Ok(Rendered {
-        objects: objects.await?,
+        objects,
         secrets: resolving.secret_names(),
     })
 }

@@ -46,6 +46,9 @@ async fn objects_that_wait_for_each_other_are_refused() {
     let b = annotated("b", "sortie.dev/depends-on: ConfigMap/a");
     let told = world.deploy(plain(&documents(&[&a, &b]))).await;
     assert_eq!(told.failure().code, "SRT-M014");
+    let b = format!("ConfigMap/{}/b", world.namespace.name());
+    let text = &told.failure().message;
+    assert!(text.contains(&b) && !text.contains("ConfigMap/b"), "{text}");
     let malformed = annotated("a", "sortie.dev/wave: soon");
     let told = world.deploy(plain(&malformed)).await;
     assert_eq!(told.failure().code, "SRT-M012");
@@ -59,9 +62,10 @@ async fn what_the_set_depends_on_and_lacks_is_waited_for_before_the_first_write(
     let set = annotated("a", "sortie.dev/depends-on: ConfigMap/outside");
     let task = world.task(Action::RollingDeploy(plain(&set)));
     let log = Arc::new(Log::default());
+    let home = world.namespace.name();
+    let line = format!("ConfigMap/{home}/a depends on ConfigMap/{home}/outside: it is not there");
     let bring = async {
-        log.says("ConfigMap").await;
-        log.says("it is not there").await;
+        log.says(&line).await;
         assert!(world.heads().await.is_empty());
         assert!(world.get("v1/ConfigMap", "a").await.is_none());
         world.given(&config("outside", "1")).await;
