@@ -28,4 +28,4 @@ pub mod yaml;
 pub use error::{ParseError, ParseErrors, Place};
 pub use limits::Limits;
 pub use object::{Object, ObjectError, ObjectId, Origin};
-pub use stream::parse;
+pub use stream::{Stream, parse, read};

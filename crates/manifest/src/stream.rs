@@ -7,18 +7,35 @@ use crate::error::{ParseError, ParseErrors, Place};
 use crate::limits::Limits;
 use crate::object::{Object, ObjectError, Origin};
 use crate::path::{self, Step};
-use crate::yaml::{self, Document};
+use crate::yaml::{self, Document, KeyNote};
+
+/// What a stream of Kubernetes objects holds.
+#[derive(Clone, Debug)]
+pub struct Stream {
+    /// The objects, in the order of the text.
+    pub objects: Vec<Object>,
+    /// Keys of which kubectl makes something else: worth a warning. The first 20.
+    pub keys: Vec<KeyNote>,
+}
 
 /// Reads a stream of Kubernetes objects: YAML or JSON, one document or many.
+///
+/// # Errors
+/// As [`read`].
+pub fn parse(file: &str, text: &[u8], limits: &Limits) -> Result<Vec<Object>, ParseErrors> {
+    read(file, text, limits).map(|stream| stream.objects)
+}
+
+/// As [`parse`], with what is worth a warning.
 ///
 /// Empty documents are skipped; `List` and typed lists such as `ServiceList` are replaced by their
 /// items. `file` is the name that errors and [`Origin`]s show; it is not opened.
 ///
 /// # Errors
 /// All that is wrong: one error for each document, or item of a list, that is no object.
-pub fn parse(file: &str, text: &[u8], limits: &Limits) -> Result<Vec<Object>, ParseErrors> {
+pub fn read(file: &str, text: &[u8], limits: &Limits) -> Result<Stream, ParseErrors> {
     let file: Arc<str> = Arc::from(file);
-    let mut objects = Vec::new();
+    let (mut objects, mut keys) = (Vec::new(), Vec::new());
     let mut faults = Faults::default();
     for document in yaml::each(&file, text, limits) {
         let mut document = match document {
@@ -30,6 +47,7 @@ pub fn parse(file: &str, text: &[u8], limits: &Limits) -> Result<Vec<Object>, Pa
                 continue;
             }
         };
+        keys.append(&mut document.keys);
         let value = document.value.take();
         if value.is_null() {
             continue;
@@ -48,7 +66,7 @@ pub fn parse(file: &str, text: &[u8], limits: &Limits) -> Result<Vec<Object>, Pa
             break;
         }
     }
-    faults.instead_of(objects)
+    faults.instead_of(Stream { objects, keys })
 }
 
 /// What was found wrong so far.
@@ -68,10 +86,10 @@ impl Faults {
         room
     }
 
-    fn instead_of(self, objects: Vec<Object>) -> Result<Vec<Object>, ParseErrors> {
+    fn instead_of(self, stream: Stream) -> Result<Stream, ParseErrors> {
         let mut kept = self.kept.into_iter();
         match kept.next() {
-            None => Ok(objects),
+            None => Ok(stream),
             Some(first) => Err(ParseErrors {
                 first: Box::new(first),
                 others: kept.collect(),

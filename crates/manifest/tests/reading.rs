@@ -185,6 +185,74 @@ fn keys_are_the_text_that_was_written() {
     }
 }
 
+/// The right-hand sides are what `kubectl label --local -o json` printed (v1.37.2).
+#[test]
+fn keys_of_which_kubectl_makes_something_else_are_noted() {
+    let refused = "12345678901234567890";
+    for (written, by_kubectl) in [
+        ("n", "false"),
+        ("on", "true"),
+        ("Yes", "true"),
+        ("1.50", "1.5"),
+        ("0644", "420"),
+        ("08", "8"),
+        ("1e3", "1000"),
+        ("1e5", "100000"),
+        ("1e6", "1e+06"),
+        ("0x1F", "31"),
+        ("1_000", "1000"),
+        (".5", "0.5"),
+        ("-.5", "-0.5"),
+        ("1.0", "1"),
+        ("0o17", "15"),
+        ("+1", "1"),
+        ("123456789.5", "1.2345679e+08"),
+        ("1e40", ".inf"),
+        ("-0", "0"),
+        ("0.00001", "1e-05"),
+        ("1.23456789012", "1.2345679"),
+        ("99999999999999999999999", "1e+23"),
+        ("0.30000001", "0.3"),
+        // As they are written.
+        ("true", ""),
+        ("1", ""),
+        ("-5", ""),
+        ("1.5", ""),
+        ("0.0001", ""),
+        ("2001-01-01", ""),
+        ("1:30", ""),
+        ("\"on\"", ""),
+        ("!!str on", ""),
+        (refused, "refused"),
+    ] {
+        let text = format!(
+            "apiVersion: v1\nkind: ConfigMap\nmetadata: {{name: a}}\n---\napiVersion: v1\nkind: ConfigMap\nmetadata: {{name: b}}\ndata:\n  {written}: v\n"
+        );
+        let read = sortie_manifest::read("a.yaml", text.as_bytes(), &Limits::default()).unwrap();
+        let data = &read.objects[1].value()["data"];
+        let key = written.trim_start_matches("!!str ").trim_matches('"');
+        assert_eq!(data[key], "v", "{written}");
+        let Some(note) = read.keys.first() else {
+            assert_eq!(by_kubectl, "", "{written}");
+            continue;
+        };
+        let other = note.by_kubectl.as_deref().unwrap_or("refused");
+        assert_eq!(other, by_kubectl, "{written}");
+        let told = note.to_string();
+        let place = format!("a.yaml:9:3 (document 2): the key {written} ");
+        assert!(told.starts_with(&place), "{told}");
+        assert_eq!(
+            written == refused,
+            told.contains("kubectl refuses it"),
+            "{told}"
+        );
+    }
+    let many: String = (0..50).map(|n| format!("  0{n:o}: v\n")).collect();
+    let text = format!("apiVersion: v1\nkind: ConfigMap\nmetadata: {{name: a}}\ndata:\n{many}");
+    let read = sortie_manifest::read("a.yaml", text.as_bytes(), &Limits::default()).unwrap();
+    assert_eq!(read.keys.len(), 20);
+}
+
 #[test]
 fn duplicate_keys_are_refused_at_the_second_one() {
     for text in [

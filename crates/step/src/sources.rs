@@ -2,7 +2,7 @@
 
 use std::path::{Path, PathBuf};
 
-use sortie_manifest::{Limits, Object, ParseError, ParseErrors};
+use sortie_manifest::{Limits, Object, ParseError, ParseErrors, Stream};
 use sortie_render::git::{self, Credentials, FetchLimits, GitSource, Network};
 use sortie_render::memory::{Budget, Engines};
 use sortie_render::template::{self, RenderLimits, Rendered, Request, Warning};
@@ -259,8 +259,16 @@ fn parse(rendered: &Rendered, sink: &dyn Sink) -> Result<Vec<Object>, Failure> {
     let mut objects = Vec::new();
     let (mut faults, mut more) = (Vec::new(), 0);
     for file in files {
-        match sortie_manifest::parse(&file.path, &file.content, &limits) {
-            Ok(parsed) => objects.extend(parsed),
+        match sortie_manifest::read(&file.path, &file.content, &limits) {
+            Ok(Stream {
+                objects: parsed,
+                keys,
+            }) => {
+                objects.extend(parsed);
+                for key in keys {
+                    sink.log(Unit::Initialize, Level::Warning, &key.to_string());
+                }
+            }
             Err(errors) => {
                 more += errors.more();
                 // One reason for all of them: nobody has rendered it.
@@ -406,6 +414,18 @@ mod tests {
         assert_eq!(
             warnings,
             ["one.yaml holds <+…> expressions; they are resolved in values files only"]
+        );
+    }
+
+    #[tokio::test]
+    async fn keys_that_kubectl_reads_otherwise_are_warned_of() {
+        let text = "apiVersion: v1\nkind: ConfigMap\nmetadata: {name: a}\ndata:\n  on: x\n";
+        let (objects, warnings) = rendered(vec![SourceFile::new("a.yaml", text)]).await;
+        assert_eq!(objects.unwrap()[0].value()["data"]["on"], "x");
+        assert_eq!(warnings.len(), 1, "{warnings:?}");
+        assert!(
+            warnings[0].starts_with("a.yaml:5:3: the key on is taken as it is written"),
+            "{warnings:?}"
         );
     }
 

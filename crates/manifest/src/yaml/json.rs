@@ -65,6 +65,7 @@ pub(super) fn documents(
                 line,
                 column,
                 items: Vec::new(),
+                keys: Vec::new(),
             })),
             Err(error) => {
                 // What the reader counts begins with this value.

@@ -10,6 +10,7 @@ mod scalar;
 mod tree;
 mod write;
 
+use std::fmt;
 use std::sync::Arc;
 
 use serde_json::Value;
@@ -33,6 +34,44 @@ pub struct Document {
     pub column: usize,
     /// Line and column of each item of its top-level `items`, as far as they are known: not in JSON.
     pub(crate) items: Vec<(usize, usize)>,
+    /// Keys that kubectl reads otherwise, at most [`KeyNote::KEPT`] in a text.
+    pub(crate) keys: Vec<KeyNote>,
+}
+
+/// A key that is kept as it is written, though kubectl makes something else of it: by YAML 1.1, `on` is true and `1.50`
+/// is 1.5.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct KeyNote {
+    /// Where the key stands.
+    pub place: Place,
+    /// The key, shortened when it is long.
+    pub key: String,
+    /// What kubectl makes of it. `None`: it refuses the text.
+    pub by_kubectl: Option<String>,
+}
+
+impl KeyNote {
+    /// Keys that are noted in one text.
+    pub(crate) const KEPT: usize = 20;
+}
+
+impl fmt::Display for KeyNote {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self {
+            place,
+            key,
+            by_kubectl,
+        } = self;
+        write!(
+            f,
+            "{place}: the key {key} is taken as it is written, and kubectl "
+        )?;
+        match by_kubectl {
+            Some(other) => write!(f, "makes {other} of it")?,
+            None => f.write_str("refuses it")?,
+        }
+        f.write_str("; put it in quotes to have the same everywhere")
+    }
 }
 
 /// Reads every document of a YAML stream, or of a stream of JSON values.

@@ -37,6 +37,33 @@ pub(super) fn number(text: &str) -> Option<Number> {
     integer(&digits).or_else(|| is_float(&digits).then(|| float(&digits)).flatten())
 }
 
+/// What kubectl makes of a key that is no text: a boolean by its name, a whole number in decimal, another one with the
+/// digits that 32 bits hold. `None`: kubectl refuses it.
+pub(super) fn key_by_kubectl(text: &str, value: &Value) -> Option<String> {
+    let Value::Number(number) = value else {
+        return Some(value.to_string());
+    };
+    match integer(&text.replace('_', "")) {
+        Some(whole) => whole.as_i64().map(|whole| whole.to_string()),
+        None => number.as_f64().map(|float| shortest(float as f32)),
+    }
+}
+
+/// As Go prints a number with the fewest digits that tell it apart: `1.5`, `1e+06`.
+fn shortest(float: f32) -> String {
+    if float.is_infinite() {
+        return (if float > 0.0 { ".inf" } else { "-.inf" }).to_owned();
+    }
+    let scientific = format!("{float:e}");
+    let (digits, power) = scientific.split_once('e').unwrap_or((&scientific, "0"));
+    let power: i32 = power.parse().unwrap_or_default();
+    if (-4..6).contains(&power) {
+        return float.to_string();
+    }
+    let sign = if power < 0 { '-' } else { '+' };
+    format!("{digits}e{sign}{:02}", power.unsigned_abs())
+}
+
 /// A number as it is printed on the way to the API server: whole floats below 1e21 as integers.
 pub(super) fn from_float(float: f64) -> Option<Number> {
     let whole = float.fract() == 0.0;

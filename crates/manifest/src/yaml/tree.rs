@@ -9,7 +9,7 @@ use serde_saphyr::granit_parser::{
 
 use crate::error::{ParseError, Place};
 use crate::limits::Limits;
-use crate::yaml::{Document, scalar, shorten};
+use crate::yaml::{Document, KeyNote, scalar, shorten};
 
 /// Reads a YAML stream. After an error, reading goes on with the next document that `---` begins.
 pub(super) fn documents(
@@ -30,6 +30,8 @@ pub(super) fn documents(
         anchors: HashMap::new(),
         at_items: false,
         items: Vec::new(),
+        keys: Vec::new(),
+        noted: 0,
     };
     let mut documents = Vec::new();
     loop {
@@ -85,6 +87,10 @@ struct Reader<'t> {
     at_items: bool,
     /// Where its items are.
     items: Vec<(usize, usize)>,
+    /// Keys of the present document that kubectl reads otherwise.
+    keys: Vec<KeyNote>,
+    /// How many there are in the text.
+    noted: usize,
 }
 
 /// A value with what another copy of it would cost.
@@ -117,6 +123,7 @@ impl<'t> Reader<'t> {
         }
         self.anchors.clear();
         self.items.clear();
+        self.keys.clear();
         let (first, span) = self.expect(&start)?;
         let (line, column) = (self.line(span.start.line()), span.start.col() + 1);
         let value = self.node(first, &span, 0)?.value;
@@ -126,6 +133,7 @@ impl<'t> Reader<'t> {
             line,
             column,
             items: std::mem::take(&mut self.items),
+            keys: std::mem::take(&mut self.keys),
         }))
     }
 
@@ -269,6 +277,9 @@ impl<'t> Reader<'t> {
                     .map_err(|message| self.syntax(&span, message))?;
                 continue;
             }
+            if let Some(written) = &written {
+                self.note_key(written, &key.value, &key_span);
+            }
             let key =
                 key_text(written, key.value).map_err(|message| self.syntax(&key_span, message))?;
             if map.contains_key(&key) {
@@ -285,6 +296,22 @@ impl<'t> Reader<'t> {
         }
         node.value = Value::Object(map);
         Ok(node)
+    }
+
+    /// Notes a key of which kubectl makes something else.
+    fn note_key(&mut self, written: &str, value: &Value, span: &Span) {
+        if !matches!(value, Value::Bool(_) | Value::Number(_)) || self.noted == KeyNote::KEPT {
+            return;
+        }
+        let by_kubectl = scalar::key_by_kubectl(written, value);
+        if by_kubectl.as_deref() != Some(written) {
+            self.noted += 1;
+            self.keys.push(KeyNote {
+                place: self.place(span),
+                key: shorten(written),
+                by_kubectl,
+            });
+        }
     }
 
     fn charge(&mut self, nodes: usize, bytes: usize, span: &Span) -> Result<(), ParseError> {
@@ -435,7 +462,7 @@ fn merge_sources(value: Value, into: &mut Vec<Map<String, Value>>) -> Result<(),
 }
 
 /// Keys are the text that was written: a key `y`, `on` or `0644` means itself. (kubectl turns these into
-/// `true`, `true` and `420`, which nobody who writes them expects.)
+/// `true`, `true` and `420`, which nobody who writes them expects; a note says so.)
 fn key_text(written: Option<String>, key: Value) -> Result<String, &'static str> {
     match (written, key) {
         (_, Value::Null) => Err("a key is empty"),
