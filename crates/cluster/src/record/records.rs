@@ -125,24 +125,31 @@ impl Records {
         }
     }
 
-    /// Writes the first version of a head, after the parts with its rendered objects.
+    /// Writes the first version of a head, after the parts with its rendered objects. Parts that are `present`, as was
+    /// seen under the release's lease, are not written again.
     ///
     /// A head with this number that somebody else wrote first is a conflict.
     pub async fn create(
         &self,
         mut head: Head,
         objects: &[impl Serialize],
+        present: &[PartId],
         guard: &Guard,
     ) -> Result<Stored, RecordError> {
-        head.parts = self.keep(objects, guard).await?;
-        self.create_as(head, guard).await
+        head.parts = self.keep_new(objects, present, guard).await?;
+        self.create_as(head, present, guard).await
     }
 
     /// As [`create`](Self::create), where the objects are in the parts that the head names.
-    pub async fn create_as(&self, mut head: Head, guard: &Guard) -> Result<Stored, RecordError> {
+    pub async fn create_as(
+        &self,
+        mut head: Head,
+        present: &[PartId],
+        guard: &Guard,
+    ) -> Result<Stored, RecordError> {
         self.seal(&mut head, guard);
         let encoded = encoding::encode(&self.release, &head)?;
-        self.write_parts(&encoded.overflow, guard).await?;
+        self.write_parts(&encoded.overflow, present, guard).await?;
         let place = (Method::POST, self.path(None));
         let stored = self
             .put(place, Point::HeadCreate, encoded.secret, guard)
@@ -161,7 +168,9 @@ impl Records {
         }
         self.seal(&mut head, guard);
         let encoded = encoding::encode(&self.release, &head)?;
-        self.write_parts(&encoded.overflow, guard).await?;
+        // What the head names as it is stored is there.
+        let (overflow, present) = (&encoded.overflow, &stored.moved);
+        self.write_parts(overflow, present, guard).await?;
         let mut secret = encoded.secret;
         secret["metadata"]["resourceVersion"] = stored.version.clone().into();
         let place = (
@@ -206,6 +215,15 @@ impl Records {
         objects: &[impl Serialize],
         guard: &Guard,
     ) -> Result<Vec<PartId>, RecordError> {
+        self.keep_new(objects, &[], guard).await
+    }
+
+    async fn keep_new(
+        &self,
+        objects: &[impl Serialize],
+        present: &[PartId],
+        guard: &Guard,
+    ) -> Result<Vec<PartId>, RecordError> {
         let parts = part::pack_objects(&self.release.hash(), objects).map_err(|source| {
             RecordError::Encode {
                 release: self.release.clone(),
@@ -221,7 +239,7 @@ impl Records {
                 limit: PARTS_LIMIT,
             });
         }
-        self.write_parts(&parts, guard).await?;
+        self.write_parts(&parts, present, guard).await?;
         Ok(parts.into_iter().map(|part| part.id).collect())
     }
 
@@ -400,10 +418,16 @@ impl Records {
         Ok(bytes)
     }
 
-    async fn write_parts(&self, parts: &[Part], guard: &Guard) -> Result<(), RecordError> {
+    async fn write_parts(
+        &self,
+        parts: &[Part],
+        present: &[PartId],
+        guard: &Guard,
+    ) -> Result<(), RecordError> {
         // Collected first: a closure kept in the future would make it not Send for its callers.
         let writes: Vec<_> = parts
             .iter()
+            .filter(|part| !present.contains(&part.id))
             .map(|part| self.write_part(part, guard))
             .collect();
         stream::iter(writes).buffer_unordered(4).try_collect().await

@@ -24,7 +24,7 @@ async fn write(records: &Records, number: u64, status: Status) {
     let guard = Guard::unfenced();
     let head = Head::new(records.release(), number, clock::now());
     let mut stored = records
-        .create(head, &objects.iter().collect::<Vec<_>>(), &guard)
+        .create(head, &objects.iter().collect::<Vec<_>>(), &[], &guard)
         .await
         .unwrap();
     stored.head.status = status;
@@ -49,7 +49,7 @@ async fn a_record_is_read_back_as_it_was_written() {
     };
     head.track(id.clone(), None);
     let mut stored = records
-        .create(head, &objects.iter().collect::<Vec<_>>(), &guard)
+        .create(head, &objects.iter().collect::<Vec<_>>(), &[], &guard)
         .await
         .unwrap();
     assert!(stored.head.parts.len() > 1, "{:?}", stored.head.parts);
@@ -98,6 +98,7 @@ async fn of_two_writers_of_one_head_one_loses() {
         .create(
             Head::new(records.release(), 1, clock::now()),
             &[] as &[Value],
+            &[],
             &guard,
         )
         .await;
@@ -226,7 +227,7 @@ async fn a_record_in_a_missing_namespace_says_so() {
     assert!(records.history().await.unwrap().newest().is_none());
     let head = Head::new(records.release(), 1, clock::now());
     let error = records
-        .create(head, &[] as &[Value], &Guard::unfenced())
+        .create(head, &[] as &[Value], &[], &Guard::unfenced())
         .await
         .unwrap_err();
     assert_eq!(error.code(), "SRT-C013", "{error}");
@@ -234,13 +235,14 @@ async fn a_record_in_a_missing_namespace_says_so() {
 }
 
 #[tokio::test]
-async fn a_list_that_many_records_have_is_read_once() {
+async fn a_list_that_many_records_have_is_read_once_and_written_once() {
     let fixture = Fixture::new("lists").await;
     let cluster = fixture.as_administrator("counted").await;
     let user = format!("system:serviceaccount:{}:counted", fixture.ns());
     let release = Release::new(fixture.ns(), "web").unwrap();
     let records = Records::new(cluster, release);
     let guard = Guard::unfenced();
+    let mut present = Vec::new();
     // Names without repetition, so that they do not fit into the head.
     let name = |n: u32| sortie_manifest::hash::digest(&n.to_be_bytes());
     let id = |n| sortie_manifest::ObjectId {
@@ -253,7 +255,11 @@ async fn a_list_that_many_records_have_is_read_once() {
         let mut head = Head::new(records.release(), number, clock::now());
         // The last one has another.
         (0..8_000).for_each(|n| head.track(id(n + u32::from(number == 3)), None));
-        records.create(head, &[json!({})], &guard).await.unwrap();
+        let created = records.create(head, &[json!({})], &present, &guard).await;
+        let mut stored = created.unwrap();
+        stored.head.message = "so it ended".to_owned();
+        records.update(&mut stored, &guard).await.unwrap();
+        present = records.parts().await.unwrap();
     }
     let history = records.history().await.unwrap();
     let first: Vec<&str> = history
@@ -267,5 +273,12 @@ async fn a_list_that_many_records_have_is_read_once() {
         .iter()
         .filter(|request| request.verb == "get" && request.name.starts_with("sortie.part."));
     assert_eq!(parts.count(), 2, "{asked:?}");
+    // Of the objects one part, of the two inventories one each; none is sent a second time.
+    let answers: Vec<u16> = asked
+        .iter()
+        .filter(|request| request.verb == "create" && request.resource == "secrets")
+        .map(|request| request.code)
+        .collect();
+    assert_eq!(answers, [201; 6], "{asked:?}");
     fixture.finish().await;
 }

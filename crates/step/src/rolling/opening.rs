@@ -271,11 +271,11 @@ pub(super) async fn record_objects(
     let stored = match locked.history.parts_of(&head.manifest_hash, present) {
         Some(parts) => {
             head.parts = parts.to_vec();
-            records.create_as(head, guard).await
+            records.create_as(head, present, guard).await
         }
         None => {
             let values: Vec<_> = objects.iter().map(Object::value).collect();
-            records.create(head, &values, guard).await
+            records.create(head, &values, present, guard).await
         }
     };
     stored.map_err(|error| record_failure(&error))

@@ -6,7 +6,7 @@ use serde_json::{Value, json};
 use sortie_cluster::apply::{Change, Planned};
 use sortie_cluster::clock;
 use sortie_cluster::delete::{Doomed, Gone};
-use sortie_cluster::record::{Head, Status, Stored};
+use sortie_cluster::record::{Head, PartId, Status, Stored};
 use sortie_manifest::{Object, ObjectId, versioning};
 
 use super::closing::{close, told};
@@ -220,7 +220,9 @@ async fn begin(
             head.manifest_hash.clone_from(&good.head.manifest_hash);
             head.note_with("Prepare", "", "opened", json!({"secrets": secrets}), now);
             head.note("Rollback", "", text, now);
-            record_objects(locked, head, &objects, &[]).await?
+            // They were read a moment ago.
+            let present: Vec<PartId> = good.all_parts().cloned().collect();
+            record_objects(locked, head, &objects, &present).await?
         }
     };
     Ok(Begun {
