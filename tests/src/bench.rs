@@ -118,6 +118,14 @@ impl Bench {
     }
 }
 
+/// The median of samples; of an even number of them the lower one.
+#[must_use]
+pub fn median(samples: &[f64]) -> Option<f64> {
+    let mut sorted = samples.to_vec();
+    sorted.sort_by(f64::total_cmp);
+    sorted.get(sorted.len().checked_sub(1)? / 2).copied()
+}
+
 impl Row {
     fn met(&self) -> Option<bool> {
         self.budget.map(|budget| self.value <= budget)

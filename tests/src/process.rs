@@ -15,7 +15,7 @@ use tokio::task::JoinSet;
 ///
 /// # Errors
 /// It has not been built.
-pub(crate) fn program(name: &str) -> Result<PathBuf> {
+pub fn program(name: &str) -> Result<PathBuf> {
     // Tests lie in target/debug/deps, the programs and benchmarks one folder above.
     let own = std::env::current_exe().context("where is this test?")?;
     let mut folder = own.parent().context("a test outside target/")?;
@@ -174,26 +174,13 @@ impl Program {
         }
     }
 
-    /// Resident memory of the process, in bytes.
+    /// Its number among the machine's processes.
     ///
     /// # Errors
     /// It is not running any more.
-    pub fn resident(&self) -> Result<(u64, u64)> {
-        let pid = self.child.id().context("ended")?;
-        let status =
-            std::fs::read_to_string(format!("/proc/{pid}/status")).context("read its status")?;
-        let field = |name: &str| -> Option<u64> {
-            let line = status.lines().find(|line| line.starts_with(name))?;
-            line.split_whitespace()
-                .nth(1)?
-                .parse::<u64>()
-                .ok()
-                .map(|kib| kib * 1024)
-        };
-        Ok((
-            field("VmRSS:").context("VmRSS")?,
-            field("RssAnon:").context("RssAnon")?,
-        ))
+    pub fn id(&self) -> Result<u32> {
+        let id = self.child.id();
+        id.with_context(|| format!("{} has ended", self.name))
     }
 }
 

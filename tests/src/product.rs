@@ -2,6 +2,7 @@
 
 use std::net::{SocketAddr, TcpListener};
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 use std::time::Duration;
 
 use anyhow::{Context as _, Result, ensure};
@@ -36,7 +37,7 @@ pub struct ProductOptions {
 #[derive(Debug)]
 pub struct Product {
     options: ProductOptions,
-    cluster: Cluster,
+    cluster: Arc<Cluster>,
     namespace: TestNamespace,
     folder: TempDir,
     web: SocketAddr,
@@ -61,7 +62,14 @@ impl Product {
     /// # Errors
     /// As [`Product::start`].
     pub async fn start_with(test: &str, options: ProductOptions) -> Result<Self> {
-        let cluster = Cluster::shared().await?;
+        Self::on(Arc::new(Cluster::shared().await?), test, options).await
+    }
+
+    /// As [`Product::start_with`], on a cluster of the caller's choice.
+    ///
+    /// # Errors
+    /// As [`Product::start`].
+    pub async fn on(cluster: Arc<Cluster>, test: &str, options: ProductOptions) -> Result<Self> {
         let namespace = cluster.namespace(test).await?;
         let folder = tempfile::tempdir().context("a folder for the product")?;
         let (web, agent) = (free_address()?, free_address()?);

@@ -8,9 +8,9 @@ use anyhow::{Context as _, Result, ensure};
 use k8s_openapi::api::apps::v1::Deployment;
 use serde_json::Value;
 use sortie_testkit::{environment, wait_for};
-use sortie_tests::Product;
 use sortie_tests::bench::Bench;
 use sortie_tests::rollout::{Images, deployments};
+use sortie_tests::{Product, measured};
 
 const MIB: f64 = 1024.0 * 1024.0;
 
@@ -34,10 +34,11 @@ async fn idle_memory(product: &mut Product, bench: &mut Bench) -> Result<()> {
     let (mut resident, mut anonymous, mut server) = (Vec::new(), Vec::new(), Vec::new());
     for _ in 0..5 {
         quiet(2).await;
-        let (all, own) = product.delegate()?.resident()?;
-        resident.push(mib(all));
-        anonymous.push(mib(own));
-        server.push(mib(product.server()?.resident()?.0));
+        let delegate = product.delegate()?.id()?;
+        resident.push(measured::resident(delegate).context("the delegate has ended")?);
+        anonymous.push(measured::anonymous(delegate).context("the delegate has ended")?);
+        let process = product.server()?.id()?;
+        server.push(measured::resident(process).context("the server has ended")?);
     }
     bench.median(
         "delegate idle, connected: RSS",

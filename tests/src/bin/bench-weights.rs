@@ -4,7 +4,6 @@ use std::time::Duration;
 
 use anyhow::{Context as _, Result};
 use futures::future::try_join_all;
-use k8s_openapi::api::apps::v1::Deployment;
 use kube::{
     Api,
     api::{DynamicObject, Patch, PatchParams},
@@ -14,7 +13,7 @@ use serde_json::{Value, json};
 use sortie_strategy::routing::{
     Config, Destination, Protocol, Provider, Route, Services, changed_fields, configured, split,
 };
-use sortie_testkit::{Cluster, Gateway, TestNamespace, TrafficProbe, TrafficReport, wait_for};
+use sortie_testkit::{Cluster, Gateway, TestNamespace, TrafficProbe, TrafficReport};
 use sortie_tests::bench::Bench;
 use tokio::time::Instant;
 
@@ -30,7 +29,7 @@ async fn main() -> Result<()> {
     let namespace = cluster.namespace("bench-weights").await?;
     for (name, image) in [("web", "sample-v1"), ("web-canary", "sample-v2")] {
         let image = cluster.image(image).await?;
-        run_version(&namespace, name, &image).await?;
+        namespace.serve(name, &image).await?;
     }
     let mut bench = Bench::new("weights");
     measure(&cluster, &gateway, &namespace, &mut bench).await?;
@@ -147,43 +146,4 @@ async fn shift(namespace: &TestNamespace, live: &Value, percent: u32) -> Result<
         .await
         .context("change the weights")?;
     serde_json::to_value(patched).context("read the route")
-}
-
-async fn run_version(namespace: &TestNamespace, name: &str, image: &str) -> Result<()> {
-    let deployment = json!({
-        "apiVersion": "apps/v1", "kind": "Deployment", "metadata": {"name": name},
-        "spec": {
-            "replicas": 1,
-            "selector": {"matchLabels": {"app": name}},
-            "template": {
-                "metadata": {"labels": {"app": name}},
-                "spec": {"containers": [{
-                    "name": "web", "image": image, "imagePullPolicy": "IfNotPresent",
-                    "readinessProbe": {"httpGet": {"path": "/ready", "port": 8080}, "periodSeconds": 1},
-                }]},
-            },
-        },
-    });
-    let service = json!({
-        "apiVersion": "v1", "kind": "Service", "metadata": {"name": name},
-        "spec": {"selector": {"app": name}, "ports": [{"port": 80, "targetPort": 8080}]},
-    });
-    for (group, version, kind, object) in [
-        ("", "v1", "Service", &service),
-        ("apps", "v1", "Deployment", &deployment),
-    ] {
-        let kind = ApiResource::from_gvk(&GroupVersionKind::gvk(group, version, kind));
-        let api: Api<DynamicObject> =
-            Api::namespaced_with(namespace.client(), namespace.name(), &kind);
-        let apply = PatchParams::apply("bench");
-        let applied = api.patch(name, &apply, &Patch::Apply(object)).await;
-        applied.with_context(|| format!("apply {name}"))?;
-    }
-    let is_available = |one: Option<&Deployment>| {
-        let status = one.and_then(|one| one.status.as_ref());
-        status.and_then(|status| status.available_replicas) == Some(1)
-    };
-    let deployments: Api<Deployment> = Api::namespaced(namespace.client(), namespace.name());
-    wait_for(deployments, name, LIMIT, is_available).await?;
-    Ok(())
 }

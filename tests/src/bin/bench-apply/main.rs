@@ -1,7 +1,8 @@
 //! `make bench NAME=apply`: applying sets of objects beside kubectl, helm and a bare client.
 //!
 //! Arguments: `sizes=10,100` and `tools=sortie,floor` measure a part, `repeats=1` sets how often a set of up to 1,000
-//! objects is measured. What each tool does is measured in turns, so that all of them meet the machine in the same moods.
+//! objects is measured; with `disk=durable` the store waits for the disk before it acknowledges a write, as in
+//! production. What each tool does is measured in turns, so that all of them meet the machine in the same moods.
 
 mod floor;
 mod log;
@@ -13,14 +14,15 @@ mod tools;
 
 use anyhow::{Context as _, Result, ensure};
 use serde_json::Value;
-use sortie_testkit::{Cluster, Kind, wait_for};
+use sortie_testkit::{Cluster, Kind, Settings};
+use sortie_tests::account::{Account, clear_namespace, make_namespace};
 use sortie_tests::bench::Bench;
 
 use floor::Floor;
 use log::Log;
 use processes::ControlPlane;
 use rows::{Sample, Samples};
-use tools::{Account, Ended, Tool};
+use tools::{Ended, Tool};
 
 /// Objects in the sets that all tools apply.
 const SIZES: [usize; 4] = [10, 100, 1_000, 5_000];
@@ -43,6 +45,7 @@ struct Wishes {
     tools: Vec<Tool>,
     repeats: usize,
     large: bool,
+    durable: bool,
 }
 
 struct Arena {
@@ -55,7 +58,11 @@ struct Arena {
 async fn main() -> Result<()> {
     drop(rustls::crypto::aws_lc_rs::default_provider().install_default());
     let wishes = Wishes::read()?;
-    let cluster = Cluster::start(Kind::Kwok).await?;
+    let settings = Settings {
+        durable: wishes.durable,
+        ..Settings::default()
+    };
+    let cluster = Cluster::start_with(Kind::Kwok, settings).await?;
     let mut arena = Arena {
         log: Log::default(),
         folder: tempfile::tempdir().context("make a folder")?,
@@ -63,10 +70,10 @@ async fn main() -> Result<()> {
     };
     let mut accounts = Vec::new();
     for tool in &wishes.tools {
-        let account = tools::account(&arena.cluster, tool.name(), arena.folder.path()).await?;
+        let account = Account::create(&arena.cluster, tool.name(), arena.folder.path()).await?;
         accounts.push((*tool, account));
     }
-    let alone = tools::account(&arena.cluster, "alone", arena.folder.path()).await?;
+    let alone = Account::create(&arena.cluster, "alone", arena.folder.path()).await?;
     arena.warm_up(&alone).await?;
     let mut samples = Samples::new();
     for size in &wishes.sizes {
@@ -98,6 +105,7 @@ impl Wishes {
             tools: Tool::ALL.to_vec(),
             repeats: REPEATS,
             large: true,
+            durable: false,
         };
         for argument in std::env::args().skip(1) {
             let (key, list) = argument.split_once('=').context("KEY=LIST")?;
@@ -114,6 +122,10 @@ impl Wishes {
                     ensure!(!wishes.tools.is_empty(), "no tool is called {list}");
                 }
                 "repeats" => wishes.repeats = list.parse().context("repeats is a number")?,
+                "disk" => {
+                    ensure!(list == "durable", "disk=durable is the only choice");
+                    wishes.durable = true;
+                }
                 _ => anyhow::bail!("unknown argument {key}"),
             }
         }
@@ -124,11 +136,11 @@ impl Wishes {
 impl Arena {
     /// Lets the server grow its heap, its store and its caches.
     async fn warm_up(&self, account: &Account) -> Result<()> {
-        tools::namespace(&self.cluster, "warm-up").await?;
+        make_namespace(&self.cluster, "warm-up").await?;
         let floor = Floor::connect(&account.kubeconfig, &account.token).await?;
         let objects = set::objects(WARM_UP, false);
         floor.apply(&objects, "warm-up", "force=true").await?;
-        self.clear("warm-up").await
+        clear_namespace(&self.cluster, "warm-up").await
     }
 
     async fn measure(
@@ -139,7 +151,7 @@ impl Arena {
         samples: &mut Samples,
     ) -> Result<()> {
         let namespace = format!("{}-{size}-{turn}", tool.name());
-        tools::namespace(&self.cluster, &namespace).await?;
+        make_namespace(&self.cluster, &namespace).await?;
         for (round, changed) in ROUNDS {
             let objects = set::objects(size, changed);
             self.log.since(&self.cluster, &account.user).await?;
@@ -166,7 +178,7 @@ impl Arena {
                 .push(sample);
         }
         // The next one is not to carry its watches and pods.
-        self.clear(&namespace).await
+        clear_namespace(&self.cluster, &namespace).await
     }
 
     async fn round(
@@ -209,13 +221,13 @@ impl Arena {
             Some(250.0),
         );
         bench.median("status event to the program's end", &ended, "ms", None);
-        self.clear(reaction::NAMESPACE).await
+        clear_namespace(&self.cluster, reaction::NAMESPACE).await
     }
 
     /// The memory for a large set.
     async fn large(&self, bench: &mut Bench, account: &Account) -> Result<()> {
         let objects = set::objects(LARGE, false);
-        tools::namespace(&self.cluster, "large").await?;
+        make_namespace(&self.cluster, "large").await?;
         for (round, _) in ROUNDS.into_iter().take(2) {
             let ended = self.round(Tool::Sortie, &objects, "large", account).await?;
             let ended = ended.context("a program")?;
@@ -223,31 +235,21 @@ impl Arena {
             let measure = format!("{LARGE} {round}: sortie memory");
             bench.median(&measure, &[ended.memory], "MiB", Some(160.0));
         }
-        self.clear("large").await
+        clear_namespace(&self.cluster, "large").await
     }
 
     /// A set that no compression brings below what one Secret holds.
     async fn incompressible(&self, bench: &mut Bench, account: &Account) -> Result<()> {
         let noise = set::incompressible(1536 * 1024);
         for tool in [Tool::Sortie, Tool::Helm] {
-            tools::namespace(&self.cluster, "noise").await?;
+            make_namespace(&self.cluster, "noise").await?;
             let ended = self.round(tool, &noise, "noise", account).await?;
             let good = ended.is_some_and(|ended| ended.good);
             let measure = format!("1.5 MiB incompressible: {} refuses it", tool.name());
             let budget = (tool == Tool::Sortie).then_some(0.0);
             bench.median(&measure, &[f64::from(u8::from(!good))], "", budget);
-            self.clear("noise").await?;
+            clear_namespace(&self.cluster, "noise").await?;
         }
-        Ok(())
-    }
-
-    /// Deletes a namespace with everything in it, and waits until it is gone.
-    async fn clear(&self, namespace: &str) -> Result<()> {
-        use k8s_openapi::api::core::v1::Namespace;
-        let namespaces: kube::Api<Namespace> = kube::Api::all(self.cluster.client().await?);
-        namespaces.delete(namespace, &Default::default()).await?;
-        let limit = std::time::Duration::from_secs(900);
-        wait_for(namespaces, namespace, limit, |found| found.is_none()).await?;
         Ok(())
     }
 }

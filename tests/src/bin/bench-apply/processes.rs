@@ -5,9 +5,7 @@ use std::path::Path;
 
 use anyhow::{Context as _, Result, ensure};
 use sortie_testkit::Cluster;
-
-/// Ticks of `/proc` in a second; the same on every Linux machine of today.
-const TICKS: f64 = 100.0;
+use sortie_tests::measured::processor;
 
 /// The processes of a cluster's control plane, with what they had used at one moment.
 pub(crate) struct ControlPlane {
@@ -25,7 +23,7 @@ impl ControlPlane {
                 continue;
             };
             if is_of(process, folder)
-                && let Some(seconds) = seconds(process)
+                && let Some(seconds) = processor(process)
             {
                 used.insert(process, seconds);
             }
@@ -37,7 +35,7 @@ impl ControlPlane {
     /// Seconds that they have used since.
     pub(crate) fn seconds(&self) -> Result<f64> {
         let used = self.used.iter().map(|(process, before)| {
-            let now = seconds(*process).context("a part of the cluster has ended")?;
+            let now = processor(*process).context("a part of the cluster has ended")?;
             Ok(now - before)
         });
         used.sum()
@@ -48,14 +46,4 @@ fn is_of(process: u32, folder: &Path) -> bool {
     let line = std::fs::read(format!("/proc/{process}/cmdline")).unwrap_or_default();
     let line = String::from_utf8_lossy(&line);
     folder.to_str().is_some_and(|folder| line.contains(folder))
-}
-
-/// Processor time that a process has used, in seconds.
-pub(crate) fn seconds(process: u32) -> Option<f64> {
-    let stat = std::fs::read_to_string(format!("/proc/{process}/stat")).ok()?;
-    // The name stands in brackets and may hold spaces.
-    let (_, fields) = stat.rsplit_once(") ")?;
-    let ticks = fields.split(' ').skip(11).take(2);
-    let ticks: Option<f64> = ticks.map(|ticks| ticks.parse::<f64>().ok()).sum();
-    Some(ticks? / TICKS)
 }

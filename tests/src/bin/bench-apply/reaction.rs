@@ -9,10 +9,10 @@ use k8s_openapi::api::core::v1::Service;
 use kube::api::{Api, Patch, PatchParams};
 use serde_json::{Value, json};
 use sortie_testkit::Cluster;
+use sortie_tests::account::{Account, make_namespace};
+use sortie_tests::program;
 use tokio::io::{AsyncBufReadExt as _, BufReader, Lines};
 use tokio::process::{Child, ChildStdout};
-
-use crate::tools::{self, Account};
 
 /// Where it happens.
 pub(crate) const NAMESPACE: &str = "reaction";
@@ -28,7 +28,7 @@ pub(crate) async fn measure(
     account: &Account,
     times: usize,
 ) -> Result<(Vec<f64>, Vec<f64>)> {
-    tools::namespace(cluster, NAMESPACE).await?;
+    make_namespace(cluster, NAMESPACE).await?;
     let services: Api<Service> = Api::namespaced(cluster.client().await?, NAMESPACE);
     let (mut told, mut ended) = (Vec::new(), Vec::new());
     for number in 0..times {
@@ -49,8 +49,8 @@ async fn once(
     account: &Account,
     name: &str,
 ) -> Result<(Duration, Duration)> {
-    let mut program = deploy(folder, account, name)?;
-    let output = program.stdout.take().context("the program's output")?;
+    let mut deploying = deploy(folder, account, name)?;
+    let output = deploying.stdout.take().context("the program's output")?;
     let mut lines = BufReader::new(output).lines();
     until(&mut lines, name, "Progressing").await?;
     let address = json!({"status": {"loadBalancer": {"ingress": [{"ip": "192.0.2.1"}]}}});
@@ -65,7 +65,7 @@ async fn once(
     patched.context("give an address")?;
     // The rest of what it says must not fill the pipe.
     while lines.next_line().await?.is_some() {}
-    let status = program.wait().await.context("wait for the program")?;
+    let status = deploying.wait().await.context("wait for the program")?;
     let ended = begun.elapsed();
     ensure!(status.success(), "the deployment of {name} failed");
     Ok((told?, ended))
@@ -76,7 +76,7 @@ fn deploy(folder: &Path, account: &Account, name: &str) -> Result<Child> {
         "type": "LoadBalancer", "selector": {"app": name}, "ports": [{"port": 80}]}});
     let file = folder.join("service.yaml");
     std::fs::write(&file, service.to_string()).context("write the service")?;
-    tokio::process::Command::new(tools::sortie()?)
+    tokio::process::Command::new(program("sortie")?)
         .arg("deploy")
         .arg(&file)
         .args(["-n", NAMESPACE, "--release", name, "-o", "json"])

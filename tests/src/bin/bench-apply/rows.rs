@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use sortie_tests::bench::Bench;
+use sortie_tests::bench::{Bench, median};
 
 use crate::ROUNDS;
 use crate::log::Requests;
@@ -84,8 +84,14 @@ fn ratios<'a>(
     of: &impl Fn(Tool) -> &'a [Sample],
     (size, round): (usize, &'static str),
 ) {
-    let applied = |tool: Tool| median(of(tool).iter().map(|sample| sample.applied));
-    let healthy = |tool: Tool| median(of(tool).iter().filter_map(|sample| sample.healthy));
+    let applied = |tool: Tool| {
+        let all = of(tool).iter().map(|sample| sample.applied);
+        median(&all.collect::<Vec<_>>())
+    };
+    let healthy = |tool: Tool| {
+        let all = of(tool).iter().filter_map(|sample| sample.healthy);
+        median(&all.collect::<Vec<_>>())
+    };
     let Some(ours) = applied(Tool::Sortie) else {
         return;
     };
@@ -113,10 +119,4 @@ fn ratios<'a>(
         let measure = format!("{size} {round}: floor / kubectl-ssa applied");
         bench.median(&measure, &[floor / kubectl], "", None);
     }
-}
-
-fn median(values: impl Iterator<Item = f64>) -> Option<f64> {
-    let mut values: Vec<f64> = values.collect();
-    values.sort_by(f64::total_cmp);
-    values.get(values.len().checked_sub(1)? / 2).copied()
 }
