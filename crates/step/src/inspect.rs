@@ -13,9 +13,7 @@ use jiff::Timestamp;
 use serde_json::Value;
 use sortie_cluster::record::Tracked;
 use sortie_cluster::{Cause as Refusal, Cluster, Error, clock};
-use sortie_health::diagnosis::{
-    Budgets, Cause, Change, Diagnosis, Diagnostician, Observation, covers,
-};
+use sortie_health::diagnosis::{Cause, Glance, Observation, covers, glance};
 use sortie_health::{ClusterRules, Facts, Status, Verdict};
 use sortie_manifest::workload::Workload;
 use sortie_manifest::{ObjectId, labels};
@@ -111,7 +109,7 @@ pub async fn inspect(
             }
         };
         let mut trouble = None;
-        let verdict = match object {
+        let mut verdict = match object {
             Some(object) => {
                 let mut facts = set
                     .as_ref()
@@ -137,9 +135,8 @@ pub async fn inspect(
             let around = around
                 .each_ref()
                 .map(|list| list.iter().collect::<Vec<_>>());
-            if let Some(cause) =
-                diagnose(object, around.each_ref().map(Vec::as_slice), clock::now())
-            {
+            let around = around.each_ref().map(Vec::as_slice);
+            if let Some(cause) = diagnose(object, &mut verdict, around, clock::now()) {
                 let words = last_words(cluster, &cause).await;
                 trouble = Some(Trouble::of(&cause, &words));
             }
@@ -196,8 +193,14 @@ fn is_ill(verdict: &Verdict) -> bool {
     !matches!(verdict.status, Status::Healthy | Status::Suspended)
 }
 
-/// What a wait that began now would have to say; `around` are pods, revisions and events.
-fn diagnose(object: &Value, around: [&[&Value]; 3], now: Timestamp) -> Option<Cause> {
+/// What is wrong with the pods of a workload; `around` are pods, revisions and events. Where they have only just started,
+/// the verdict says so.
+fn diagnose(
+    object: &Value,
+    verdict: &mut Verdict,
+    around: [&[&Value]; 3],
+    now: Timestamp,
+) -> Option<Cause> {
     let [pods, revisions, events] = around.map(Cow::Borrowed);
     let observation = Observation {
         workload: object,
@@ -205,12 +208,13 @@ fn diagnose(object: &Value, around: [&[&Value]; 3], now: Timestamp) -> Option<Ca
         pods,
         events,
     };
-    let mut diagnostician = Diagnostician::new(Budgets::default(), Change::Changed);
-    match diagnostician.observe(&observation, now) {
-        Diagnosis::Fine => None,
-        Diagnosis::Warning(cause) | Diagnosis::Pending { cause, .. } | Diagnosis::Fatal(cause) => {
-            Some(cause)
+    match glance(&observation, now) {
+        Glance::Fine => None,
+        Glance::Starting(line) => {
+            *verdict = Verdict::new(verdict.status, format!("{}; {line}", verdict.message));
+            None
         }
+        Glance::Trouble(cause) => Some(*cause),
     }
 }
 

@@ -100,7 +100,7 @@ pub enum Glance {
     /// Nothing is wrong: a container has just started, and its readiness probe has time to succeed. One line says how long.
     Starting(String),
     /// Something is wrong, and may still go away.
-    Trouble(Cause),
+    Trouble(Box<Cause>),
 }
 
 /// Looks at a workload once. The grace of a readiness probe is the same as in a wait, and counts from the start of the
@@ -123,7 +123,7 @@ pub fn glance(observation: &Observation<'_>, now: Timestamp) -> Glance {
     });
     match diagnostician.judge(symptoms, now) {
         Diagnosis::Warning(cause) | Diagnosis::Pending { cause, .. } | Diagnosis::Fatal(cause) => {
-            Glance::Trouble(cause)
+            Glance::Trouble(Box::new(cause))
         }
         Diagnosis::Fine => starting.map_or(Glance::Fine, Glance::Starting),
     }
@@ -134,7 +134,7 @@ enum Look {
     /// It is as wished, or nothing but time is missing.
     Fine,
     /// It has ended badly.
-    Ended(Cause),
+    Ended(Box<Cause>),
     /// All that is wrong.
     Symptoms(Vec<Symptom>),
 }
@@ -169,7 +169,7 @@ impl Diagnostician {
                 self.since.clear();
                 Diagnosis::Fine
             }
-            Look::Ended(cause) => Diagnosis::Fatal(cause),
+            Look::Ended(cause) => Diagnosis::Fatal(*cause),
             Look::Symptoms(symptoms) => self.judge(symptoms, now),
         }
     }
@@ -193,7 +193,7 @@ impl Diagnostician {
         let about_workload = || events.warning(uid(object)?, None);
         if let Some(mut cause) = workload::ended(kind, object, &revision, &symptoms) {
             cause.event = cause.event.or_else(about_workload);
-            return Look::Ended(cause);
+            return Look::Ended(Box::new(cause));
         }
         if workload::all_ready(kind, object, &revision) {
             return Look::Fine;

@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 
 use jiff::Timestamp;
 use serde_json::{Value, json};
+use sortie_health::Verdict;
 use sortie_health::diagnosis::covers;
 use sortie_manifest::{Object, ObjectId};
 
@@ -38,13 +39,14 @@ pub fn inspect_documents(objects: Vec<Object>, now: Timestamp) -> Vec<Inspected>
         }
     }
     let inspected = ids.iter().zip(&objects).map(|(id, object)| {
-        let verdict = sortie_health::assess(object);
+        let mut verdict = sortie_health::assess(object);
         let here = around.get(&id.namespace.as_deref());
         let here = here.filter(|_| is_ill(&verdict) && covers(object));
+        let trouble = here.and_then(|here| here.trouble(object, &mut verdict, now));
         Inspected {
             id: id.clone(),
             verdict,
-            trouble: here.and_then(|here| here.trouble(object, now)),
+            trouble,
             is_forbidden: false,
         }
     });
@@ -52,10 +54,11 @@ pub fn inspect_documents(objects: Vec<Object>, now: Timestamp) -> Vec<Inspected>
 }
 
 impl Around<'_> {
-    fn trouble(&self, workload: &Value, now: Timestamp) -> Option<Trouble> {
+    fn trouble(&self, workload: &Value, verdict: &mut Verdict, now: Timestamp) -> Option<Trouble> {
         let told = self.told_revisions(workload);
         let revisions: Vec<&Value> = self.revisions.iter().copied().chain(&told).collect();
-        let cause = diagnose(workload, [&self.pods, &revisions, &self.events], now)?;
+        let around: [&[&Value]; 3] = [&self.pods, &revisions, &self.events];
+        let cause = diagnose(workload, verdict, around, now)?;
         Some(Trouble::of(&cause, &[]))
     }
 
@@ -136,6 +139,7 @@ fn progress(deployment: &Value) -> Option<&str> {
 
 #[cfg(test)]
 mod tests {
+    use sortie_health::Status;
     use sortie_manifest::Origin;
 
     use super::*;
@@ -249,6 +253,26 @@ mod tests {
             ],
         ] {
             assert_eq!(told(documents.clone()), None, "{documents:#?}");
+        }
+    }
+
+    #[test]
+    fn a_pod_within_the_delay_of_its_probe_is_on_its_way_and_no_trouble() {
+        let mut starting = pod("new", LATE, false);
+        starting["spec"]["containers"][0]["readinessProbe"] = json!({"initialDelaySeconds": 90});
+        starting["status"]["phase"] = "Running".into();
+        starting["status"]["containerStatuses"][0]["state"] =
+            json!({"running": {"startedAt": LATE}});
+        let origin = Origin::outside("test");
+        let objects = [deployment(""), starting]
+            .into_iter()
+            .map(|value| Object::from_value(value, origin.clone()).unwrap());
+        let now = "2026-11-23T12:00:00Z".parse().unwrap();
+        for one in inspect_documents(objects.collect(), now) {
+            assert_eq!(one.trouble, None, "{one:?}");
+            assert_eq!(one.verdict.status, Status::Progressing, "{one:?}");
+            let ends = "; pod web-new-x container main: its readiness probe begins in 30 s";
+            assert!(one.verdict.message.ends_with(ends), "{one:?}");
         }
     }
 }
