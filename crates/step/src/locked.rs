@@ -208,16 +208,28 @@ impl Locked {
     /// Mark what `head` has taken the place of, and remove records and versioned configuration that are not needed any
     /// more. Marks are for people and leftovers harm nobody, so failing to is no failure of the step.
     pub(crate) async fn tidy(&self, run: &Run<'_>, head: Option<&Head>) {
-        if let Some(head) = head {
-            let superseded = self.records.supersede(&self.history, head, self.guard());
-            if let Err(error) = superseded.await {
-                let text = format!("earlier releases are not marked: {}", chain(&error));
-                run.warn(Unit::WrapUp, text);
-            }
+        // In a colour it was done before the first write.
+        if let Some(head) = head.filter(|head| head.side.color.is_none()) {
+            self.supersede(run, Unit::WrapUp, head).await;
         }
         if let Err(error) = self.collect(run).await {
             let text = format!("old records stay for now: {}", chain(&error));
             run.warn(Unit::WrapUp, text);
+        }
+    }
+
+    /// Mark what a head in a colour overwrites, before it writes there: whatever becomes of it, that runs no more.
+    pub(crate) async fn overwrite(&self, run: &Run<'_>, head: &Head) {
+        if head.side.color.is_some() {
+            self.supersede(run, Unit::Prepare, head).await;
+        }
+    }
+
+    async fn supersede(&self, run: &Run<'_>, unit: Unit, head: &Head) {
+        let superseded = self.records.supersede(&self.history, head, self.guard());
+        if let Err(error) = superseded.await {
+            let text = format!("earlier releases are not marked: {}", chain(&error));
+            run.warn(unit, text);
         }
     }
 

@@ -28,7 +28,7 @@ pub(crate) async fn run(args: &Promote, around: &Surroundings) -> Result {
     if let Some(canary) = sides::canary(&history) {
         return to_everybody(args, (&cluster, release), canary, around).await;
     }
-    let Some(colors) = Colors::swappable(&history) else {
+    let Some(colors) = Colors::of(&history) else {
         return Err(sides::alone(release, "promote"));
     };
     if names_a_set(args) {

@@ -115,20 +115,13 @@ pub(super) struct Colors<'a> {
 }
 
 impl<'a> Colors<'a> {
-    /// `None`: nothing has ended well in the colour without traffic, so that there is nothing to swap or to scale.
+    /// `None`: nothing stands in the colour without traffic, so that there is nothing to swap.
     pub(super) fn of(history: &'a History) -> Option<Self> {
-        let good = &history.standing(STAGE)?.head;
-        let mut newest = history.heads().rev();
         let primary = history.standing(PRIMARY);
         Some(Self {
-            stage: newest.find(|head| head.side.color == good.side.color)?,
+            stage: &history.standing(STAGE)?.head,
             primary: primary.map(|stored| &stored.head),
         })
-    }
-
-    /// The same, where what is there has ended well: a failed deployment overwrites what stood there.
-    pub(super) fn swappable(history: &'a History) -> Option<Self> {
-        Self::of(history).filter(|colors| colors.stage.is_standing())
     }
 
     /// The colour with the traffic when that is the newer one: it was swapped.
@@ -144,15 +137,9 @@ pub(super) fn numbered(head: &Head) -> String {
     format!("number {} ({color})", head.number)
 }
 
-/// Whether the release is of two colours.
-fn is_of_colors(history: &History) -> bool {
-    let newest = history.heads().rev().find(|head| !head.side.is_canary());
-    newest.is_some_and(|head| head.side.color.is_some())
-}
-
 /// Deployed in place of a release of two colours, the set would let its Service select both.
 pub(super) fn check_deployable(history: &History, release: &Release) -> Result<()> {
-    if !is_of_colors(history) {
+    if !history.is_of_colors() {
         return Ok(());
     }
     let text = format!(
@@ -166,11 +153,11 @@ pub(super) fn check_deployable(history: &History, release: &Release) -> Result<(
 
 /// A rollback knows whole releases alone.
 pub(super) fn check_whole(history: &History, release: &Release) -> Result<()> {
-    if !is_of_colors(history) {
+    if !history.is_of_colors() {
         return Ok(());
     }
     let named = named(release);
-    let hint = match Colors::swappable(history) {
+    let hint = match Colors::of(history) {
         Some(colors) if colors.newer_primary().is_some() => format!(
             "`sortie swap {named}` goes back to {}",
             numbered(colors.stage)

@@ -10,7 +10,7 @@ use sortie_step::task::{Action, StageScaleUp, SwapServices};
 use super::follow::{self, Job, WayBack};
 use super::sides::{self, Colors};
 use super::view::Look;
-use super::{history, number, records, text};
+use super::{deployed, number, text};
 use crate::args::{Output, Swap};
 use crate::exit::{Exit, Result};
 use crate::{Surroundings, print};
@@ -28,12 +28,8 @@ pub(crate) async fn run(args: &Swap, around: &Surroundings) -> Result {
         scale_up,
         timeout,
     } = args;
-    let (cluster, records) = records(release).await?;
-    let history = records.history().await?;
-    if history.is_empty() {
-        return Err(history::nothing(records.release()));
-    }
-    if Colors::swappable(&history).is_none() {
+    let (cluster, records, history) = deployed(release).await?;
+    if Colors::of(&history).is_none() {
         return Err(sides::alone(records.release(), "swap"));
     }
     let release = records.release();

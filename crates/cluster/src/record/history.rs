@@ -14,6 +14,26 @@ pub struct History {
     unreadable: Vec<Unreadable>,
 }
 
+/// What stands in a colour with this role, of these heads, which are the oldest first; the newest of these first. Whatever
+/// was begun in a colour later has overwritten what stood there, however that ended.
+pub fn standing<'a>(heads: &[&'a Head], role: &str) -> Vec<&'a Head> {
+    let mut seen: Vec<&str> = Vec::new();
+    let mut found = Vec::new();
+    for head in heads.iter().rev() {
+        let Some(color) = head.side.color.as_deref() else {
+            continue;
+        };
+        if seen.contains(&color) {
+            continue;
+        }
+        seen.push(color);
+        if head.is_standing() && head.side.role.as_deref() == Some(role) {
+            found.push(*head);
+        }
+    }
+    found
+}
+
 /// What a collection would remove.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Collection {
@@ -109,13 +129,16 @@ impl History {
         !self.heads().any(succeeded)
     }
 
-    /// The newest record that stands in a colour with this role.
+    /// The newest record that [stands](standing) in a colour with this role.
     pub fn standing(&self, role: &str) -> Option<&Stored> {
-        let is_meant = |stored: &&Stored| {
-            let head = &stored.head;
-            head.is_standing() && head.side.role.as_deref() == Some(role)
-        };
-        self.stored.iter().rev().find(is_meant)
+        let heads: Vec<&Head> = self.heads().collect();
+        self.number(standing(&heads, role).first()?.number)
+    }
+
+    /// Whether the release has two colours, whatever became of them: what was deployed last, canaries aside, came in one.
+    pub fn is_of_colors(&self) -> bool {
+        let newest = self.heads().rev().find(|head| !head.side.is_canary());
+        newest.is_some_and(|head| head.side.color.is_some())
     }
 
     /// The highest fence of all records: what a new holder's must be above.
@@ -209,7 +232,7 @@ impl History {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::record::{RecordError, Release, Side};
+    use crate::record::{PRIMARY, RecordError, Release, STAGE, Side};
     use jiff::Timestamp;
     use proptest::prelude::*;
 
@@ -328,6 +351,46 @@ mod tests {
         }
         // What stands stays, however long ago it came.
         assert_eq!(history.collection(1, &[]).numbers, [1, 5]);
+    }
+
+    #[test]
+    fn whatever_is_begun_in_a_colour_overwrites_what_stood_there() {
+        use Status::{Failed, InProgress, Succeeded, Superseded};
+        let of = |number, status, color: &str, role: &str| {
+            let mut stored = stored(number, status);
+            if !color.is_empty() {
+                stored.head.side = Side {
+                    track: None,
+                    color: Some(color.to_owned()),
+                    role: Some(role.to_owned()),
+                };
+            }
+            stored
+        };
+        let two = || {
+            vec![
+                of(1, Succeeded, "blue", PRIMARY),
+                of(2, Succeeded, "green", STAGE),
+            ]
+        };
+        for (later, stage, is_of_colors) in [
+            (None, Some(2), true),
+            (Some(of(3, Failed, "green", STAGE)), None, true),
+            (Some(of(3, InProgress, "green", STAGE)), None, true),
+            (Some(of(3, Superseded, "green", STAGE)), None, true),
+            (Some(of(3, Succeeded, "green", STAGE)), Some(3), true),
+            (Some(of(3, Failed, "blue", PRIMARY)), Some(2), true),
+            (Some(of(3, Failed, "", "")), Some(2), false),
+        ] {
+            let mut all = two();
+            all.extend(later);
+            let history = History::new(all, Vec::new());
+            let found = history.standing(STAGE).map(|stored| stored.head.number);
+            assert_eq!((found, history.is_of_colors()), (stage, is_of_colors));
+        }
+        let first = vec![of(1, Failed, "blue", STAGE)];
+        assert!(History::new(first, Vec::new()).is_of_colors());
+        assert!(!History::default().is_of_colors());
     }
 
     #[test]

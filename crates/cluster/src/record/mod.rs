@@ -23,7 +23,7 @@ use sortie_manifest::labels;
 pub use head::{
     Asker, CANARY, FORMAT_VERSION, Head, JournalEntry, Owner, PRIMARY, STAGE, Side, Status,
 };
-pub use history::{Collection, History};
+pub use history::{Collection, History, standing};
 pub use notes::Notes;
 pub use part::PartId;
 pub use records::{Records, Stored, Survey};

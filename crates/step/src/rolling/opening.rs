@@ -98,6 +98,7 @@ async fn reopen(
     );
     stored.head.task_epoch = run.task.epoch;
     locked.update(&mut stored).await?;
+    locked.overwrite(run, &stored.head).await;
     Ok(Opened::Record(Box::new(stored), planned, sequence))
 }
 
@@ -192,6 +193,7 @@ async fn begin(
     // Stopped until now, nothing has happened.
     run.bounds.check()?;
     let stored = record_objects(locked, head, &objects, &parts).await?;
+    locked.overwrite(run, &stored.head).await;
     Ok(Opened::Record(Box::new(stored), planned, sequence))
 }
 

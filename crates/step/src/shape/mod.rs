@@ -165,8 +165,9 @@ impl Shape {
 
 /// A set without colours would let the Services of a release with two select the pods of both.
 fn uncolored(run: &Run<'_>, history: &History) -> Result<(), Failure> {
-    let mut colors = history.heads().filter(|head| head.is_standing());
-    let Some(head) = colors.find(|head| head.side.color.is_some()) else {
+    let mut heads = history.heads();
+    let colored = heads.find(|head| head.side.color.is_some());
+    let Some(head) = colored.filter(|_| history.is_of_colors()) else {
         return Ok(());
     };
     let name = &run.task.release.name;

@@ -1,6 +1,6 @@
 //! Which colours a swap exchanges, by the records of the release. Pure.
 
-use sortie_cluster::record::{Head, PRIMARY, STAGE};
+use sortie_cluster::record::{Head, PRIMARY, STAGE, Status, standing};
 
 use super::exchange::{Colored, Exchange, other};
 use crate::failure::{Failure, FailureKind};
@@ -43,35 +43,26 @@ pub(super) fn choose(
 
 /// The stage deployment that is to get the traffic.
 pub(super) fn stage<'a>(heads: &[&'a Head]) -> Option<&'a Head> {
-    standing(heads, STAGE).next()
-}
-
-/// What stands in a colour with this role, the newest first.
-fn standing<'a>(heads: &[&'a Head], role: &str) -> impl Iterator<Item = &'a Head> {
-    let newest_of_its_color = |head: &&Head| {
-        let mut later = heads.iter().filter(|other| other.number > head.number);
-        !later.any(|other| other.is_standing() && other.side.color == head.side.color)
-    };
-    let is_meant = |head: &&Head| {
-        head.is_standing()
-            && head.side.role.as_deref() == Some(role)
-            && head.side.color.is_some()
-            && newest_of_its_color(head)
-    };
-    let found: Vec<&Head> = heads.iter().rev().copied().filter(is_meant).collect();
-    found.into_iter()
+    standing(heads, STAGE).first().copied()
 }
 
 fn forward(heads: &[&Head], task: &Task, looked: Option<u64>) -> Result<Choice, Failure> {
     let execution = &task.requested_by.execution;
-    let has_traffic = |number: u64| standing(heads, PRIMARY).any(|head| head.number == number);
+    let has_traffic = |number: u64| {
+        standing(heads, PRIMARY)
+            .iter()
+            .any(|head| head.number == number)
+    };
     if let Some(number) = looked.filter(|number| has_traffic(*number)) {
         let reason = format!("release number {number} has got the traffic meanwhile");
         return Ok(Choice::Nothing(reason));
     }
     let ours = |head: &&Head| execution.is_empty() || head.asked_by.execution == *execution;
-    let Some(head) = standing(heads, STAGE).find(ours) else {
-        let has_ours = standing(heads, PRIMARY).any(|head| ours(&head));
+    let Some(head) = standing(heads, STAGE).into_iter().find(ours) else {
+        let has_ours = standing(heads, PRIMARY).iter().any(ours);
+        if !execution.is_empty() && !has_ours {
+            not_overwritten(heads, execution)?;
+        }
         let reason = if !execution.is_empty() && has_ours {
             "what this execution has deployed has the traffic already"
         } else if execution.is_empty() {
@@ -83,7 +74,9 @@ fn forward(heads: &[&Head], task: &Task, looked: Option<u64>) -> Result<Choice, 
     };
     let color = head.side.color.clone().unwrap_or_default();
     let from = other(&color);
-    let before = standing(heads, PRIMARY).find(|head| head.side.color.as_deref() == Some(from));
+    let before = standing(heads, PRIMARY)
+        .into_iter()
+        .find(|head| head.side.color.as_deref() == Some(from));
     let services: Vec<Pair> = noted(head, SERVICES);
     if services.is_empty() {
         return Err(unknown_services(head.number));
@@ -96,6 +89,32 @@ fn forward(heads: &[&Head], task: &Task, looked: Option<u64>) -> Result<Choice, 
     let to = Colored { color, number };
     let exchange = Exchange::new(task, (from, to), services);
     Ok(Choice::Swap(Box::new(exchange)))
+}
+
+/// What the execution has deployed to a colour runs there still, if it has.
+fn not_overwritten(heads: &[&Head], execution: &str) -> Result<(), Failure> {
+    let mut ended_well = heads.iter().rev().filter(|head| {
+        head.side.color.is_some()
+            && head.asked_by.execution == execution
+            && matches!(head.status, Status::Succeeded | Status::Superseded)
+    });
+    let Some(own) = ended_well.next() else {
+        return Ok(());
+    };
+    let is_later = |head: &&&Head| head.number > own.number && head.side.color == own.side.color;
+    let Some(later) = heads.iter().find(is_later) else {
+        return Ok(());
+    };
+    let (color, number) = (own.side.color.clone().unwrap_or_default(), own.number);
+    Err(Failure::new(
+        FailureKind::Configuration,
+        "SRT-T070",
+        format!(
+            "release number {number}, which this execution has deployed to {color}, does not run there any more: release number {} was deployed over it",
+            later.number
+        ),
+        "deploy the stage again, then swap: no Service was changed",
+    ))
 }
 
 fn back_of(heads: &[&Head], task: &Task) -> Result<Choice, Failure> {
@@ -111,7 +130,9 @@ fn back_of(heads: &[&Head], task: &Task) -> Result<Choice, Failure> {
             format!("the swap of this execution to {to} is not in force: nothing to swap back");
         return Ok(Choice::Nothing(reason));
     }
-    let has_traffic = standing(heads, PRIMARY).any(|head| Some(head.number) == done.to.number);
+    let has_traffic = standing(heads, PRIMARY)
+        .iter()
+        .any(|head| Some(head.number) == done.to.number);
     if !has_traffic {
         return Err(no_way_back(&format!(
             "{to} has lost the traffic since this execution swapped to it"

@@ -20,6 +20,7 @@ fn task(id: &str, execution: &str) -> Task {
             ..RequestedBy::default()
         },
         undo_changes: false,
+        hooks: Vec::new(),
         timeout: std::time::Duration::from_secs(1),
         action: Action::SwapServices(SwapServices {
             settle: std::time::Duration::ZERO,
@@ -158,6 +159,26 @@ fn the_stage_of_the_same_execution_gets_the_traffic() {
         said(choice(&nameless, &task("t", ""), false, None)),
         "SRT-T060"
     );
+}
+
+#[test]
+fn what_was_deployed_over_is_never_swapped_in() {
+    for status in [Status::Failed, Status::InProgress, Status::Succeeded] {
+        for before in [Status::Succeeded, Status::Superseded] {
+            let mut heads = [
+                head((1, "blue", "primary", "e1")),
+                head((2, "green", "stage", "e2")),
+                head((3, "green", "stage", "e3")),
+            ];
+            (heads[1].status, heads[2].status) = (before, status);
+            let found = said(choice(&heads, &task("t", "e2"), false, None));
+            assert_eq!(found, "SRT-T070", "{before:?} {status:?}");
+            let found = said(choice(&heads, &task("t", ""), false, None));
+            let stands = status == Status::Succeeded;
+            assert_eq!(found == "blue1 green3", stands, "{found}");
+            assert_eq!(found.starts_with("nothing stands"), !stands, "{found}");
+        }
+    }
 }
 
 #[test]

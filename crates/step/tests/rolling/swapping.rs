@@ -263,6 +263,36 @@ async fn what_stands_in_the_way_is_told_and_nothing_is_swapped() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn what_a_failed_deployment_has_overwritten_is_not_swapped_in() {
+    let ground = Ground::shared().await;
+    let world = World::on(ground.cluster.clone(), "swap_overwritten").await;
+    let fail = async |image: &str| {
+        let set = app(image).replace("containers:", "schedulerName: nobody\n      containers:");
+        let mut task = world.task_of(blue_green(plain(&set)), "");
+        task.timeout = Duration::from_secs(4);
+        world.run(&task).await.failure();
+    };
+    fail("example.com/web:1").await;
+    // It has colours, though nothing of it has ended well.
+    let rolled = world.deploy(plain(&app("example.com/web:1"))).await;
+    assert_eq!(rolled.failure().code, "SRT-T058");
+    world.stage(&app("example.com/web:2"), "e1").await.outputs();
+    world.swap(SWAP, "e1").await.outputs();
+    world.stage(&app("example.com/web:3"), "e2").await.outputs();
+    fail("example.com/web:4").await;
+    assert_eq!(
+        world.statuses().await,
+        ["Failed", "Succeeded", "Superseded", "Failed"]
+    );
+    assert_eq!(world.swap(SWAP, "e2").await.failure().code, "SRT-T070");
+    assert_eq!(world.swap(SWAP, "").await.outputs()["swapped"], false);
+    assert_eq!(world.colors().await, ["blue", "green"]);
+    world.stage(&app("example.com/web:3"), "e2").await.outputs();
+    assert_eq!(world.swap(SWAP, "e2").await.outputs()["swapped"], true);
+    world.finish().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn of_two_swaps_at_once_one_is_enough() {
     let ground = Ground::shared().await;
     let world = World::on(ground.cluster.clone(), "swap_twice").await;
