@@ -10,7 +10,8 @@ use std::sync::{Arc, LazyLock};
 use futures::{StreamExt as _, stream};
 use sortie_cluster::fault::Point;
 use sortie_testkit::effects::{self, Effect};
-use tokio::sync::OnceCell;
+use sortie_testkit::{Chronicle, SERVING};
+use tokio::sync::{Mutex, OnceCell};
 
 use self::end::End;
 use self::ground::{Ground, Who};
@@ -23,6 +24,7 @@ pub(crate) mod act;
 pub(crate) mod colors;
 pub(crate) mod end;
 pub(crate) mod ground;
+pub(crate) mod observer;
 pub(crate) mod process;
 pub(crate) mod story;
 
@@ -125,6 +127,8 @@ impl Place {
 pub(crate) struct Told {
     pub(crate) end: End,
     pub(crate) effects: Vec<Effect>,
+    /// What nobody may ever see, and somebody could have.
+    pub(crate) violations: Vec<String>,
 }
 
 /// A story whose step is about to begin.
@@ -136,6 +140,7 @@ pub(crate) struct Scene {
     pub(crate) epoch: u64,
     pub(crate) skew: i64,
     log: u64,
+    chronicle: Mutex<Chronicle>,
 }
 
 impl Scene {
@@ -154,6 +159,7 @@ impl Scene {
             outcome: String::new(),
         };
         let log = ground.cluster.audit_place().await.unwrap();
+        let chronicle = Chronicle::start(&ground.cluster, &order.namespace, &SERVING).await;
         Self {
             ground,
             world,
@@ -162,6 +168,7 @@ impl Scene {
             epoch: 1,
             skew: 0,
             log,
+            chronicle: Mutex::new(chronicle.unwrap()),
         }
     }
 
@@ -195,7 +202,22 @@ impl Scene {
             _ => told,
         };
         let end = End::of(&self.world, &self.order.namespace, &self.order.task, told).await;
-        Told { end, effects }
+        Told {
+            end,
+            effects,
+            violations: self.violations().await,
+        }
+    }
+
+    /// What nobody may ever see, and could have been seen so far.
+    async fn violations(&self) -> Vec<String> {
+        let mut chronicle = self.chronicle.lock().await;
+        let history = chronicle.so_far().await.unwrap();
+        match self.story {
+            // It is what an uninstallation is for.
+            Story::Uninstall => Vec::new(),
+            _ => observer::violations(history),
+        }
     }
 
     pub(crate) async fn close(self) {
@@ -220,6 +242,7 @@ pub(crate) async fn undisturbed(story: Story) -> &'static Told {
             "{told:?}"
         );
         assert!(!told.effects.is_empty());
+        assert_eq!(told.violations, Vec::<String>::new(), "{story:?}");
         told
     };
     TOLD[&story].get_or_init(tell).await
@@ -236,6 +259,7 @@ fn summary(record: &serde_json::Value) -> (u64, &str) {
 pub(crate) fn differences(undisturbed: &Told, told: &Told) -> Vec<String> {
     let mut differences = effects::differences(&undisturbed.effects, &told.effects);
     differences.extend(undisturbed.end.differences(&told.end));
+    differences.extend(told.violations.iter().cloned());
     differences
 }
 
@@ -346,6 +370,26 @@ async fn a_planted_duplicate_is_found() {
     let found = told.end.differences(&again.end).join("\n");
     for expected in ["Job again", "Job before", "ConfigMap a"] {
         assert!(found.contains(expected), "{found}");
+    }
+    scene.close().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_nobody_may_ever_see_is_noticed() {
+    let scene = Scene::set(Story::Canary, "noticed").await;
+    let told = scene.start(Who::First, &Halt::Nowhere).end().await.unwrap();
+    assert_eq!(scene.told(told).await.violations, Vec::<String>::new());
+    // In the end all of it is as it was.
+    let pods = ["delete", "pods", "-l", "app=web", "--wait=false"];
+    scene.world.kubectl(&pods, "").await;
+    for app in ["nobody", "web"] {
+        let patch = format!(r#"{{"spec": {{"selector": {{"app": "{app}"}}}}}}"#);
+        let args = ["patch", "service", "web", "-p", &patch];
+        scene.world.kubectl(&args, "").await;
+    }
+    let noticed = scene.violations().await.join("; ");
+    for expected in ["NobodyServes", "the Service web is without a ready pod"] {
+        assert!(noticed.contains(expected), "{noticed}");
     }
     scene.close().await;
 }

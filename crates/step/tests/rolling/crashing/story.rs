@@ -262,7 +262,7 @@ impl Story {
                 world.run(&world.task(canary)).await.outputs();
             }
             Self::BlueGreen => {
-                let first = blue_green(plain(&colored(1)));
+                let first = blue_green(plain(&version(1)));
                 world.run(&world.task(first)).await.outputs();
                 for (service, color) in [("web", "blue"), ("web-stage", "green")] {
                     let patch =
@@ -301,7 +301,7 @@ impl Story {
             Self::Waves => Deed::Deploy(waves(namespace)),
             Self::Canary => Deed::Canary(version(2)),
             Self::CanaryDelete => Deed::CanaryDelete,
-            Self::BlueGreen => Deed::BlueGreen(colored(2)),
+            Self::BlueGreen => Deed::BlueGreen(version(2)),
             Self::Color(coloring) => Deed::Color(coloring),
             Self::Scale => Deed::Act(Act::Scale),
             Self::Patch => Deed::Act(Act::Patch),
@@ -392,12 +392,7 @@ pub(crate) fn version(number: u32) -> String {
     let (settings, web, frozen) = (settings(number), web(number), frozen(number));
     let value = config("a", &number.to_string());
     let other = config(if number == 1 { "old" } else { "extra" }, "1");
-    documents(&[&value, &other, &frozen, &settings, &web])
-}
-
-/// The same with the Service by which it is reached.
-fn colored(number: u32) -> String {
-    documents(&[&version(number), SERVICE])
+    documents(&[&value, &other, &frozen, &settings, &web, SERVICE])
 }
 
 /// Jobs around one object.
