@@ -1,18 +1,19 @@
 //! Replicas that autoscalers decide about: of workloads whose autoscaler is deleted, and where it cannot be seen.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
-use sortie_cluster::apply::{Change, Planned, Scope};
+use serde_json::Value;
+use sortie_cluster::apply::{Change, Outcome, Planned, Scope};
+use sortie_cluster::record::{Stored, Tracked};
 use sortie_manifest::{Object, ObjectId};
 
-use crate::apply::{Manner, Outcome, whole_set};
+use crate::apply::{Manner, Outcome as Written, whole_set};
 use crate::failure::{Failure, chain};
 use crate::locked::Locked;
 use crate::report::Unit;
 use crate::run::Run;
 use crate::sequence::Sequence;
 use crate::units::Ended;
-use sortie_cluster::record::Stored;
 
 /// The objects whose replicas have to be written again once what is to be deleted is gone: those that name them, when an
 /// autoscaler is among it.
@@ -41,10 +42,24 @@ pub(crate) async fn take_back(
     stored: &mut Stored,
     (scaled, gone): (Vec<Object>, Vec<ObjectId>),
     manner: Manner,
-) -> Result<Outcome, Ended> {
+) -> Result<Written, Ended> {
     if scaled.is_empty() || !gone.iter().any(is_autoscaler) {
-        return Ok(Outcome::default());
+        return Ok(Written::default());
     }
+    write_again(run, locked, stored, (scaled, gone), manner).await
+}
+
+/// Write objects of the release again, where they are not as their manifests say, now that these are gone.
+///
+/// # Errors
+/// As [`take_back`].
+pub(crate) async fn write_again(
+    run: &Run<'_>,
+    locked: &Locked,
+    stored: &mut Stored,
+    (scaled, gone): (Vec<Object>, Vec<ObjectId>),
+    manner: Manner,
+) -> Result<Written, Ended> {
     let (cluster, namespace) = (&run.env.cluster, &run.task.release.namespace);
     let sequence = Sequence::by_kind(&scaled, namespace);
     let located = cluster.locate_each(scaled, namespace).await;
@@ -61,14 +76,84 @@ pub(crate) async fn take_back(
             Vec::new()
         }
     };
-    planned.retain(|planned| planned.change() == Some(Change::Configured));
+    planned.retain(|planned| planned.change() != Some(Change::Unchanged));
     let mut outcome = if planned.is_empty() {
-        Outcome::default()
+        Written::default()
     } else {
         whole_set(run, locked, stored, (planned, &sequence), manner).await?
     };
     outcome.errors.extend(errors);
     Ok(outcome)
+}
+
+/// An object whose replicas return to its manifest's number when its autoscaler is deleted.
+#[derive(Debug)]
+pub(crate) struct Returning {
+    /// How it would be written then.
+    pub(crate) planned: Planned,
+    /// Its replicas if the autoscaler stayed, as the API server shows them.
+    pub(crate) from: Value,
+    /// What the manifest says.
+    pub(crate) to: Value,
+}
+
+/// Which replicas [`take_back`] would write after `doomed` are gone, found out while they are there. What cannot be found
+/// out is left out.
+pub(crate) async fn returning(
+    run: &Run<'_>,
+    planned: &[Planned],
+    doomed: &[Tracked],
+) -> Vec<Returning> {
+    let gone = doomed.iter().map(|tracked| &tracked.id);
+    let objects = planned.iter().map(|planned| &planned.target.object);
+    let scaled = scaled(gone.clone(), objects);
+    let names: BTreeSet<ObjectId> = scaled.iter().map(Object::id).collect();
+    let live: Vec<&Planned> = planned
+        .iter()
+        .filter(|one| names.contains(&one.target.object.id()) && replicas(one).is_some())
+        .collect();
+    let Some(first) = live.first() else {
+        return Vec::new();
+    };
+    let scope = Scope {
+        gone: gone.cloned().collect(),
+        ..first.scope().clone()
+    };
+    let targets = live.iter().map(|one| one.target.clone()).collect();
+    let again = run.env.cluster.plan(targets, &scope).await;
+    let again = again.unwrap_or_else(|errors| {
+        let error = errors.first().map(|error| chain(error));
+        tracing::debug!(error, "which replicas return is not known");
+        Vec::new()
+    });
+    let pairs = live.into_iter().zip(again);
+    let returning = pairs.filter_map(|(before, planned)| {
+        let (from, to) = (replicas(before)?, replicas(&planned)?);
+        (from != to).then_some(Returning { planned, from, to })
+    });
+    returning.collect()
+}
+
+/// The replicas of a live object after it is written as planned.
+fn replicas(planned: &Planned) -> Option<Value> {
+    match &planned.outcome {
+        Outcome::Accepted {
+            live: Some(_),
+            result,
+            ..
+        } => result.value().pointer("/spec/replicas").cloned(),
+        _ => None,
+    }
+}
+
+impl Returning {
+    /// What happens, for people.
+    pub(crate) fn line(&self) -> String {
+        format!(
+            "replicas go back from {} to {} once the autoscaler is deleted",
+            self.from, self.to
+        )
+    }
 }
 
 fn is_autoscaler(id: &ObjectId) -> bool {
@@ -84,7 +169,7 @@ pub(crate) fn tell_unseen(run: &Run<'_>, unit: Unit, planned: &[Planned]) {
     for planned in planned {
         if let Some((error, left)) = planned.unseen_autoscalers() {
             let fate = if left {
-                "was scaled by somebody, and its replicas are left as they are"
+                "may have been scaled by somebody, and its replicas are left as they are"
             } else {
                 "gets the replicas of its manifest"
             };

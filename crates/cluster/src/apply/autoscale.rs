@@ -145,19 +145,24 @@ fn is_gone(live: &Value, gone: &[ObjectId]) -> bool {
     })
 }
 
-/// Whether somebody other than us has set the replicas of a live object as an autoscaler does, through
-/// its `scale`.
+/// Whether somebody other than us decides about the replicas of a live object: they were set as an autoscaler does it,
+/// through its `scale`; or we have applied the object and do not own its replicas, which we gave to an autoscaler once (or
+/// never named). Of replicas that nobody owned, the API server notes no owner when they are scaled.
 pub(super) fn is_scaled(live: &Value) -> bool {
+    let given_away = live.pointer("/spec/replicas").is_some()
+        && managed_fields_of(live, MANAGER)
+            .is_some_and(|fields| fields.pointer("/f:spec/f:replicas").is_none());
     let entries = live.pointer("/metadata/managedFields");
     let mut entries = entries.and_then(Value::as_array).into_iter().flatten();
-    entries.any(|entry| {
+    let scaled = entries.any(|entry| {
         let ours = [MANAGER, CONTROL_MANAGER].map(Value::from);
         entry.get("subresource").and_then(Value::as_str) == Some("scale")
             && !entry
                 .get("manager")
                 .is_some_and(|manager| ours.contains(manager))
             && entry.pointer("/fieldsV1/f:spec/f:replicas").is_some()
-    })
+    });
+    given_away || scaled
 }
 
 /// Whether a live object has no replicas because a manifest of ours said so: an autoscaler rests then, and would do so

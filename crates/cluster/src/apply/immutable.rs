@@ -87,6 +87,45 @@ pub(super) fn named(error: Error, target: &Target, live: &Value) -> Error {
     })
 }
 
+/// The same refusal without the problems that a new object (`refused`) has as well: these are no matter of change.
+pub(super) fn told_apart(error: Error, refused: Option<&Cause>) -> Error {
+    let Some(Cause::Invalid { problems: invalid }) = refused else {
+        return error;
+    };
+    let error = error.map_cause(|cause| match cause {
+        Cause::Immutable { problems, others } => {
+            let (wrong, problems) = problems
+                .into_iter()
+                .partition(|problem| invalid.contains(problem));
+            let mut all: Vec<Problem> = wrong;
+            all.extend(others);
+            Cause::Immutable {
+                problems,
+                others: all,
+            }
+        }
+        other => other,
+    });
+    match error.cause() {
+        Cause::Immutable { problems, .. } if problems.is_empty() => self::invalid(error),
+        _ => error,
+    }
+}
+
+/// The refusal of a new object, which nothing can be immutable of.
+pub(super) fn invalid(error: Error) -> Error {
+    error.map_cause(|cause| match cause {
+        Cause::Immutable {
+            mut problems,
+            others,
+        } => {
+            problems.extend(others);
+            Cause::Invalid { problems }
+        }
+        other => other,
+    })
+}
+
 /// Adds what the server does not name, instead of what it says about all of `spec`.
 fn with(mut problems: Vec<Problem>, changed: Vec<String>) -> Vec<Problem> {
     for field in changed {
@@ -150,6 +189,41 @@ fn holds(live: &Value, wanted: &Value) -> bool {
 mod tests {
     use super::*;
     use serde_json::json;
+
+    #[test]
+    fn what_a_new_object_is_refused_for_too_is_no_matter_of_change() {
+        let problem = |field: &str, message: &str| Problem {
+            field: field.to_owned(),
+            message: message.to_owned(),
+        };
+        let image = || problem("spec.image", "must be an immutable reference");
+        let selector = || problem("spec.selector", "field is immutable");
+        let replicas = || problem("spec.replicas", "must be at least 0");
+        for (problems, others, refused, expected) in [
+            (
+                vec![image()],
+                vec![],
+                vec![image()],
+                (vec![], vec![image()]),
+            ),
+            (
+                vec![image(), selector()],
+                vec![replicas()],
+                vec![replicas(), image()],
+                (vec![selector()], vec![image(), replicas()]),
+            ),
+            (vec![selector()], vec![], vec![], (vec![selector()], vec![])),
+        ] {
+            let error = Error::new("apply", "a", Cause::Immutable { problems, others });
+            let refused = Cause::Invalid { problems: refused };
+            let told = match told_apart(error, Some(&refused)).cause() {
+                Cause::Immutable { problems, others } => (problems.clone(), others.clone()),
+                Cause::Invalid { problems } => (vec![], problems.clone()),
+                other => panic!("{other:?}"),
+            };
+            assert_eq!(told, expected);
+        }
+    }
 
     #[test]
     fn what_would_change_is_found_and_nothing_else() {

@@ -67,6 +67,8 @@ pub struct Scope {
     pub adopt: bool,
     /// What was just deleted: an autoscaler among it, or one that ends with it, decides about nothing.
     pub gone: Arc<[ObjectId]>,
+    /// Workloads whose replicas a planner decides about, as an autoscaler would: they begin with the manifest's number.
+    pub steered: Arc<[ObjectId]>,
     /// Whether probably nothing of the release is there: then one list may tell instead of one for each kind.
     pub first: bool,
 }

@@ -116,7 +116,7 @@ impl Cluster {
                     None => result,
                 };
                 let result = match result {
-                    Err(error) => self.explain(&target, error, context).await,
+                    Err(error) => self.explain(&target, error, context.scope).await,
                     outcome => outcome,
                 };
                 context.deferred(result)?
@@ -131,13 +131,16 @@ impl Cluster {
         })
     }
 
-    /// Whether an autoscaler decides about the replicas of an object; if autoscalers cannot be listed, the live object
+    /// Whether a planner or an autoscaler decides about the replicas of an object; if autoscalers cannot be listed, the live object
     /// tells, and why it had to be asked comes along.
     async fn is_autoscaled(
         &self,
         target: &Target,
         context: &Context<'_>,
     ) -> (bool, Option<Arc<Error>>) {
+        if context.scope.steered.contains(&target.id) {
+            return (true, None);
+        }
         if context.autoscaled.has(target) {
             let known = context.live.get(&target.id);
             let off = known.is_some_and(|known| is_turned_off(&known.document.whole()));
@@ -276,12 +279,13 @@ impl Cluster {
         Some((tracked, Known::read(live).ok()?))
     }
 
-    /// Names the fields that cannot change, and plans a replacement if that is allowed.
-    async fn explain(
+    /// Names the fields that cannot change, and plans a replacement if that is allowed. What a new object is refused for
+    /// as well is invalid, whatever words the API server has for it.
+    pub(super) async fn explain(
         &self,
         target: &Target,
         error: Error,
-        context: &Context<'_>,
+        scope: &Scope,
     ) -> Result<Outcome, Error> {
         if !matches!(
             error.cause(),
@@ -290,9 +294,15 @@ impl Cluster {
             return Err(error);
         }
         let Some(known) = self.known(target).await? else {
-            return Err(error);
+            return Err(immutable::invalid(error));
         };
         let error = immutable::named(error, target, &known.document.whole());
+        if !matches!(error.cause(), Cause::Immutable { .. }) {
+            return Err(error);
+        }
+        let sample = self.sample(target).await;
+        let refused = sample.as_ref().err();
+        let error = immutable::told_apart(error, refused.map(Error::cause));
         let alone = !matches!(
             target.id.kind.as_str(),
             "CustomResourceDefinition" | "Namespace"
@@ -303,11 +313,11 @@ impl Cluster {
         if target.immutable == Immutable::Refuse || !alone {
             return Err(error);
         }
-        refuse_foreign(target, &known.document, context.scope)?;
+        refuse_foreign(target, &known.document, scope)?;
         Ok(Outcome::Replacement {
             live: known.document,
             problems: problems.clone(),
-            result: self.sample(target).await?,
+            result: sample?,
         })
     }
 

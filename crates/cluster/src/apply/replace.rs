@@ -7,6 +7,7 @@ use serde_json::{Map, Value};
 use sortie_manifest::{Object, Origin};
 use tokio::time::Instant;
 
+use super::immutable::invalid;
 use super::plan::refuse_foreign;
 use super::scrub::scrub;
 use super::{Applied, Change, Desired, Document, Outcome, Planned, Target};
@@ -18,6 +19,8 @@ use crate::lease::Guard;
 
 /// Longest name of an object that every kind allows.
 const NAME_LIMIT: usize = 63;
+/// Hexadecimal digits that make a sample's name one that no object has.
+const RANDOM: usize = 12;
 
 /// How long what an object had occupied (its share of a quota, an address) may take to be free after it is gone.
 const FREE_WITHIN: Duration = Duration::from_secs(30);
@@ -74,7 +77,7 @@ impl Cluster {
         };
         let give_up = Instant::now() + FREE_WITHIN;
         let written = loop {
-            match self.write(planned, None, result, guard).await {
+            match self.write(planned, (None, Some(kept)), result, guard).await {
                 Err(error) if is_occupied(&error) && Instant::now() < give_up => {
                     tokio::time::sleep(FREE_PAUSE).await;
                 }
@@ -141,10 +144,9 @@ impl Cluster {
     }
 
     /// The dry run of the new object under a name that is free, while the old one is there. `None`
-    /// when it would be accepted but for what the old one occupies.
+    /// when it would be accepted but for what the old one occupies. It is new, so that no refusal is about a change.
     pub(super) async fn sample(&self, target: &Target) -> Result<Option<Document>, Error> {
-        let free: String = target.id.name.chars().take(NAME_LIMIT - 7).collect();
-        let name = format!("{}-sample", free.trim_end_matches(['-', '.']));
+        let name = sample_name(&target.id.name);
         let mut body = Desired::of(target, true).marked(None);
         body["metadata"]["name"] = name.as_str().into();
         let mut result = self.dry_run_as(target, &name, &body).await;
@@ -154,9 +156,7 @@ impl Cluster {
         match result {
             Ok(answer) => Ok(Some(renamed(&answer, &name, &target.id.name))),
             Err(error) if is_occupied(&error) => Ok(None),
-            // There is an object of that name.
-            Err(error) if matches!(error.cause(), Cause::Immutable { .. }) => Ok(None),
-            Err(error) => Err(error),
+            Err(error) => Err(of_target(invalid(error), &name, &target.id.name)),
         }
     }
 
@@ -243,6 +243,27 @@ fn give_up_allocations(service: &mut Value) -> bool {
         any |= port.is_some_and(|port| port.shift_remove("nodePort").is_some());
     }
     any
+}
+
+/// A name that no object has.
+fn sample_name(name: &str) -> String {
+    let random = uuid::Uuid::new_v4().simple().to_string();
+    let kept: String = name.chars().take(NAME_LIMIT - 1 - RANDOM).collect();
+    let kept = kept.trim_end_matches(['-', '.']);
+    format!("{kept}-{}", random.get(..RANDOM).unwrap_or_default())
+}
+
+/// A refusal of a sample, in words about the object that it stands for.
+fn of_target(error: Error, sample: &str, name: &str) -> Error {
+    error.map_cause(|cause| match cause {
+        Cause::Invalid { mut problems } => {
+            for problem in &mut problems {
+                problem.message = problem.message.replace(sample, name);
+            }
+            Cause::Invalid { problems }
+        }
+        other => other,
+    })
 }
 
 /// The answer to a dry run under another name, as it would be under its own.

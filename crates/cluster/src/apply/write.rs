@@ -25,6 +25,9 @@ use crate::lease::Guard;
 /// How often an object that keeps changing under our hands is planned anew.
 const RACES: u32 = 8;
 
+/// A version that no object has: etcd's first revision is an empty store's. Who sends it along can only create.
+const NEVER: &str = "1";
+
 /// How long a kind may take to be served after its definition was applied.
 const SERVED_WITHIN: Duration = Duration::from_secs(10);
 
@@ -39,26 +42,26 @@ impl Cluster {
             Outcome::Deferred { .. } => self.judge_when_served(planned).await?,
             outcome => outcome.clone(),
         };
-        if let Outcome::Replacement { problems, .. } = &outcome {
-            let cause = Cause::Immutable {
-                problems: problems.clone(),
-                others: Vec::new(),
-            };
+        let fail = |cause| {
             let error = Error::new("apply", target.id.to_string(), cause);
-            return Err(error.at(Some(target.object.origin())));
-        }
+            error.at(Some(target.object.origin()))
+        };
         // Fields have changed hands, whatever becomes of the apply after that.
         let mut handed = false;
         for _ in 0..RACES {
-            let Outcome::Accepted {
-                change,
-                live,
-                result,
-                conflicts,
-                handover,
-            } = &outcome
-            else {
-                break;
+            let (change, live, result, conflicts, handover) = match &outcome {
+                Outcome::Accepted {
+                    change,
+                    live,
+                    result,
+                    conflicts,
+                    handover,
+                } => (change, live, result, conflicts, handover),
+                Outcome::Replacement { problems, .. } => {
+                    let (problems, others) = (problems.clone(), Vec::new());
+                    return Err(fail(Cause::Immutable { problems, others }));
+                }
+                Outcome::Deferred { .. } => break,
             };
             let applied = |object: Value, change: Change| Applied {
                 id: target.id.clone(),
@@ -72,7 +75,7 @@ impl Cluster {
             }
             handed |= *handover;
             let live = live.as_ref().map(|live| (live, *handover));
-            match self.write(planned, live, Some(result), guard).await {
+            match self.write(planned, (live, None), Some(result), guard).await {
                 Ok((object, change)) => {
                     if target.id.kind == "CustomResourceDefinition" {
                         self.forget_kinds();
@@ -81,14 +84,16 @@ impl Cluster {
                 }
                 Err(error) if error.is_conflict() => {
                     let (scope, autoscaled) = (&planned.scope, planned.autoscaled);
-                    outcome = self.judge(target, None, scope, autoscaled).await?;
+                    outcome = match self.judge(target, None, scope, autoscaled).await {
+                        Err(error) => self.explain(target, error, scope).await?,
+                        Ok(outcome) => outcome,
+                    };
                 }
                 Err(error) => return Err(error),
             }
         }
         let message = format!("{RACES} times in a row");
-        let error = Error::new("apply", target.id.to_string(), Cause::Conflict { message });
-        Err(error.at(Some(target.object.origin())))
+        Err(fail(Cause::Conflict { message }))
     }
 
     /// Applies the objects of one stage, many at a time. Every object is tried; `done` gets each with
@@ -146,10 +151,12 @@ impl Cluster {
         }
     }
 
+    /// Sends the apply. What is not `live` is only created, and nobody's object is overwritten: an object that is there is a
+    /// conflict. `former` is what the new object replaces.
     pub(super) async fn write(
         &self,
         planned: &Planned,
-        live: Option<(&Document, bool)>,
+        (live, former): (Option<(&Document, bool)>, Option<&Value>),
         result: Option<&Document>,
         guard: &Guard,
     ) -> Result<(Value, Change), Error> {
@@ -161,11 +168,11 @@ impl Cluster {
             None => None,
         };
         let owned = result.and_then(|result| owned_after(result, autoscaled));
-        let mut body = Desired::of(target, !autoscaled).marked(owned.as_ref());
-        if let Some(version) = version {
-            body["metadata"]["resourceVersion"] = version.into();
-        } else if let Some(replicas) = manifest_replicas(target) {
-            // A new workload begins with the manifest's number.
+        let desired = Desired::of(target, !autoscaled);
+        let mut body = desired.marked(owned.as_ref());
+        let creates = version.is_none();
+        body["metadata"]["resourceVersion"] = version.unwrap_or_else(|| NEVER.to_owned()).into();
+        if creates && let Some(replicas) = first_replicas(planned, former) {
             body["spec"]["replicas"] = replicas.clone();
         }
         let mut call = apply_call(target, &body, "force=true")?;
@@ -175,16 +182,24 @@ impl Cluster {
             Point::Apply
         };
         call.write = Some((point, guard));
-        let answer = self
-            .send(&call)
-            .await
-            .map_err(|error| scrub(error, &target.object))?;
-        let change = if is_creation(&answer) {
-            Change::Created
-        } else {
-            Change::Configured
+        let (written, created) = match self.send(&call).await {
+            Ok(answer) => {
+                let created = is_creation(&answer);
+                (Document::new(answer.body), created)
+            }
+            Err(error) if creates && error.is_conflict() => {
+                // Somebody was quicker; or an answer of ours was lost, and the request sent again.
+                let ours = self.known(target).await?;
+                let ours = ours.filter(|known| known.is(&desired));
+                let ours = ours.ok_or_else(|| scrub(error, &target.object))?;
+                (ours.document, true)
+            }
+            Err(error) => return Err(scrub(error, &target.object)),
         };
-        let written = Document::new(answer.body);
+        let change = match created {
+            true => Change::Created,
+            false => Change::Configured,
+        };
         if autoscaled && change == Change::Created {
             self.leave_replicas(target, written.clone(), guard).await?;
         }
@@ -247,15 +262,23 @@ impl Cluster {
                 Ok(_) => false,
             };
             if !early || Instant::now() >= give_up {
-                return result;
+                return match result {
+                    Err(error) => self.explain(&planned.target, error, scope).await,
+                    outcome => outcome,
+                };
             }
             tokio::time::sleep(Duration::from_millis(500)).await;
         }
     }
 }
 
-fn manifest_replicas(target: &Target) -> Option<&Value> {
-    target.object.value().get("spec")?.get("replicas")
+/// The replicas with which a new workload begins: the manifest's number, but where an autoscaler decides, those of the
+/// object that it replaces.
+fn first_replicas<'a>(planned: &'a Planned, former: Option<&'a Value>) -> Option<&'a Value> {
+    let former = former.filter(|_| planned.autoscaled);
+    former
+        .and_then(|former| former.pointer("/spec/replicas"))
+        .or_else(|| planned.target.object.value().get("spec")?.get("replicas"))
 }
 
 fn version_of(document: &Document) -> Option<String> {

@@ -4,9 +4,11 @@ use std::time::Duration;
 
 use serde_json::json;
 use sortie_cluster::Cause;
+use sortie_cluster::apply::{Change, Scope};
 use sortie_cluster::lease::{Claim, Guard, Held, Terms, Waiting, acquire};
+use sortie_manifest::labels;
 
-use crate::fixture::{Fixture, config_map, meddle, objects};
+use crate::fixture::{Fixture, config_map, meddle, objects, version};
 
 /// Short, so that it is told apart from the usual limit of a request.
 const LEASE: Duration = Duration::from_secs(6);
@@ -47,6 +49,60 @@ async fn an_object_that_changed_since_it_was_read_is_read_again() {
         (".data.key", "somebody")
     );
     assert_eq!(applied.object["data"], json!({"key": "two", "other": "x"}));
+    fixture.finish().await;
+}
+
+#[tokio::test]
+async fn of_two_releases_that_make_the_same_object_one_is_refused() {
+    let fixture = Fixture::new("both").await;
+    let (ns, guard) = (fixture.ns(), Guard::unfenced());
+    let account = "apiVersion: v1\nkind: ServiceAccount\nmetadata: {name: a}\n";
+    let ours = fixture.plan(objects(ns, account)).await.unwrap().remove(0);
+    let mut other = objects(ns, account);
+    let marks = labels::Marks {
+        namespace: ns.to_owned(),
+        release: "other".to_owned(),
+        track: None,
+        color: None,
+    };
+    other
+        .iter_mut()
+        .for_each(|object| labels::stamp(object, &marks));
+    let scope = Scope {
+        release: labels::release_id(ns, "other"),
+        ..Scope::default()
+    };
+    let targets = fixture.cluster.locate(other, ns).await.unwrap();
+    let theirs = fixture.cluster.plan(targets, &scope).await.unwrap();
+
+    // Neither was there when both were planned.
+    let first = fixture.cluster.apply(&ours, &guard).await.unwrap();
+    let error = fixture.cluster.apply(&theirs[0], &guard).await.unwrap_err();
+    assert_eq!(error.code(), "SRT-C015", "{error}");
+    // Whoever lost the answer sends it again: the object is what was wanted, and is not written again.
+    let again = fixture.cluster.apply(&ours, &guard).await.unwrap();
+    assert_eq!(again.change, Change::Created);
+    assert_eq!(version(&again), version(&first));
+    let owner = &again.object["metadata"]["labels"]["sortie.dev/release"];
+    assert_eq!(*owner, fixture.scope().release);
+    fixture.finish().await;
+}
+
+#[tokio::test]
+async fn what_somebody_makes_between_plan_and_creation_is_not_overwritten_unseen() {
+    let fixture = Fixture::new("between").await;
+    let planned = fixture
+        .plan(objects(fixture.ns(), &config_map("a", "ours")))
+        .await
+        .unwrap()
+        .remove(0);
+    let theirs = json!({"apiVersion": "v1", "kind": "ConfigMap", "metadata": {"name": "a"}, "data": {"key": "theirs"}});
+    meddle(&fixture, "somebody", theirs).await;
+    let guard = Guard::unfenced();
+    let applied = fixture.cluster.apply(&planned, &guard).await.unwrap();
+    assert_eq!(applied.change, Change::Configured);
+    let conflict = applied.conflicts.first().expect("a conflict to report");
+    assert_eq!(conflict.manager, "somebody");
     fixture.finish().await;
 }
 

@@ -151,18 +151,7 @@ async fn replicas_of_kubectl_that_the_manifest_does_not_name_stay_with_an_autosc
 async fn whoever_may_not_list_autoscalers_leaves_replicas_that_were_scaled() {
     let fixture = Fixture::new("autoscaled-unseen").await;
     let ns = fixture.ns();
-    let rbac = "rbac.authorization.k8s.io";
-    for object in [
-        json!({"apiVersion": "v1", "kind": "ServiceAccount", "metadata": {"name": "limited"}}),
-        json!({"apiVersion": format!("{rbac}/v1"), "kind": "Role", "metadata": {"name": "limited"},
-               "rules": [{"apiGroups": ["apps"], "resources": ["deployments"], "verbs": ["get", "list", "create", "patch"]}]}),
-        json!({"apiVersion": format!("{rbac}/v1"), "kind": "RoleBinding", "metadata": {"name": "limited"},
-               "roleRef": {"apiGroup": rbac, "kind": "Role", "name": "limited"},
-               "subjects": [{"kind": "ServiceAccount", "name": "limited", "namespace": ns}]}),
-    ] {
-        crate::fixture::meddle(&fixture, "admin", object).await;
-    }
-    let limited = fixture.as_service_account("limited").await;
+    let limited = limited(&fixture).await;
     let plan = async |yaml: &str| {
         let targets = limited.locate(objects(ns, yaml), ns).await.unwrap();
         let mut planned = limited.plan(targets, &fixture.scope()).await.unwrap();
@@ -192,6 +181,37 @@ async fn whoever_may_not_list_autoscalers_leaves_replicas_that_were_scaled() {
     }
     let off = plan(&with_replicas(0)).await;
     assert!(off.unseen_autoscalers().is_none());
+    fixture.finish().await;
+}
+
+#[tokio::test]
+async fn whoever_may_not_list_autoscalers_leaves_replicas_that_were_given_away() {
+    let fixture = Fixture::new("autoscaled-given").await;
+    let ns = fixture.ns();
+    fixture
+        .apply(objects(ns, &format!("{}{AUTOSCALER}", with_replicas(2))))
+        .await;
+    let scale = format!("/apis/apps/v1/namespaces/{ns}/deployments/web/scale");
+    let merge = "application/merge-patch+json";
+    let scaled = json!({"spec": {"replicas": 4}});
+    fixture
+        .send(http::Method::PATCH, &scale, merge, &scaled)
+        .await;
+    let limited = limited(&fixture).await;
+    let yaml = with_replicas(2).replace("web:1", "web:2");
+    let targets = limited.locate(objects(ns, &yaml), ns).await.unwrap();
+    let planned = limited.plan(targets, &fixture.scope()).await.unwrap();
+    assert!(
+        planned[0]
+            .unseen_autoscalers()
+            .is_some_and(|(_, left)| left)
+    );
+    let guard = Guard::unfenced();
+    let applied = limited.apply(&planned[0], &guard).await.unwrap();
+    assert_eq!(
+        (applied.change, replicas(&applied)),
+        (Change::Configured, &json!(4))
+    );
     fixture.finish().await;
 }
 
@@ -333,6 +353,23 @@ async fn objects_of_helm_become_ours_whatever_way_it_applied_them() {
         assert_eq!(applied.change, Change::Unchanged, "{}", applied.id);
     }
     fixture.finish().await;
+}
+
+/// A connection as somebody who may write Deployments and not list autoscalers.
+async fn limited(fixture: &Fixture) -> sortie_cluster::Cluster {
+    let ns = fixture.ns();
+    let rbac = "rbac.authorization.k8s.io";
+    for object in [
+        json!({"apiVersion": "v1", "kind": "ServiceAccount", "metadata": {"name": "limited"}}),
+        json!({"apiVersion": format!("{rbac}/v1"), "kind": "Role", "metadata": {"name": "limited"},
+               "rules": [{"apiGroups": ["apps"], "resources": ["deployments"], "verbs": ["get", "list", "create", "patch"]}]}),
+        json!({"apiVersion": format!("{rbac}/v1"), "kind": "RoleBinding", "metadata": {"name": "limited"},
+               "roleRef": {"apiGroup": rbac, "kind": "Role", "name": "limited"},
+               "subjects": [{"kind": "ServiceAccount", "name": "limited", "namespace": ns}]}),
+    ] {
+        crate::fixture::meddle(fixture, "admin", object).await;
+    }
+    fixture.as_service_account("limited").await
 }
 
 /// Every number of replicas that any workload has had since a version.

@@ -305,3 +305,108 @@ async fn a_job_is_replaced() {
     );
     fixture.finish().await;
 }
+
+#[tokio::test]
+async fn what_a_kind_calls_immutable_is_replaced_only_where_a_new_object_would_do() {
+    let fixture = Fixture::new("replaced-rules").await;
+    let group = format!("{}.example.com", fixture.ns());
+    let definition = json!({
+        "apiVersion": "apiextensions.k8s.io/v1", "kind": "CustomResourceDefinition",
+        "metadata": {"name": format!("builds.{group}")},
+        "spec": {
+            "group": group, "scope": "Namespaced", "names": {"kind": "Build", "plural": "builds"},
+            "versions": [{"name": "v1", "served": true, "storage": true, "schema": {"openAPIV3Schema": {
+                "type": "object", "properties": {"spec": {"type": "object", "properties": {
+                    "image": {"type": "string", "x-kubernetes-validations": [
+                        {"rule": "self.contains('@')", "message": "must be an immutable reference (name@digest)"}]},
+                    "owner": {"type": "string", "x-kubernetes-validations": [
+                        {"rule": "self == oldSelf", "message": "is immutable"}]},
+                }}},
+            }}}],
+        },
+    });
+    let build = |image: &str, owner: &str| {
+        let build = json!({"apiVersion": format!("{group}/v1"), "kind": "Build", "metadata": {"name": "b"}, "spec": {"image": image, "owner": owner}});
+        build.to_string()
+    };
+    fixture
+        .apply(objects(fixture.ns(), &definition.to_string()))
+        .await;
+    let set = format!("{definition}\n---\n{}", build("web@1", "a"));
+    let first = fixture.apply(objects(fixture.ns(), &set)).await;
+    for immutable in [Immutable::Refuse, Immutable::Replace] {
+        let error = plan(&fixture, &build("web:2", "a"), immutable)
+            .await
+            .unwrap_err();
+        assert_eq!(error.code(), "SRT-C005", "{error}");
+        assert!(error.to_string().contains("name@digest"), "{error}");
+    }
+    let new = build("web:3", "a").replace("\"b\"", "\"new\"");
+    let error = plan(&fixture, &new, Immutable::Replace).await.unwrap_err();
+    assert_eq!(error.code(), "SRT-C005", "{error}");
+    // Of both, each is called what it is.
+    let both = build("web:2", "b");
+    let error = plan(&fixture, &both, Immutable::Refuse).await.unwrap_err();
+    assert!(
+        matches!(error.cause(), Cause::Immutable { problems, others }
+            if problems.len() == 1 && problems[0].field == "spec.owner" && others.len() == 1 && others[0].field == "spec.image"),
+        "{error}"
+    );
+    let error = plan(&fixture, &both, Immutable::Replace).await.unwrap_err();
+    assert_eq!(error.code(), "SRT-C005", "{error}");
+    let other = plan(&fixture, &build("web@2", "b"), Immutable::Replace)
+        .await
+        .unwrap();
+    let (live, problems) = other.replaces().unwrap();
+    assert_eq!(problems[0].field, "spec.owner");
+    assert_eq!(
+        live.value()["metadata"]["uid"],
+        first[1].object["metadata"]["uid"]
+    );
+    let path = format!("/apis/apiextensions.k8s.io/v1/customresourcedefinitions/builds.{group}");
+    fixture
+        .send(http::Method::DELETE, &path, "application/json", &json!({}))
+        .await;
+    fixture.finish().await;
+}
+
+#[tokio::test]
+async fn a_workload_that_is_replaced_begins_with_what_its_autoscaler_had_made_of_the_old_one() {
+    let fixture = Fixture::new("replaced-scaled").await;
+    let ns = fixture.ns();
+    let autoscaler = json!({"apiVersion": "autoscaling/v2", "kind": "HorizontalPodAutoscaler", "metadata": {"name": "web"},
+        "spec": {"minReplicas": 1, "maxReplicas": 9, "scaleTargetRef": {"apiVersion": "apps/v1", "kind": "Deployment", "name": "web"}}});
+    meddle(&fixture, "admin", autoscaler).await;
+    let web = deployment("web", "web:1");
+    fixture.apply(objects(ns, &web)).await;
+    let path = format!("/apis/apps/v1/namespaces/{ns}/deployments/web");
+    let five = json!({"spec": {"replicas": 5}});
+    let merge = "application/merge-patch+json";
+    fixture
+        .send(http::Method::PATCH, &format!("{path}/scale"), merge, &five)
+        .await;
+    let other = web.replace("\"app\":\"web\"", "\"app\":\"shop\"");
+    let replaced = loop {
+        let planned = plan(&fixture, &other, Immutable::Replace).await.unwrap();
+        let kept = planned.replaces().unwrap().0.value();
+        assert_eq!(kept["spec"]["replicas"], 5);
+        let guard = Guard::unfenced();
+        match fixture
+            .cluster
+            .replace(&planned, &kept, PATIENCE, &guard)
+            .await
+        {
+            // Its controller has written it since.
+            Err(error) if error.is_conflict() => {}
+            replaced => break replaced.unwrap(),
+        }
+    };
+    assert_eq!(replaced.object["spec"]["replicas"], 5);
+    let again = plan(&fixture, &other, Immutable::Refuse).await.unwrap();
+    assert_eq!(
+        again.change(),
+        Some(Change::Unchanged),
+        "its replicas are given away"
+    );
+    fixture.finish().await;
+}

@@ -1,5 +1,6 @@
 //! Objects whose changes the API server never allows: refused, or deleted and made anew when somebody asks for it.
 
+use sortie_step::Outcome;
 use sortie_step::task::{Action, RollingDeploy, Target};
 
 use crate::crashing::{Deed, Order, run_until};
@@ -83,6 +84,57 @@ async fn a_deployment_replaces_only_when_asked_and_a_rollback_unasked() {
     let web = world.get("apps/v1/Deployment", "web").await.unwrap();
     assert_eq!(web["spec"]["selector"]["matchLabels"]["app"], "web");
     assert_eq!(web["status"]["availableReplicas"], 1);
+    world.finish().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_rollback_deletes_nothing_that_could_not_be_made_again() {
+    let world = World::new("replacing_rules").await;
+    let group = format!("{}.example.com", world.namespace.name());
+    let definition = |rule: &str| {
+        format!(
+            "apiVersion: apiextensions.k8s.io/v1\nkind: CustomResourceDefinition\nmetadata: {{name: builds.{group}}}\nspec:\n  group: {group}\n  scope: Namespaced\n  names: {{kind: Build, plural: builds}}\n  versions:\n  - name: v1\n    served: true\n    storage: true\n    schema: {{openAPIV3Schema: {{type: object, properties: {{spec: {{type: object, properties: {{image: {{type: string, x-kubernetes-validations: [{{rule: \"{rule}\", message: must be an immutable reference}}]}}}}}}}}}}}}\n"
+        )
+    };
+    let build = |name: &str, image: &str| {
+        format!(
+            "apiVersion: {group}/v1\nkind: Build\nmetadata: {{name: {name}}}\nspec: {{image: {image}}}\n"
+        )
+    };
+    world.given(&definition("size(self) > 0")).await;
+    let name = format!("crd/builds.{group}");
+    world
+        .kubectl(&["wait", "--for=condition=Established", &name], "")
+        .await;
+    world.deploy(plain(&build("b", "web:1"))).await.outputs();
+    world.deploy(plain(&build("b", "web@2"))).await.outputs();
+    let kind = format!("{group}/v1/Build");
+    let was = uid(&world, &kind, "b").await;
+    world.given(&definition("self.contains('@')")).await;
+    // The API server judges by the new definition a moment after it was changed.
+    let mut refused = None;
+    for _ in 0..200 {
+        let tried = RollingDeploy {
+            dry_run: true,
+            ..replacing(&build("b", "web:3"))
+        };
+        let tried = world.deploy(tried).await;
+        if matches!(tried.outcome, Outcome::Failed(_)) {
+            refused = Some(tried);
+            break;
+        }
+    }
+    let back = world.rollback(Target::Number(1)).await;
+    let is = uid(&world, &kind, "b").await;
+    let live = world.get(&kind, "b").await.unwrap();
+    world.kubectl(&["delete", &name], "").await;
+
+    assert_eq!(refused.unwrap().failure().code, "SRT-C005");
+    assert!(matches!(back.outcome, Outcome::Failed(_)));
+    assert!(back.said("immutable reference"), "{:?}", back.lines);
+    assert!(!back.said("deleted"), "{:?}", back.lines);
+    assert_eq!(was, is);
+    assert_eq!(live["spec"]["image"], "web@2");
     world.finish().await;
 }
 
