@@ -145,7 +145,7 @@ impl Cluster {
         Ok(labelled)
     }
 
-    /// Metadata of the ConfigMaps or Secrets of a release in a namespace, without the records.
+    /// Metadata of the ConfigMaps or Secrets in a namespace, of a release or all of them, without the records.
     ///
     /// # Errors
     /// They may not be listed.
@@ -153,15 +153,16 @@ impl Cluster {
         &self,
         kind: ConfigKind,
         namespace: &str,
-        release: &str,
+        release: Option<&str>,
     ) -> Result<Vec<Found>, Error> {
         let resource = match kind {
             ConfigKind::ConfigMap => Resource::config_maps(),
             ConfigKind::Secret => Resource::secrets(),
         };
-        let selection = Selection::of(resource, namespace)
-            .labelled(format!("{}={release}", labels::RELEASE))
-            .without_records();
+        let mut selection = Selection::of(resource, namespace).without_records();
+        if let Some(release) = release {
+            selection = selection.labelled(format!("{}={release}", labels::RELEASE));
+        }
         let path = selection.path();
         let target = &selection.resource.plural;
         let listed = self.list_all("list", target, &path, Some(METADATA_LIST));

@@ -1,30 +1,41 @@
 //! Taking over what somebody else has deployed: its configuration keeps the names under which its pods read it, and the
 //! report says whose it was. That pods keep the labels by which they are tracked is the plan's affair.
 
+mod left_behind;
+
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 
 use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 use sortie_cluster::Resource;
 use sortie_cluster::apply::{Change, Former, Outcome, Planned};
+use sortie_cluster::record::{Head, Notes};
 use sortie_cluster::watch::Selection;
 use sortie_manifest::references::{ConfigKind, references};
-use sortie_manifest::versioning::{self, KeptNames};
+use sortie_manifest::versioning::{self, KeptNames, Mention};
 use sortie_manifest::{Object, ObjectId, Origin, labels, workload};
 
 use crate::failure::{Failure, refused};
 use crate::report::Unit;
+use crate::rolling::noted;
 use crate::run::Run;
 use crate::task::{RollingDeploy, Versioning};
 
 /// Under this name it is noted what a release has taken over.
-pub(crate) const NOTED: &str = "takenOver";
+const NOTED: &str = "takenOver";
 /// Objects named one by one; more are counted.
 const NAMED: usize = 50;
 
+/// What a deployment takes over of what was there, and what of it stays behind.
+#[derive(Debug, Default)]
+pub(crate) struct Adoption {
+    taken: Vec<TakenOver>,
+    left: Vec<ObjectId>,
+}
+
 /// An object that was somebody else's.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub(crate) struct TakenOver {
+struct TakenOver {
     object: ObjectId,
     /// Whose, in words.
     from: String,
@@ -33,21 +44,53 @@ pub(crate) struct TakenOver {
     pods_stay: bool,
 }
 
-impl TakenOver {
-    /// What later steps and people read.
-    pub(crate) fn output(&self) -> Value {
-        json!({"object": self.object.to_string(), "from": self.from})
+impl Adoption {
+    /// Find out what the plan takes over, and say it; where it takes the place of what was there, also what stays behind.
+    /// `first`: no release has succeeded before. `mentions` are places that may name what would stay behind.
+    pub(crate) async fn of(
+        run: &Run<'_>,
+        unit: Unit,
+        planned: &[Planned],
+        whole: Option<(bool, &[Mention])>,
+    ) -> Self {
+        let taken = taken_over(run, planned).await;
+        tell(run, unit, &taken);
+        let mut left = Vec::new();
+        if let Some((_, mentions)) = whole.filter(|(first, _)| *first || !taken.is_empty()) {
+            left = left_behind::tell(run, unit, planned, mentions).await;
+        }
+        Self { taken, left }
     }
 
     /// Whose the object with this identity was.
-    pub(crate) fn of<'a>(all: &'a [Self], id: &ObjectId) -> Option<&'a str> {
-        let one = all.iter().find(|one| one.object == *id)?;
+    pub(crate) fn former(&self, id: &ObjectId) -> Option<&str> {
+        let one = self.taken.iter().find(|one| one.object == *id)?;
         Some(&one.from)
+    }
+
+    /// For the record.
+    pub(crate) fn notes(&self) -> impl Iterator<Item = (&'static str, Notes)> {
+        let taken = (!self.taken.is_empty()).then(|| (NOTED, Notes::of(&self.taken)));
+        let left = (!self.left.is_empty()).then(|| (left_behind::NOTED, Notes::of(&self.left)));
+        taken.into_iter().chain(left)
+    }
+}
+
+/// What later steps and people read of a deployment with this record.
+pub(crate) fn tell_outputs(head: &Head, outputs: &mut Value) {
+    let taken: Vec<TakenOver> = noted(head, NOTED);
+    if !taken.is_empty() {
+        let one = |one: &TakenOver| json!({"object": one.object.to_string(), "from": one.from});
+        outputs[NOTED] = taken.iter().map(one).collect();
+    }
+    let left: Vec<ObjectId> = noted(head, left_behind::NOTED);
+    if !left.is_empty() {
+        outputs[left_behind::NOTED] = left.iter().map(ObjectId::to_string).collect();
     }
 }
 
 /// What the plan takes over.
-pub(crate) async fn taken_over(run: &Run<'_>, planned: &[Planned]) -> Vec<TakenOver> {
+async fn taken_over(run: &Run<'_>, planned: &[Planned]) -> Vec<TakenOver> {
     let former = planned.iter().filter_map(|planned| {
         let former = planned.former()?;
         Some((&planned.target.object, &planned.target.id, former))
@@ -122,7 +165,7 @@ async fn harness_number(run: &Run<'_>, name: &str) -> Option<u64> {
 }
 
 /// Say what is taken over.
-pub(crate) fn tell(run: &Run<'_>, unit: Unit, taken: &[TakenOver]) {
+fn tell(run: &Run<'_>, unit: Unit, taken: &[TakenOver]) {
     for line in lines(taken) {
         run.info(unit, line);
     }

@@ -115,7 +115,10 @@ pub(crate) async fn versioned(
     let release = run.release_id();
     let mut versioned = Versioned::default();
     for namespace in namespaces {
-        let of_kind = |kind| run.env.cluster.configuration(kind, namespace, &release);
+        let of_kind = |kind| {
+            let release = Some(release.as_str());
+            run.env.cluster.configuration(kind, namespace, release)
+        };
         let (config_maps, secrets) =
             futures::try_join!(of_kind(ConfigKind::ConfigMap), of_kind(ConfigKind::Secret))?;
         let candidates: Vec<Found> = config_maps

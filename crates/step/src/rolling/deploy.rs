@@ -9,7 +9,7 @@ use super::closing::{close, outputs, told};
 use super::earlier::{Earlier, earlier, noted, opened};
 use super::opening::{Opened, Rendered, gone, open, recorded, sequence};
 use super::{hook_runs, namespace, prune};
-use crate::adoption::{self, TakenOver};
+use crate::adoption::{self, Adoption};
 use crate::apply::{self, Manner, OnRefusal};
 use crate::autoscalers;
 use crate::failure::{FailureKind, first_of};
@@ -22,7 +22,7 @@ use crate::resolve::Resolving;
 use crate::run::Run;
 use crate::scaling;
 use crate::sequence::Sequence;
-use crate::shape::{self, Shape, Wanted};
+use crate::shape::{self, Shape, Shaped, Wanted};
 use crate::sources::Marked;
 use crate::steady;
 use crate::task::{RollingDeploy, Source};
@@ -191,10 +191,7 @@ async fn told_of(
         outputs["prunedResourceIds"] = names(pruned);
     }
     instances.tell(run, &mut outputs).await;
-    let taken: Vec<TakenOver> = noted(head, adoption::NOTED);
-    if !taken.is_empty() {
-        outputs[adoption::NOTED] = taken.iter().map(TakenOver::output).collect();
-    }
+    adoption::tell_outputs(head, &mut outputs);
     let replaced = replacement::replaced(head, &run.task.id);
     if !replaced.is_empty() {
         outputs["replacedResourceIds"] = names(replaced);
@@ -315,18 +312,26 @@ async fn dry_run(
     history: &History,
     objects: Vec<Object>,
 ) -> Result<Value, Ended> {
-    let shaped = match shape.of(run, options, history, objects).await? {
-        Wanted::Deploy(shaped) => shaped,
+    let Shaped {
+        objects,
+        versioned,
+        side,
+        written,
+        ..
+    } = match shape.of(run, options, history, objects).await? {
+        Wanted::Deploy(shaped) => *shaped,
         Wanted::Skip(outputs) => return Ok(outputs),
     };
     let first = shape.is_first(history);
-    sequence(run, &shaped.objects, Unit::Initialize)?;
-    let mut planned = try_out(run, shaped.objects, options, first).await?;
+    sequence(run, &objects, Unit::Initialize)?;
+    let mut planned = try_out(run, objects, options, first).await?;
     if shape.is_whole() {
         (planned, _) = adoption::keep_names(run, planned, options, first).await?;
     }
-    let planned = shaped.written.of(run, Unit::Initialize, planned);
-    let taken = adoption::taken_over(run, &planned).await;
+    let planned = written.of(run, Unit::Initialize, planned);
+    let is_whole = shape.is_whole();
+    let whole = is_whole.then_some((first, versioned.mentions.as_slice()));
+    let adopted = Adoption::of(run, Unit::Initialize, &planned, whole).await;
     let mut rows = Vec::new();
     for object in &planned {
         let change = match object.change() {
@@ -337,13 +342,12 @@ async fn dry_run(
         let id = &object.target.id;
         run.info(Unit::Initialize, format!("{id} would be {change}"));
         let mut row = json!({"object": id, "change": change});
-        if let Some(from) = TakenOver::of(&taken, id) {
+        if let Some(from) = adopted.former(id) {
             row["takenOverFrom"] = from.into();
         }
         rows.push(row);
     }
-    adoption::tell(run, Unit::Initialize, &taken);
-    let earlier = (history, &shaped.side);
+    let earlier = (history, &side);
     let foreseen = prune::foresee(run, earlier, &planned, options.prune, Unit::Initialize);
     let rows_of_doomed = foreseen.await?.doomed.into_iter();
     rows.extend(

@@ -13,7 +13,7 @@ use sortie_manifest::{Object, ObjectId, Origin, hash};
 use super::earlier::{Earlier, earlier};
 use super::prune::{self, Foreseen};
 use super::{RESULT, hook_runs};
-use crate::adoption;
+use crate::adoption::{self, Adoption};
 use crate::external;
 use crate::failure::{Failure, FailureKind};
 use crate::locked::{Locked, record_failure};
@@ -150,8 +150,9 @@ async fn begin(
         sequence = again.map_err(|errors| disordered(&errors).1)?;
     }
     describe(run, &planned, &versioned, head.number);
-    let taken = adoption::taken_over(run, &planned).await;
-    adoption::tell(run, Unit::Prepare, &taken);
+    let is_whole = shape.is_whole();
+    let whole = is_whole.then_some((first, versioned.mentions.as_slice()));
+    let adopted = Adoption::of(run, Unit::Prepare, &planned, whole).await;
     planned.iter_mut().for_each(Planned::forget_content);
     for object in &planned {
         head.track(object.target.id.clone(), None);
@@ -177,13 +178,13 @@ async fn begin(
         .map(|object| &object.target.id)
         .chain(left.iter().map(|tracked| &tracked.id))
         .collect();
-    let mut data = BTreeMap::from([
+    let mut data: BTreeMap<&str, Notes> = BTreeMap::from([
         ("present", Notes::of(&present)),
         ("secrets", Notes::of(&rendered.secrets)),
         (prune::NOTED, Notes::of(&doomed)),
     ]);
-    if !taken.is_empty() {
-        data.insert(adoption::NOTED, Notes::of(&taken));
+    for (key, notes) in adopted.notes() {
+        data.insert(key, notes);
     }
     for (key, value) in &noted {
         data.insert(key, Notes::of(value));

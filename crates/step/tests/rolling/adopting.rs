@@ -134,6 +134,48 @@ async fn what_kubectl_has_applied_is_taken_over_without_a_restart() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn configuration_that_stays_behind_under_its_bare_name_is_told() {
+    let world = World::new("adopt_left").await;
+    let image = world.cluster.image("sample-v1").await.unwrap();
+    let unread = CONFIG.replace("name: web", "name: unread");
+    let kept = unread.replace(
+        "{name: unread}",
+        "{name: kept, annotations: {sortie.dev/skip-versioning: \"true\"}}",
+    );
+    let set = |a: &str| documents(&[&app(&image).replace("a: \"1\"", a), &unread, &kept]);
+    world.given(&set("a: \"1\"")).await;
+    running(&world).await;
+
+    let changed = set("a: \"2\"");
+    let tried = RollingDeploy {
+        dry_run: true,
+        ..plain(&changed)
+    };
+    let tried = world.deploy(tried).await;
+    let told = world.deploy(plain(&changed)).await;
+    let namespace = world.namespace.name();
+    // The Secret has the content that pods read, and `kept` is not versioned.
+    let left: Vec<String> = ["web", "unread"]
+        .iter()
+        .map(|name| format!("ConfigMap/{namespace}/{name}"))
+        .collect();
+    let named = told.outputs()["leftBehind"].as_array().unwrap();
+    let mut named: Vec<&str> = named.iter().map(|one| one.as_str().unwrap()).collect();
+    named.sort_by_key(|name| name.contains("unread"));
+    assert_eq!(named, left);
+    for name in ["web", "unread"] {
+        let line = format!("ConfigMap/{namespace}/{name} stays as it is");
+        let how = format!("(kubectl delete configmap {name} --namespace {namespace})");
+        for told in [&tried, &told] {
+            assert!(told.said(&line) && told.said(&how), "{:?}", told.lines);
+        }
+    }
+    let again = world.deploy(plain(&changed)).await;
+    assert_eq!(again.outputs().get("leftBehind"), None);
+    world.finish().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn what_another_release_had_is_taken_over_only_when_asked_and_without_a_restart() {
     let world = World::new("adopt_release").await;
     let image = world.cluster.image("sample-v1").await.unwrap();
