@@ -6,6 +6,7 @@ use sortie_cluster::record::{History, Records, Side, Tracked};
 use sortie_manifest::ObjectId;
 
 use crate::adoption;
+use crate::autoscalers;
 use crate::difference::{Difference, Fate, original_name, planned};
 use crate::failure::Failure;
 use crate::locked::{self, Look, record_failure};
@@ -98,7 +99,19 @@ async fn compare(run: &Run<'_>, diff: &Diff) -> Result<Vec<Difference>, Ended> {
     });
     let mut found: Vec<Difference> = compared.collect();
     if !shaped.side.is_canary() {
-        found.extend(superfluous(run, options, (&history, &shaped.side), &plan).await?);
+        let doomed = superfluous(run, options, (&history, &shaped.side), &plan).await?;
+        if options.prune.is_some() {
+            for one in autoscalers::returning(run, &plan, &doomed).await {
+                let mut again = planned(&one.planned, previous);
+                again.notes.push(one.line());
+                let id = again.object.clone();
+                found
+                    .iter_mut()
+                    .filter(|found| found.object == id)
+                    .for_each(|found| *found = again.clone());
+            }
+        }
+        found.extend(going(run, options, doomed).await);
     }
     Ok(found)
 }
@@ -133,7 +146,7 @@ async fn superfluous(
     options: &RollingDeploy,
     (history, side): (&History, &Side),
     plan: &[Planned],
-) -> Result<Vec<Difference>, Failure> {
+) -> Result<Vec<Tracked>, Failure> {
     if options.prune.is_none() && history.records().is_empty() {
         return Ok(Vec::new());
     }
@@ -142,11 +155,15 @@ async fn superfluous(
         limit: Some(u32::MAX),
     };
     let foreseen = foresee(run, (history, side), plan, Some(all), Unit::Initialize);
-    let doomed = foreseen.await?.doomed;
+    Ok(foreseen.await?.doomed)
+}
+
+/// What becomes of it.
+async fn going(run: &Run<'_>, options: &RollingDeploy, doomed: Vec<Tracked>) -> Vec<Difference> {
     let ids: Vec<ObjectId> = doomed.into_iter().map(|Tracked { id, .. }| id).collect();
     if options.prune.is_none() {
         let left = ids.into_iter();
-        return Ok(left.map(|id| Difference::plain(id, Fate::Left)).collect());
+        return left.map(|id| Difference::plain(id, Fate::Left)).collect();
     }
     let lives = run.env.cluster.survey(ids).await;
     let deleted = lives.into_iter().filter_map(|(id, live)| {
@@ -156,5 +173,5 @@ async fn superfluous(
         }
         Some(Difference::plain(id, Fate::Deleted).between(Some(&live), None))
     });
-    Ok(deleted.collect())
+    deleted.collect()
 }

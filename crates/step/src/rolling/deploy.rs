@@ -1,7 +1,7 @@
 //! A rolling deployment: bring a set of objects in and wait until it is healthy.
 
 use serde_json::{Map, Value, json};
-use sortie_cluster::apply::Planned;
+use sortie_cluster::apply::{Change, Planned};
 use sortie_cluster::record::{Head, History, Stored, Tracked};
 use sortie_manifest::{Object, ObjectId};
 
@@ -332,26 +332,35 @@ async fn dry_run(
     let is_whole = shape.is_whole();
     let whole = is_whole.then_some((first, versioned.mentions.as_slice()));
     let adopted = Adoption::of(run, Unit::Initialize, &planned, whole).await;
+    let earlier = (history, &side);
+    let foreseen = prune::foresee(run, earlier, &planned, options.prune, Unit::Initialize);
+    let doomed = foreseen.await?.doomed;
+    let returning = autoscalers::returning(run, &planned, &doomed).await;
     let mut rows = Vec::new();
     for object in &planned {
+        let id = &object.target.id;
+        let returning = returning.iter().find(|one| one.planned.target.id == *id);
         let change = match object.change() {
             Some(_) if object.replaces().is_some() => "replaced",
+            Some(_) if returning.is_some() => Change::Configured.name(),
             Some(change) => change.name(),
             None => "created once what it needs is there",
         };
-        let id = &object.target.id;
-        run.info(Unit::Initialize, format!("{id} would be {change}"));
+        let why = returning.map_or_else(String::new, |one| format!(": {}", one.line()));
+        run.info(Unit::Initialize, format!("{id} would be {change}{why}"));
         let mut row = json!({"object": id, "change": change});
         if let Some(from) = adopted.former(id) {
             row["takenOverFrom"] = from.into();
         }
+        if let Some(one) = returning {
+            row["replicas"] = json!({"before": one.from, "after": one.to});
+        }
         rows.push(row);
     }
-    let earlier = (history, &side);
-    let foreseen = prune::foresee(run, earlier, &planned, options.prune, Unit::Initialize);
-    let rows_of_doomed = foreseen.await?.doomed.into_iter();
     rows.extend(
-        rows_of_doomed.map(|Tracked { id, .. }| json!({"object": id, "change": "deleted"})),
+        doomed
+            .into_iter()
+            .map(|Tracked { id, .. }| json!({"object": id, "change": "deleted"})),
     );
     Ok(json!({"releaseName": run.task.release.name, "dryRun": rows}))
 }

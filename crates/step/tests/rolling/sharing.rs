@@ -159,6 +159,29 @@ async fn whoever_deletes_an_autoscaler_brings_the_replicas_back() {
         prune: Some(Prune { limit: Some(9) }),
         ..plain(&two(&v1))
     };
+    let line = "replicas go back from 1 to 2 once the autoscaler is deleted";
+    let trying = RollingDeploy {
+        dry_run: true,
+        ..pruning.clone()
+    };
+    let tried = world.deploy(trying).await;
+    let rows = tried.outputs()["dryRun"].as_array().unwrap();
+    let row = rows
+        .iter()
+        .find(|row| row["object"]["kind"] == "Deployment");
+    let expected = json!({"before": 1, "after": 2});
+    assert_eq!(row.unwrap()["replicas"], expected, "{rows:?}");
+    assert_eq!(row.unwrap()["change"], "configured");
+    assert!(tried.said(line), "{:?}", tried.lines);
+    let compared = world.task(Action::Diff(pruning.clone().into()));
+    let compared = world.run(&compared).await;
+    let objects = compared.outputs()["objects"].as_array().unwrap();
+    let web = objects
+        .iter()
+        .find(|one| one["object"]["kind"] == "Deployment");
+    let change = json!([{"path": "spec.replicas", "before": 1, "after": 2}]);
+    assert_eq!(web.unwrap()["changes"], change, "{objects:?}");
+    assert_eq!(web.unwrap()["notes"], json!([line]));
     world.deploy(pruning).await.outputs();
     back("pruned").await;
     world.finish().await;
