@@ -1,6 +1,7 @@
 //! Changing how many pods a workload has, and undoing it.
 
 use serde_json::json;
+use sortie_step::report::Level;
 use sortie_step::task::{Action, Amount, RollingRollback, Scale, Task};
 
 use crate::world::{Told, World, web};
@@ -136,6 +137,33 @@ async fn an_autoscaler_rests_without_pods_and_goes_on_with_them() {
         .await;
     assert_eq!(told.outputs()["replicas"], 1);
     assert!(told.said("between 1 and 2"), "{:?}", told.lines);
+    world.finish().await;
+}
+
+#[tokio::test]
+async fn whoever_may_not_list_autoscalers_is_told_the_missing_rule() {
+    let mut world = World::new("scale_unseen").await;
+    world.given(&web("example.com/none:1", "")).await;
+    let rules = "
+- {apiGroups: [\"\"], resources: [secrets], verbs: [get, list, create, update, delete]}
+- {apiGroups: [\"\"], resources: [configmaps, pods], verbs: [get, list]}
+- {apiGroups: [coordination.k8s.io], resources: [leases], verbs: [get, create, update, delete]}
+- {apiGroups: [apps], resources: [deployments], verbs: [get]}
+- {apiGroups: [apps], resources: [deployments/scale], verbs: [get, patch]}
+";
+    world.with_rights(rules).await;
+    let quickly = Action::Scale(Scale {
+        workload: "Deployment/web".to_owned(),
+        to: Amount::Count(3),
+        skip_steady_state_check: true,
+    });
+    let told = world.run(&world.task(quickly)).await;
+    assert_eq!(told.outputs()["replicas"], 3);
+    let rule = "{apiGroups: [\"autoscaling\"], resources: [\"horizontalpodautoscalers\"], verbs: [\"list\"]}";
+    let warned = told.lines.iter().any(|(_, level, line)| {
+        *level == Level::Warning && line.contains("takes the number back") && line.contains(rule)
+    });
+    assert!(warned, "{:?}", told.lines);
     world.finish().await;
 }
 
