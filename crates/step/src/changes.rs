@@ -4,9 +4,10 @@ use serde_json::json;
 use sortie_cluster::apply::MARK;
 use sortie_cluster::delete::Doomed;
 use sortie_cluster::patch::{Form, Patched};
-use sortie_cluster::record::changes::{Entry, Field, StoredChanges, Undo, undoing};
+use sortie_cluster::record::changes::{Entry, Field, StoredChanges, Undo, fields, former, undoing};
 use sortie_cluster::{Cause, Error};
 use sortie_manifest::ObjectId;
+use sortie_strategy::routing::{changed_fields, easing};
 
 use crate::failure::{Failure, chain};
 use crate::locked::{self, Locked, record_failure};
@@ -139,16 +140,100 @@ async fn undo(run: &Run<'_>) -> Result<(), Ended> {
         .bounds
         .run(std::future::pending(), Box::pin(take))
         .await?;
-    let work = run
-        .bounds
-        .run_writes(locked.lost(), Box::pin(undo_all(run, &locked)));
-    let result = match work.await {
-        // Whoever is sent elsewhere arrives there before pods go.
-        Ok(undone) => traffic::settle_undone(run, &locked, undone).await,
-        Err(ended) => Err(ended),
-    };
+    let result = undo_under_lease(run, &locked).await;
     locked.release(run).await;
     result
+}
+
+/// Whoever is sent elsewhere arrives there before pods go.
+async fn undo_under_lease(run: &Run<'_>, locked: &Locked) -> Result<(), Ended> {
+    let ease = run
+        .bounds
+        .run_writes(locked.lost(), Box::pin(ease(run, locked)));
+    let eased = ease.await?;
+    traffic::settle_undone(run, locked, eased.clone()).await?;
+    let work = run
+        .bounds
+        .run_writes(locked.lost(), Box::pin(undo_all(run, locked)));
+    let mut undone = work.await?;
+    undone.retain(|id| !eased.contains(id));
+    traffic::settle_undone(run, locked, undone).await
+}
+
+/// Bring routes to what they were, but for Services that they named not before: these stay, without requests, until the
+/// router has taken that. Which routes.
+async fn ease(run: &Run<'_>, locked: &Locked) -> Result<Vec<ObjectId>, Ended> {
+    let mut ledger = Ledger::open(run, locked).await?;
+    let open = next(&ledger.stored, &run.task.id);
+    let entries = &ledger.stored.changes.entries;
+    let mut routes: Vec<ObjectId> = open.iter().map(|at| entries[*at].object.clone()).collect();
+    routes.retain(traffic::is_route);
+    routes.sort();
+    routes.dedup();
+    let mut eased = Vec::new();
+    for id in routes {
+        run.bounds.check()?;
+        let of_route = |at: &&usize| ledger.stored.changes.entries[**at].object == id;
+        let places: Vec<usize> = open.iter().filter(of_route).copied().collect();
+        let done = match ease_one(run, locked, &ledger, (&id, &places)).await {
+            Ok(done) => done,
+            Err(error) if is_final(&error) => return Err(Failure::cluster(&error).into()),
+            Err(error) => {
+                let text = format!("{id} is not as before yet: {}", chain(&error));
+                run.warn(Unit::UndoChanges, text);
+                None
+            }
+        };
+        let (Some(fields), [newest, older @ ..]) = (done, &places[..]) else {
+            continue;
+        };
+        for at in older {
+            ledger.stored.changes.entries[*at].undone = true;
+        }
+        ledger.stored.changes.entries[*newest].undo = Undo::Fields(fields);
+        ledger.write(locked).await?;
+        eased.push(id);
+    }
+    Ok(eased)
+}
+
+/// The same with one route; how it then differs from what it was. `None`: it may become that at once.
+async fn ease_one(
+    run: &Run<'_>,
+    locked: &Locked,
+    ledger: &Ledger,
+    (id, places): (&ObjectId, &[usize]),
+) -> Result<Option<Vec<Field>>, Error> {
+    let cluster = &run.env.cluster;
+    let Some((resource, live)) = cluster.find(id).await? else {
+        return Ok(None);
+    };
+    let mut then = live.clone();
+    for at in places {
+        let entry = &ledger.stored.changes.entries[*at];
+        let is_it = entry.uid.as_deref() == Some(text(&live, "/metadata/uid"));
+        match &entry.undo {
+            Undo::Fields(fields) if is_it => then = former(fields, &then),
+            _ => return Ok(None),
+        }
+    }
+    let Some(eased) = easing(&live, &then) else {
+        return Ok(None);
+    };
+    let version = text(&live, "/metadata/resourceVersion");
+    let mut operations = changed_fields(&live, &eased);
+    if !operations.is_empty() {
+        let test = json!({"op": "test", "path": "/metadata/resourceVersion", "value": version});
+        operations.insert(0, test);
+        let patched = Patched {
+            resource: &resource,
+            id,
+            subresource: None,
+        };
+        let body = (Form::Json, &operations.into());
+        cluster.patch_as(patched, body, locked.guard()).await?;
+    }
+    Ok(Some(fields(&then, &eased)))
 }
 
 /// What was changed back.

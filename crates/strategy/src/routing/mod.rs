@@ -32,7 +32,7 @@ pub use request::{
     Config, Destination, Header, How, Inherit, InheritedRoute, Match, Protocol, Provider, Route,
     Routing, Rule, Services,
 };
-pub use retreat::{Retreat, retreat};
+pub use retreat::{Retreat, easing, retreat};
 pub use shares::percents;
 pub use subsets::{Version, route_to_subsets, set_subsets};
 

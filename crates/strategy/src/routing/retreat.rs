@@ -22,6 +22,9 @@ pub struct Retreat {
 /// stays as it is. A rule that a step wrote names the new side no more, unless its Service stays; one that somebody wrote
 /// keeps it, with the weight 0. `None`: the object does not lead there.
 ///
+/// A router may forget a Service that no rule names before it has taken the rules: whoever is on the way then gets an error.
+/// So a Service that goes is first left as if it stayed.
+///
 /// # Errors
 /// The object is not as its kind says.
 pub fn retreat(
@@ -68,6 +71,40 @@ pub fn retreat(
     Ok(is_there.then_some(retreat))
 }
 
+/// What a route becomes on the way from `now` to `then`, where that names a Service no more: `then`, with that Service at
+/// the weight 0. `None`: it may become `then` at once.
+pub fn easing(now: &Value, then: &Value) -> Option<Value> {
+    let kind = RouteKind::of(then)?;
+    if !matches!(kind, RouteKind::HttpRoute | RouteKind::GrpcRoute) {
+        return None;
+    }
+    let namespace = kind::namespace(now).to_owned();
+    let backends = |object: &Value| -> Vec<(String, Value)> {
+        let mut object = object.clone();
+        let rules = kind.rules_mut(&mut object).into_iter();
+        let all = rules.flat_map(|rule| kind.backends_mut(rule).to_vec());
+        let named =
+            |backend: Value| Some((kind.service(&backend, &namespace)?.to_owned(), backend));
+        all.filter_map(named).collect()
+    };
+    let kept = backends(then);
+    let mut forgotten = backends(now);
+    forgotten.retain(|(name, _)| !kept.iter().any(|(kept, _)| kept == name));
+    forgotten.sort_by(|(one, _), (other, _)| one.cmp(other));
+    forgotten.dedup_by(|(one, _), (other, _)| one == other);
+    if forgotten.is_empty() {
+        return None;
+    }
+    let mut eased = then.clone();
+    let last = kind.rules_mut(&mut eased).pop()?;
+    let list = kind.backend_list_mut(last)?;
+    for (_, mut backend) in forgotten {
+        backend["weight"] = 0.into();
+        list.push(backend);
+    }
+    Some(eased)
+}
+
 /// What became of a rule.
 enum Left {
     NotThere,
@@ -98,11 +135,21 @@ impl Side<'_> {
         let is_alone = list.len() == 1;
         let weight = |backend: &Value| self.kind.weight(backend).unwrap_or(0);
         let moved: u32 = there.iter().map(|at| weight(&list[*at])).sum();
-        // A single destination of Istio gets everything, whatever its weight.
+        // A single one gets everything, whatever its weight.
         let had_traffic = moved > 0 || is_alone;
         let stable = list.iter().position(|one| self.is(one, "stable"));
         let Some(stable) = stable else {
             return match (is_ours, had_traffic) {
+                (true, _) if service_stays => {
+                    let mut turned = list[first].clone();
+                    self.kind.turn_to_stable(&mut turned, self.services);
+                    turned["weight"] = if is_alone { 100 } else { moved }.into();
+                    for at in there {
+                        list[at]["weight"] = 0.into();
+                    }
+                    list.insert(first, turned);
+                    Left::Done { had_traffic }
+                }
                 (true, _) => {
                     self.kind.turn_to_stable(&mut list[first], self.services);
                     if !is_alone {
@@ -212,6 +259,53 @@ mod tests {
             .unwrap();
         assert!(!again.had_traffic);
         assert_eq!(again.object, found.object);
+    }
+
+    #[test]
+    fn a_rule_for_a_service_that_stays_gets_the_stable_one_beside_it() {
+        let live = route(
+            r#"["testers"]"#,
+            json!([{"backendRefs": [backend("web-canary", 100)]}]),
+        );
+        let found = retreat(&live, &services(), "canary", true)
+            .unwrap()
+            .unwrap();
+        let expected = json!([{"backendRefs": [backend("web", 100), backend("web-canary", 0)]}]);
+        assert_eq!(rules(&found.object), &expected);
+        let then = retreat(&found.object, &services(), "canary", false)
+            .unwrap()
+            .unwrap();
+        assert!(!then.had_traffic);
+        assert_eq!(
+            rules(&then.object),
+            &json!([{"backendRefs": [backend("web", 100)]}])
+        );
+    }
+
+    #[test]
+    fn a_service_is_forgotten_by_a_route_after_it_has_no_requests() {
+        let now = route(
+            "[]",
+            json!([{"backendRefs": [backend("web", 80), backend("web-canary", 20)]}]),
+        );
+        let before = route(
+            "[]",
+            json!([{"backendRefs": [backend("third", 1)]}, {"backendRefs": [backend("web", 1)]}]),
+        );
+        let eased = easing(&now, &before).unwrap();
+        assert_eq!(
+            rules(&eased),
+            &json!([
+                {"backendRefs": [backend("third", 1)]},
+                {"backendRefs": [backend("web", 1), backend("web-canary", 0)]},
+            ])
+        );
+        assert_eq!(easing(&eased, &before).as_ref(), Some(&eased));
+        let all = route(
+            "[]",
+            json!([{"backendRefs": [backend("web", 1), backend("web-canary", 9)]}]),
+        );
+        assert_eq!(easing(&now, &all), None);
     }
 
     #[test]

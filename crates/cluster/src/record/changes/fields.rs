@@ -120,11 +120,16 @@ pub fn fields(before: &Value, after: &Value) -> Vec<Field> {
 
 /// As [`fields`], when an earlier attempt of the same task may have written some of them already.
 pub fn fields_since(earlier: &[Field], live: &Value, after: &Value) -> Vec<Field> {
-    let mut original = live.clone();
-    for field in earlier.iter().filter(|field| field.is_ours(live)) {
-        put(&mut original, &field.path, field.before.as_ref());
+    fields(&former(earlier, live), after)
+}
+
+/// An object as it was before these fields were written, where nobody has changed them since.
+pub fn former(fields: &[Field], live: &Value) -> Value {
+    let mut former = live.clone();
+    for field in fields.iter().filter(|field| field.is_ours(live)) {
+        put(&mut former, &field.path, field.before.as_ref());
     }
-    fields(&original, after)
+    former
 }
 
 /// Fields of the metadata that only the API server writes.

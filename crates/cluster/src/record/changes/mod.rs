@@ -13,7 +13,7 @@ use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 use sortie_manifest::ObjectId;
 
-pub use fields::{Field, Undoing, fields, fields_since, redoing, undoing};
+pub use fields::{Field, Undoing, fields, fields_since, former, redoing, undoing};
 
 use super::head::{FORMAT_VERSION, Head};
 use super::part::{self, PART_LIMIT};

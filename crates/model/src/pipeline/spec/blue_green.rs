@@ -4,6 +4,7 @@ use std::time::Duration;
 
 use super::instances::InstanceSelection;
 use super::rolling::RollingDeploy;
+use super::traffic::TrafficRouting;
 use crate::field::FlagField;
 use crate::problem::Code;
 use crate::reader::{Context, Fields};
@@ -15,14 +16,16 @@ pub struct BlueGreenDeploy {
     pub deploy: RollingDeploy,
     /// Do nothing when the manifests are those of the colour with traffic.
     pub skip_if_same_manifest: Option<FlagField>,
+    /// How requests are routed once the colour is healthy.
+    pub routing: Option<TrafficRouting>,
 }
 
 impl BlueGreenDeploy {
     pub(super) fn read(spec: &mut Fields<'_>, cx: &mut Context<'_>) -> Self {
-        spec.not_runnable(&["trafficRouting"], cx);
         Self {
             deploy: RollingDeploy::read(spec, cx),
             skip_if_same_manifest: spec.flag("skipDeploymentIfSameManifest", cx),
+            routing: TrafficRouting::read_option(spec, cx),
         }
     }
 }

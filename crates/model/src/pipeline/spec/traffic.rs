@@ -5,7 +5,7 @@ use crate::field::{FlagField, ListField, TextField};
 use crate::problem::Code;
 use crate::reader::{Context, Fields};
 
-/// Options of `K8sTrafficRouting`.
+/// Options of `K8sTrafficRouting`, and `trafficRouting` of a deployment.
 #[derive(Clone, Debug)]
 pub enum TrafficRouting {
     /// `config`: routes in full.
@@ -134,16 +134,27 @@ impl TrafficRouting {
     pub(super) fn read(spec: &mut Fields<'_>, cx: &mut Context<'_>) -> Option<Self> {
         const TYPES: [(&str, bool); 2] = [("config", true), ("inherit", false)];
         let whole = spec.required_choice("type", &TYPES, cx);
-        let mut fields = spec.required_map("trafficRouting", cx)?;
-        let read = match whole? {
-            true => {
-                let config = RoutingConfig::read(&mut fields, cx);
-                config.map(|config| Self::Config(Box::new(config)))
-            }
-            false => {
-                let (routes, _) = Route::read_all(&mut fields, None, cx)?;
-                Some(Self::Inherit(routes))
-            }
+        let fields = spec.required_map("trafficRouting", cx)?;
+        Self::of(fields, whole?, cx)
+    }
+
+    /// Reads the option of a deployment, whose form goes by what it has: a `provider`, or `routes` alone.
+    pub(super) fn read_option(spec: &mut Fields<'_>, cx: &mut Context<'_>) -> Option<Self> {
+        let is_stated = spec
+            .node("trafficRouting")
+            .is_some_and(|node| !node.is_empty());
+        let mut fields = spec.map("trafficRouting", cx).filter(|_| is_stated)?;
+        let whole = fields.node("provider").is_some() || fields.node("routes").is_none();
+        Self::of(fields, whole, cx)
+    }
+
+    fn of(mut fields: Fields<'_>, whole: bool, cx: &mut Context<'_>) -> Option<Self> {
+        let read = if whole {
+            let config = RoutingConfig::read(&mut fields, cx);
+            config.map(|config| Self::Config(Box::new(config)))
+        } else {
+            let routes = Route::read_all(&mut fields, None, cx);
+            routes.map(|(routes, _)| Self::Inherit(routes))
         };
         fields.finish(cx);
         read

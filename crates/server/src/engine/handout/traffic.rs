@@ -28,6 +28,15 @@ impl Builder<'_> {
         })
     }
 
+    /// The option of a deployment.
+    pub(super) fn routing(
+        &self,
+        options: Option<&TrafficRouting>,
+    ) -> Result<Option<v1::KubernetesTrafficRouting>, Fault> {
+        let routing = options.map(|options| self.traffic_routing(options));
+        routing.transpose()
+    }
+
     fn routes(&self, config: &RoutingConfig) -> Result<v1::TrafficRoutes, Fault> {
         use v1::traffic_routes::Provider as Wire;
         let provider = match &config.provider {

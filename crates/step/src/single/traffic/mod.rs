@@ -29,7 +29,7 @@ use crate::units::Ended;
 use plan::{Plan, wanted};
 use sight::Live;
 
-pub(crate) use retreat::{NewSide, retreat, settle_undone};
+pub(crate) use retreat::{NewSide, is_route, retreat, settle_undone};
 pub(crate) use router::Router;
 pub(crate) use services::of_release as services_of_set;
 

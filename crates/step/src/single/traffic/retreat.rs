@@ -51,24 +51,41 @@ pub(crate) async fn retreat(
     side: NewSide,
     is_resumed: bool,
 ) -> Result<(), Ended> {
-    let look = look(run, side);
-    let look = run.bounds.run(locked.lost(), Box::pin(look)).await?;
-    let Some(Ground {
-        services,
-        is_routed,
-        found,
-    }) = look
-    else {
+    let Some(had_traffic) = leave_all(run, locked, side, true).await? else {
         return Ok(());
     };
-    if !found.is_empty() {
-        run.units.enter(Unit::TrafficRouting);
+    if had_traffic || is_resumed {
+        settle(run, locked, side.word()).await?;
     }
+    if side == NewSide::Canary {
+        // Nobody is on the way to its Service any more, so that no route need name it.
+        leave_all(run, locked, side, false).await?;
+    }
+    Ok(())
+}
+
+/// Change every route that leads to a side, and wait until the router has taken it. Whether the side had requests; `None`:
+/// it has no Service, or there is no route at all.
+async fn leave_all(
+    run: &Run<'_>,
+    locked: &Locked,
+    side: NewSide,
+    service_stays: bool,
+) -> Result<Option<bool>, Ended> {
+    let look = look(run, side, service_stays);
+    let look = run.bounds.run(locked.lost(), Box::pin(look)).await?;
+    let Some((services, found)) = look else {
+        return Ok(None);
+    };
+    if found.is_empty() {
+        return Ok(Some(false));
+    }
+    run.units.enter(Unit::TrafficRouting);
     let write = async {
         let mut written = Vec::new();
         for (live, had_traffic) in found {
             run.bounds.check()?;
-            leave(run, locked, (side, &services), &live).await?;
+            leave(run, locked, (side, service_stays, &services), &live).await?;
             written.push((live.resource, live.id, had_traffic));
         }
         Ok(written)
@@ -82,25 +99,16 @@ pub(crate) async fn retreat(
         steady::wait(run, locked.guard(), waiting).await
     };
     run.bounds.run(locked.lost(), Box::pin(taken)).await?;
-    let had_traffic = written.iter().any(|(_, _, had_traffic)| *had_traffic);
-    if had_traffic || (is_resumed && is_routed) {
-        settle(run, locked, side.word()).await?;
-    }
-    Ok(())
+    Ok(Some(written.iter().any(|(_, _, had_traffic)| *had_traffic)))
 }
 
-/// What there is before anything changes.
-#[derive(Debug)]
-struct Ground {
-    services: Services,
-    /// Whether there is any route, wherever it leads.
-    is_routed: bool,
-    /// The routes that lead to the side, and whether they give it requests.
-    found: Vec<(Live, bool)>,
-}
-
-/// `None`: the side has no Service that a route could lead to.
-async fn look(run: &Run<'_>, side: NewSide) -> Result<Option<Ground>, Ended> {
+/// The routes that are to change, and whether they give the side requests. `None`: it has no Service that one could lead to,
+/// or there is none.
+async fn look(
+    run: &Run<'_>,
+    side: NewSide,
+    service_stays: bool,
+) -> Result<Option<(Services, Vec<(Live, bool)>)>, Ended> {
     run.bounds
         .pending()
         .set("the routes were still being looked at");
@@ -114,14 +122,15 @@ async fn look(run: &Run<'_>, side: NewSide) -> Result<Option<Ground>, Ended> {
     }
     let mut found = Vec::new();
     let routes = of_namespace(run).await?;
-    let is_routed = !routes.is_empty();
+    if routes.is_empty() {
+        return Ok(None);
+    }
     for live in routes {
-        let stays = side == NewSide::Stage;
-        let without = without(&live.object, &services, side.word(), stays);
+        let without = without(&live.object, &services, side.word(), service_stays);
         let Some(without) = without.map_err(|error| refused(&error))? else {
             continue;
         };
-        if without.left > 0 {
+        if without.left > 0 && service_stays {
             let text = format!(
                 "{} has a rule that leads to the {} alone: it stays as somebody wrote it, and leads to nobody once the pods are gone",
                 live.id,
@@ -139,23 +148,18 @@ async fn look(run: &Run<'_>, side: NewSide) -> Result<Option<Ground>, Ended> {
         }
         found.push((live, without.had_traffic));
     }
-    Ok(Some(Ground {
-        services,
-        is_routed,
-        found,
-    }))
+    Ok(Some((services, found)))
 }
 
 /// Change one route. That stays in a rollback: what the same execution had routed to the side before is taken back by it.
 async fn leave(
     run: &Run<'_>,
     locked: &Locked,
-    (side, services): (NewSide, &Services),
+    (side, service_stays, services): (NewSide, bool, &Services),
     live: &Live,
 ) -> Result<(), Failure> {
     let make = |now: &serde_json::Value, _: Option<&_>| {
-        let stays = side == NewSide::Stage;
-        let without = without(now, services, side.word(), stays);
+        let without = without(now, services, side.word(), service_stays);
         let without = without.map_err(|error| refused(&error))?;
         let operations = without.map(|without| changed_fields(now, &without.object));
         Ok((Form::Json, operations.unwrap_or_default().into()))
@@ -200,10 +204,6 @@ pub(crate) async fn settle_undone(
     locked: &Locked,
     undone: Vec<ObjectId>,
 ) -> Result<(), Ended> {
-    let is_route = |id: &ObjectId| {
-        let mut kinds = RouteKind::ALL.iter();
-        kinds.any(|kind| (kind.group(), kind.kind()) == (&*id.group, &*id.kind))
-    };
     let mut routes = Vec::new();
     for id in undone.into_iter().filter(is_route) {
         let found = run.env.cluster.find(&id).await;
@@ -229,4 +229,10 @@ pub(crate) async fn settle_undone(
     };
     run.bounds.run(locked.lost(), Box::pin(taken)).await?;
     settle(run, locked, "new side").await
+}
+
+/// Whether an object is a route.
+pub(crate) fn is_route(id: &ObjectId) -> bool {
+    let mut kinds = RouteKind::ALL.iter();
+    kinds.any(|kind| (kind.group(), kind.kind()) == (&*id.group, &*id.kind))
 }
