@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use serde_json::{Value, json};
 use sortie_cluster::clock;
 use sortie_cluster::delete::Doomed;
-use sortie_cluster::record::{Head, History, JournalEntry, Status};
+use sortie_cluster::record::{CANARY_DELETED, Head, History, JournalEntry, Status};
 use sortie_manifest::ObjectId;
 
 use crate::failure::{Failure, first_of};
@@ -18,9 +18,9 @@ use crate::shape;
 use crate::units::Ended;
 
 /// The unit under which it is journalled.
-const JOURNAL: &str = "Canary";
+const JOURNAL: &str = CANARY_DELETED.0;
 /// What is journalled once all that a canary ran is gone.
-const DELETED: &str = "deleted";
+const DELETED: &str = CANARY_DELETED.1;
 /// What is journalled before anything goes.
 const DELETING: &str = "deleting";
 
@@ -57,16 +57,8 @@ fn is_of(entry: &JournalEntry, run: &Run<'_>) -> bool {
 
 /// The numbers of the canaries whose copies may be there.
 fn standing(history: &History) -> Vec<u64> {
-    let standing = history
-        .heads()
-        .filter(|head| head.side.is_canary() && !is_deleted(head));
+    let standing = history.heads().filter(|head| head.is_canary_left());
     standing.map(|head| head.number).collect()
-}
-
-/// Whether all that the canary with this record ran was deleted.
-pub(crate) fn is_deleted(head: &Head) -> bool {
-    let mut entries = head.journal.iter();
-    entries.any(|entry| entry.unit == JOURNAL && entry.what == DELETED)
 }
 
 async fn under_lease(run: &Run<'_>, locked: &mut Locked) -> Result<Value, Ended> {

@@ -105,6 +105,8 @@ pub struct Side {
 
 /// The [`Side::track`] of a canary.
 pub const CANARY: &str = "canary";
+/// Unit and deed of the journal entry that says that all that a canary ran is gone.
+pub const CANARY_DELETED: (&str, &str) = ("Canary", "deleted");
 /// The [`Side::role`] of the colour that gets the traffic.
 pub const PRIMARY: &str = "primary";
 /// The [`Side::role`] of the colour that gets none.
@@ -218,6 +220,13 @@ impl Head {
     /// Whether the release had once reached its steady state, whole.
     pub fn is_good(&self) -> bool {
         self.side.is_whole() && matches!(self.status, Status::Succeeded | Status::Superseded)
+    }
+
+    /// Whether it is a canary whose copies may be there: it was not [deleted](CANARY_DELETED), however it ended.
+    pub fn is_canary_left(&self) -> bool {
+        let is_end =
+            |entry: &JournalEntry| (entry.unit.as_str(), entry.what.as_str()) == CANARY_DELETED;
+        self.side.is_canary() && !self.journal.iter().any(is_end)
     }
 
     /// Whether it is a canary or a colour that runs beside others of its release.

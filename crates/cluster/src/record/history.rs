@@ -1,10 +1,13 @@
 //! What the heads of a release say together.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeSet, HashSet};
+
+use sortie_manifest::ObjectId;
 
 use super::head::{Head, Owner, Status};
 use super::part::PartId;
 use super::records::Stored;
+use super::tracked::Tracked;
 use super::unreadable::Unreadable;
 
 /// All records of one release, the oldest first.
@@ -178,8 +181,26 @@ impl History {
         Some(&self.heads().rev().find(same)?.parts)
     }
 
+    /// Whether the record may be the only one that tells what a canary or a colour runs, however it ended.
+    fn may_run_beside(&self, head: &Head) -> bool {
+        let mut later = self.heads().filter(|later| later.number > head.number);
+        if head.is_standing() {
+            return true;
+        }
+        if !head.is_canary_left() {
+            let color = &head.side.color;
+            return color.is_some() && !later.any(|later| later.side.color == *color);
+        }
+        let later = later.filter(|later| later.is_canary_left());
+        let tracked: HashSet<&ObjectId> = later
+            .flat_map(|later| later.inventory.iter().map(|of| &of.id))
+            .collect();
+        let is_tracked = |of: &Tracked| tracked.contains(&of.id);
+        !head.inventory.iter().all(is_tracked)
+    }
+
     /// What to remove so that the newest `depth` records stay, and with them always the last good
-    /// one, everything newer than it, what stands beside it, and every part that a kept record names: all
+    /// one, everything newer than it, what may run beside it, and every part that a kept record names: all
     /// parts while one that stays cannot be read. `parts` are all that the release has.
     pub fn collection(&self, depth: usize, parts: &[PartId]) -> Collection {
         let all = self.numbers();
@@ -192,7 +213,7 @@ impl History {
         let newest = self.newest().map(|newest| newest.head.number);
         let goes = |number: &u64| {
             let is_open = |Stored { head, .. }: &Stored| {
-                head.status == Status::InProgress || head.is_standing()
+                head.status == Status::InProgress || self.may_run_beside(head)
             };
             needed_from.is_none_or(|needed| *number < needed)
                 && newest != Some(*number)
@@ -232,7 +253,7 @@ impl History {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::record::{PRIMARY, RecordError, Release, STAGE, Side};
+    use crate::record::{CANARY_DELETED, PRIMARY, RecordError, Release, STAGE, Side};
     use jiff::Timestamp;
     use proptest::prelude::*;
 
@@ -391,6 +412,69 @@ mod tests {
         let first = vec![of(1, Failed, "blue", STAGE)];
         assert!(History::new(first, Vec::new()).is_of_colors());
         assert!(!History::default().is_of_colors());
+    }
+
+    #[test]
+    fn what_may_run_beside_the_release_is_never_forgotten() {
+        use Status::{Failed, Succeeded, Superseded};
+        let canary = |number, status, workloads: &[&str]| {
+            let mut stored = stored(number, status);
+            stored.head.side = Side::canary();
+            for name in workloads {
+                let id = ObjectId {
+                    group: "apps".to_owned(),
+                    kind: "Deployment".to_owned(),
+                    namespace: Some("shop".to_owned()),
+                    name: (*name).to_owned(),
+                };
+                stored.head.track(id, None);
+            }
+            stored
+        };
+        let deleted = |mut stored: Stored| {
+            let (unit, what) = CANARY_DELETED;
+            stored.head.note(unit, "", what, Timestamp::UNIX_EPOCH);
+            stored
+        };
+        let color = |number, status, color: &str| {
+            let mut stored = stored(number, status);
+            stored.head.side.color = Some(color.to_owned());
+            stored.head.side.role = Some(STAGE.to_owned());
+            stored
+        };
+        let (one, two) = (["web"].as_slice(), ["web", "api"].as_slice());
+        for (beside, forgotten) in [
+            (vec![canary(1, Failed, one)], vec![]),
+            (vec![deleted(canary(1, Failed, one))], vec![1]),
+            (
+                vec![canary(1, Superseded, two), canary(2, Failed, one)],
+                vec![],
+            ),
+            (
+                vec![canary(1, Superseded, one), canary(2, Failed, two)],
+                vec![1],
+            ),
+            (
+                vec![canary(1, Superseded, two), deleted(canary(2, Failed, two))],
+                vec![2],
+            ),
+            (vec![color(1, Failed, "blue")], vec![]),
+            (
+                vec![color(1, Failed, "blue"), color(2, Failed, "green")],
+                vec![],
+            ),
+            (
+                vec![color(1, Superseded, "blue"), color(2, Failed, "blue")],
+                vec![1],
+            ),
+        ] {
+            let mut all = beside;
+            all.extend([8, 9].map(|number| stored(number, Succeeded)));
+            let history = History::new(all, Vec::new());
+            let gone = history.collection(1, &[]).numbers;
+            let gone: Vec<u64> = gone.into_iter().filter(|number| *number != 8).collect();
+            assert_eq!(gone, forgotten);
+        }
     }
 
     #[test]

@@ -21,7 +21,8 @@ mod unreadable;
 use sortie_manifest::labels;
 
 pub use head::{
-    Asker, CANARY, FORMAT_VERSION, Head, JournalEntry, Owner, PRIMARY, STAGE, Side, Status,
+    Asker, CANARY, CANARY_DELETED, FORMAT_VERSION, Head, JournalEntry, Owner, PRIMARY, STAGE, Side,
+    Status,
 };
 pub use history::{Collection, History, standing};
 pub use notes::Notes;

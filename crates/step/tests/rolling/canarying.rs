@@ -3,6 +3,7 @@
 use serde_json::{Value, json};
 use sortie_step::task::{Action, Amount, CanaryDeploy, RollingDeploy, Target};
 
+use crate::crashing::ground::Ground;
 use crate::world::{Told, World, app, documents, plain, web};
 
 pub(crate) fn canary(deploy: RollingDeploy, instances: Amount) -> Action {
@@ -143,6 +144,32 @@ async fn a_broken_canary_hurts_nobody_and_is_removed() {
     );
     let stable = world.get("apps/v1/Deployment", "web").await.unwrap();
     assert_eq!(at(&stable, "/status/readyReplicas"), 2);
+    world.finish().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_failed_canary_is_not_forgotten() {
+    let ground = Ground::shared().await;
+    let mut world = World::on(ground.cluster.clone(), "canary_orphan").await;
+    world.limits.history = 1;
+    let set = |image: &str| crate::swapping::app(image);
+    world
+        .deploy(plain(&set("example.com/web:1")))
+        .await
+        .outputs();
+    let broken =
+        set("example.com/web:2").replace("containers:", "schedulerName: nobody\n      containers:");
+    let mut task = world.task(canary(plain(&broken), Amount::Count(1)));
+    task.timeout = std::time::Duration::from_secs(4);
+    world.run(&task).await.failure();
+    for image in ["example.com/web:3", "example.com/web:4"] {
+        world.deploy(plain(&set(image))).await.outputs();
+    }
+    assert_eq!(world.statuses().await, ["Failed", "Succeeded"]);
+    let told = world.canary_delete().await;
+    assert_eq!(told.outputs()["canaryDeleted"], true, "{told:?}");
+    let copy = world.get("apps/v1/Deployment", "web-canary").await;
+    assert!(copy.is_none());
     world.finish().await;
 }
 
@@ -297,5 +324,28 @@ async fn what_cannot_have_a_canary_is_refused_before_the_first_write() {
     world.given(&other).await;
     let told = world.canary(plain(&web(image, "")), Amount::Count(1)).await;
     assert_eq!(told.failure().code, "SRT-C015", "{:?}", told.failure());
+    world.finish().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn immutable_configuration_changes_from_one_canary_to_the_next() {
+    let world = World::new("canary_immutable").await;
+    let image = world.cluster.image("sample-v1").await.unwrap();
+    let set = |value: &str| {
+        let config = crate::world::config("web", value).replace(
+            "  annotations: {sortie.dev/skip-versioning: \"true\"}\n",
+            "",
+        );
+        let env = ", {name: GREETING, valueFrom: {configMapKeyRef: {name: web, key: a}}}";
+        plain(&documents(&[
+            &web(&image, env),
+            &format!("{config}immutable: true\n"),
+        ]))
+    };
+    for value in ["one", "two"] {
+        world.canary(set(value), Amount::Count(1)).await.outputs();
+        let config = world.get("v1/ConfigMap", "web-canary").await.unwrap();
+        assert_eq!(at(&config, "/data/a"), value);
+    }
     world.finish().await;
 }
