@@ -141,7 +141,7 @@ async fn carry_out(run: &Run<'_>) -> Result<Value, Ended> {
         Action::Rollout(options) => Box::pin(single::rollout::run(run, options)).await,
         Action::TrafficRouting(asked) => Box::pin(single::traffic::run(run, asked)).await,
         Action::SwapServices(options) => Box::pin(swap::run(run, *options)).await,
-        Action::StageScaleDown => Box::pin(scaling::down(run)).await,
+        Action::StageScaleDown(options) => Box::pin(scaling::down(run, *options)).await,
         Action::StageScaleUp(options) => Box::pin(scaling::up(run, *options)).await,
     }
 }

@@ -1,5 +1,6 @@
 //! What a step is asked to do. The delegate makes a [`Task`] from the wire, the command line from its arguments.
 
+mod hook;
 mod single;
 mod strategy;
 
@@ -10,10 +11,14 @@ use sortie_render::SourceFile;
 use sortie_render::git::Reference;
 use sortie_strategy::routing::Routing;
 
+pub use hook::{HookAction, HookTime, ServiceHook};
 pub use single::{
     Amount, Apply, Delete, Patch, PatchKind, Resources, Rollout, RolloutCommand, Scale, Set,
 };
-pub use strategy::{BlueGreenDeploy, CanaryDeploy, Diff, StageScaleUp, Strategy, SwapServices};
+pub use strategy::{
+    BlueGreenDeploy, CanaryDeploy, Diff, ProgressiveDeploy, StageScaleDown, StageScaleUp, Strategy,
+    SwapServices,
+};
 
 /// One step to carry out on one release.
 #[derive(Clone, Debug)]
@@ -31,6 +36,8 @@ pub struct Task {
     /// Whether it is part of a rollback: before anything else, what steps of the same execution have scaled, patched or
     /// applied is undone.
     pub undo_changes: bool,
+    /// Scripts around fetching, rendering and waiting for what the step brings to the cluster, in their order.
+    pub hooks: Vec<ServiceHook>,
     /// What to do.
     pub action: Action,
 }
@@ -79,6 +86,10 @@ pub enum Action {
     RollingRollback(RollingRollback),
     /// Run a few pods of a new version beside the present one.
     CanaryDeploy(CanaryDeploy),
+    /// Give a new version a larger share of the pods, step by step.
+    ProgressiveDeploy(ProgressiveDeploy),
+    /// Take back what steps of the same execution have brought in progressively.
+    ProgressiveRollback,
     /// Remove what canaries of the release run.
     CanaryDelete,
     /// Run a new version in the colour that gets no traffic.
@@ -86,7 +97,7 @@ pub enum Action {
     /// Let the two colours exchange their traffic.
     SwapServices(SwapServices),
     /// Take all pods from the colour that gets no traffic.
-    StageScaleDown,
+    StageScaleDown(StageScaleDown),
     /// Give the colour that gets no traffic its pods back.
     StageScaleUp(StageScaleUp),
     /// Remove a release and everything it owns.
@@ -128,6 +139,8 @@ pub struct RollingDeploy {
     pub wait_for_jobs: bool,
     /// What expressions in values files may name: a JSON object.
     pub context: Value,
+    /// How requests are routed once everything is healthy; `None`: as before.
+    pub routing: Option<Routing>,
     /// Stop after everything was checked, before the first write.
     pub dry_run: bool,
 }
@@ -143,6 +156,7 @@ impl Default for RollingDeploy {
             prune: None,
             wait_for_jobs: true,
             context: Value::Null,
+            routing: None,
             dry_run: false,
         }
     }

@@ -5,7 +5,7 @@ use std::time::Duration;
 use sortie_render::SourceFile;
 use sortie_step::task::{
     Action, Amount, Apply, BlueGreenDeploy, CanaryDeploy, Delete, Patch, PatchKind, Resources,
-    RollingDeploy, RollingRollback, Rollout, RolloutCommand, Scale, Set, Source, StageScaleUp,
+    RollingDeploy, RollingRollback, Rollout, RolloutCommand, Scale, Set, Source, StageScaleDown, StageScaleUp,
     SwapServices,
 };
 
@@ -83,7 +83,7 @@ pub(crate) async fn strategies(steps: &Steps, image: &str) {
         run("colours", Action::BlueGreenDeploy(deploy)).await;
         run("colours", Action::SwapServices(swap)).await;
     }
-    run("colours", Action::StageScaleDown).await;
+    run("colours", Action::StageScaleDown(StageScaleDown::default())).await;
     run("colours", Action::StageScaleUp(StageScaleUp::default())).await;
 }
 

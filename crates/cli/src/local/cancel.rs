@@ -1,11 +1,12 @@
 //! `sortie cancel`: what runs beside the version with the traffic goes, from here.
 
 use serde_json::{Value, json};
-use sortie_cluster::record::{Head, History, Release, STAGE};
-use sortie_step::task::Action;
+use sortie_cluster::record::{History, Release};
+use sortie_step::inspect::fallen_stage;
+use sortie_step::task::{Action, StageScaleDown};
 
 use super::sides::{self, Colors, numbered};
-use super::{follow, history, records, swap};
+use super::{deployed, follow, number, swap, text};
 use crate::args::{Cancel, Output};
 use crate::exit::{Exit, Result};
 use crate::{Surroundings, print};
@@ -17,14 +18,10 @@ pub(crate) async fn run(args: &Cancel, around: &Surroundings) -> Result {
         previous,
         timeout,
     } = args;
-    let (cluster, records) = records(release).await?;
-    let history = records.history().await?;
+    let (cluster, records, history) = deployed(release).await?;
     let release = records.release();
-    if history.is_empty() {
-        return Err(history::nothing(release));
-    }
-    let Some((action, told)) = choose(&history, release, *previous)? else {
-        let reason = nothing(&history);
+    let Some(action) = choose(&history, release, *previous)? else {
+        let reason = "neither a canary nor anything in the stage: nothing to cancel";
         match around.output {
             Output::Json => {
                 let outputs =
@@ -41,49 +38,46 @@ pub(crate) async fn run(args: &Cancel, around: &Surroundings) -> Result {
         Output::Json => {
             print::json(&json!({ "event": "end", "status": "SUCCEEDED", "outputs": outputs }));
         }
-        Output::Text => print::line(&match outputs.get("reason").and_then(Value::as_str) {
-            Some(reason) => format!("release {}: {reason}", release.name()),
-            None => told,
-        }),
+        Output::Text => print::line(&told(release, &outputs)),
     }
     Ok(Exit::Done)
 }
 
-/// Why nothing goes. What a stage that never ended well has left is no deployment that could be scaled.
-fn nothing(history: &History) -> String {
-    let mut sides = sortie_step::inspect::sides(history).into_iter();
-    let failed = sides.find(|head| head.side.role.as_deref() == Some(STAGE));
-    match failed {
-        Some(head) => format!(
-            "{} did not end well and has no traffic; the next deployment takes its place: nothing to cancel",
-            numbered(head)
-        ),
-        None => "neither a canary nor anything in the stage: nothing to cancel".to_owned(),
+/// What was done, by what the step says of it.
+fn told(release: &Release, outputs: &Value) -> String {
+    let (name, namespace) = (release.name(), release.namespace());
+    if let Some(reason) = outputs.get("reason").and_then(Value::as_str) {
+        return format!("release {name}: {reason}");
     }
+    if outputs.get("canaryDeleted").is_some() {
+        return format!("release {name}: the canary is deleted from namespace {namespace}");
+    }
+    format!(
+        "release {name}: number {} ({}) has no pods any more in namespace {namespace}",
+        number(outputs, "releaseNumber"),
+        text(outputs, "stageColor")
+    )
 }
 
-/// What goes, and what is said of it afterwards. `None`: there is nothing.
-fn choose(
-    history: &History,
-    release: &Release,
-    previous: bool,
-) -> Result<Option<(Action, String)>> {
-    let (name, namespace) = (release.name(), release.namespace());
-    if let Some(Head { number, .. }) = sides::canary(history) {
+/// What goes. `None`: there is nothing.
+fn choose(history: &History, release: &Release, previous: bool) -> Result<Option<Action>> {
+    let name = release.name();
+    if sides::canary(history).is_some() {
         if previous {
             let text = format!("release {name} has a canary, and no version from before a swap");
             return Err(sides::unsuited(text).hint("leave --previous out to delete the canary"));
         }
-        let told = format!(
-            "canary of release {name}, number {number}, is deleted from namespace {namespace}"
-        );
-        return Ok(Some((Action::CanaryDelete, told)));
+        return Ok(Some(Action::CanaryDelete));
     }
-    let Some(colors) = Colors::of(history) else {
+    let colors = Colors::of(history);
+    let newer_primary = colors.as_ref().and_then(Colors::newer_primary);
+    let stage = colors.map(|colors| colors.stage);
+    let Some(stage) = stage.or_else(|| fallen_stage(history)) else {
         return Ok(None);
     };
-    let stage = numbered(colors.stage);
-    match (colors.newer_primary(), previous) {
+    let number = Some(stage.number);
+    let stage = numbered(stage);
+    match (newer_primary, previous) {
         (Some(primary), false) => {
             let named = sides::named(release);
             let text = format!(
@@ -98,10 +92,7 @@ fn choose(
             let text = format!("{stage} is the newest version: it has not had the traffic yet");
             Err(sides::unsuited(text).hint("leave --previous out to take its pods"))
         }
-        _ => {
-            let told =
-                format!("release {name}: {stage} has no pods any more in namespace {namespace}");
-            Ok(Some((Action::StageScaleDown, told)))
-        }
+        // It takes those pods and no others, whoever swaps meanwhile.
+        _ => Ok(Some(Action::StageScaleDown(StageScaleDown { number }))),
     }
 }

@@ -9,7 +9,7 @@ use sortie_render::git::Reference;
 use sortie_step::task::{
     Action, Amount, Apply, BlueGreenDeploy, CanaryDeploy, Delete, Git, Patch, PatchKind, Prune,
     Resources, RollingDeploy, RollingRollback, Rollout, RolloutCommand, Scale, Set, Source,
-    StageScaleUp, SwapServices, Target, Versioning,
+    StageScaleDown, StageScaleUp, SwapServices, Target, Versioning,
 };
 
 use super::{Blobs, Malformed, traffic};
@@ -57,7 +57,7 @@ impl Files<'_> {
                 patience: PATIENCE,
                 back: step.back,
             }),
-            Wire::KubernetesStageScaleDown(_) => Action::StageScaleDown,
+            Wire::KubernetesStageScaleDown(_) => Action::StageScaleDown(StageScaleDown::default()),
             Wire::KubernetesStageScaleUp(step) => Action::StageScaleUp(StageScaleUp {
                 instances: step.instances.map(|_| amount(step.instances)).transpose()?,
                 skip_steady_state_check: step.skip_steady_state_check,

@@ -253,7 +253,7 @@ fn what_follows_a_deployment_beside_the_old_one() {
     assert_eq!(swap(Some(0), true), (0, true));
     let down = v1::KubernetesStageScaleDown { release: release() };
     let down = action(Step::KubernetesStageScaleDown(down)).unwrap();
-    assert!(matches!(down, Action::StageScaleDown));
+    assert!(matches!(down, Action::StageScaleDown(options) if options.number.is_none()));
     let up = |instances| {
         let up = v1::KubernetesStageScaleUp {
             release: release(),

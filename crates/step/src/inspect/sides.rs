@@ -1,11 +1,11 @@
 //! The sides of a release that stand beside each other, and which Services lead to a colour.
 
 use serde_json::Value;
-use sortie_cluster::record::{Head, History, PRIMARY};
+use sortie_cluster::record::{Head, History, PRIMARY, STAGE, Status};
 use sortie_cluster::{Cause, Cluster, Error};
 use sortie_manifest::{Object, ObjectId, hash};
 
-use crate::canary;
+use crate::progressive::Progress;
 use crate::rolling::{noted, opened};
 use crate::shape::{Pair, RENDERED, SERVICES};
 
@@ -15,6 +15,17 @@ use crate::shape::{Pair, RENDERED, SERVICES};
 pub fn sides(history: &History) -> Vec<&Head> {
     let heads: Vec<&Head> = history.heads().rev().collect();
     of_heads(&heads)
+}
+
+/// What was deployed to the stage of a blue-green release, has not ended well, and is the newest of its colour: where nothing
+/// else stands in the stage, scaling it down takes its pods.
+#[must_use]
+pub fn fallen_stage(history: &History) -> Option<&Head> {
+    let mut sides = sides(history).into_iter();
+    sides.find(|head| {
+        head.side.role.as_deref() == Some(STAGE)
+            && matches!(head.status, Status::Failed | Status::InProgress)
+    })
 }
 
 /// The same of heads, the newest first.
@@ -32,7 +43,7 @@ fn of_heads<'a>(heads: &[&'a Head]) -> Vec<&'a Head> {
     colors.sort_by_key(|head| head.side.role.as_deref() != Some(PRIMARY));
     let whole = newest(|head| head.side.is_whole());
     let canary = newest(|head| head.side.is_canary());
-    let canary = canary.filter(|head| !canary::is_deleted(head));
+    let canary = canary.filter(|head| head.is_canary_left());
     whole.into_iter().chain(colors).chain(canary).collect()
 }
 
@@ -74,6 +85,12 @@ fn selected(service: &Value, key: &str) -> Option<String> {
 pub fn is_of_set(head: &Head, objects: &[Object]) -> Option<bool> {
     let rendered: String = opened(head, RENDERED)?;
     Some(rendered == hash::manifest(objects))
+}
+
+/// Whether a canary has taken its pods from the release, so that it takes its place by getting all of them.
+#[must_use]
+pub fn is_progressive(head: &Head) -> bool {
+    head.side.is_canary() && Progress::of(head).is_some()
 }
 
 #[cfg(test)]

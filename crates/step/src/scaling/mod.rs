@@ -9,33 +9,38 @@ mod side;
 use serde_json::{Value, json};
 use sortie_cluster::apply::{Applied, Planned};
 use sortie_cluster::delete::{Doomed, Gone};
-use sortie_cluster::record::{Head, History, STAGE, Stored};
+use sortie_cluster::record::{Head, History, STAGE, Status, Stored};
 use sortie_manifest::{Object, ObjectId};
 use sortie_strategy::copy;
 
 use crate::adoption::object_of;
-use crate::failure::{Failure, chain, first_of};
+use crate::failure::{Failure, FailureKind, chain, first_of};
+use crate::inspect::fallen_stage;
 use crate::locked::{self, Locked, record_failure};
 use crate::remove::remove;
 use crate::report::Unit;
 use crate::rolling::{close_interrupted, recorded};
 use crate::run::Run;
+use crate::single::traffic::{self, NewSide};
 use crate::steady::{self, Awaited, facts};
 use crate::swap::undo_interrupted;
-use crate::task::{Amount, StageScaleUp};
+use crate::task::{Amount, StageScaleDown, StageScaleUp};
 use crate::units::Ended;
 use memory::{Kept, Scaling, Size, former, wanted};
-use side::{Live, Side, set_replicas};
+use side::Side;
+
+pub(crate) use side::{Live, set_replicas};
 
 /// How long the end of an object that goes already may take before it is made again.
 const BACK_WITHIN: std::time::Duration = std::time::Duration::from_secs(60);
 
 /// Take all pods from the colour without traffic. The outputs say what each workload had.
-pub(crate) async fn down(run: &Run<'_>) -> Result<Value, Ended> {
+pub(crate) async fn down(run: &Run<'_>, options: StageScaleDown) -> Result<Value, Ended> {
     match begin(run, false).await? {
         Begun::Told(told) => Ok(told),
-        Begun::Locked(mut locked) => {
-            let result = down_under_lease(run, &mut locked).await;
+        Begun::Locked(mut locked, looked) => {
+            let looked = options.number.or(looked);
+            let result = down_under_lease(run, &mut locked, looked).await;
             locked.release(run).await;
             result
         }
@@ -46,8 +51,8 @@ pub(crate) async fn down(run: &Run<'_>) -> Result<Value, Ended> {
 pub(crate) async fn up(run: &Run<'_>, options: StageScaleUp) -> Result<Value, Ended> {
     match begin(run, true).await? {
         Begun::Told(told) => Ok(told),
-        Begun::Locked(mut locked) => {
-            let result = up_under_lease(run, options, &mut locked).await;
+        Begun::Locked(mut locked, looked) => {
+            let result = up_under_lease(run, options, &mut locked, looked).await;
             locked.release(run).await;
             result
         }
@@ -57,8 +62,8 @@ pub(crate) async fn up(run: &Run<'_>, options: StageScaleUp) -> Result<Value, En
 enum Begun {
     /// There is nothing to do.
     Told(Value),
-    /// The release is ours.
-    Locked(Box<Locked>),
+    /// The release is ours; the number in the stage before we had it.
+    Locked(Box<Locked>, Option<u64>),
 }
 
 async fn begin(run: &Run<'_>, is_up: bool) -> Result<Begun, Ended> {
@@ -74,9 +79,10 @@ async fn begin(run: &Run<'_>, is_up: bool) -> Result<Begun, Ended> {
         }
         return Ok(Begun::Told(told));
     }
+    let looked = stage(&look.history, is_up).map(|stored| stored.head.number);
     let acquire = async { Ok(Locked::acquire(run, Unit::Initialize, look).await?) };
     let acquire = run.bounds.run(std::future::pending(), Box::pin(acquire));
-    Ok(Begun::Locked(Box::new(acquire.await?)))
+    Ok(Begun::Locked(Box::new(acquire.await?), looked))
 }
 
 /// What is told of a task that has come to its end, or that has nothing to do.
@@ -84,7 +90,8 @@ fn told(run: &Run<'_>, history: &History, is_up: bool) -> Option<Value> {
     if let Some(told) = own(run, history) {
         return Some(told);
     }
-    if history.standing(STAGE).is_some() {
+    let is_written = |head: &Head| head.status == Status::InProgress;
+    if stage(history, is_up).is_some() || history.heads().any(is_written) {
         return None;
     }
     Some(nothing(
@@ -92,6 +99,14 @@ fn told(run: &Run<'_>, history: &History, is_up: bool) -> Option<Value> {
         is_up,
         "nothing stands in the stage of this release: nothing to scale",
     ))
+}
+
+/// The deployment whose pods come or go: what stands in the stage. Where nothing does, what a first deployment to it has
+/// left that failed can go as well.
+fn stage(history: &History, is_up: bool) -> Option<&Stored> {
+    let fallen = || history.number(fallen_stage(history)?.number);
+    let standing = history.standing(STAGE);
+    standing.or_else(|| fallen().filter(|_| !is_up))
 }
 
 /// What this task has told at its end.
@@ -114,11 +129,12 @@ const fn key(is_up: bool) -> &'static str {
     }
 }
 
-/// The stage deployment, once nothing is half-way any more; or what is told when there is none.
+/// The stage deployment, once nothing is half-way any more; or what is told when there is none. It is the one that was
+/// `looked` at: whoever asked has not seen another.
 async fn prepare(
     run: &Run<'_>,
     locked: &mut Locked,
-    is_up: bool,
+    (is_up, looked): (bool, Option<u64>),
 ) -> Result<Result<Stored, Value>, Ended> {
     if close_interrupted(run, locked).await? {
         locked.history = locked::history(&locked.records, run.task).await?;
@@ -127,7 +143,12 @@ async fn prepare(
     if let Some(told) = told(run, &locked.history, is_up) {
         return Ok(Err(told));
     }
-    let stage = locked.history.standing(STAGE).cloned();
+    let stage = stage(&locked.history, is_up).cloned();
+    if let (Some(looked), Some(now)) = (looked, &stage)
+        && now.head.number != looked
+    {
+        return Err(another(looked, &now.head).into());
+    }
     let gone = || {
         nothing(
             run,
@@ -138,8 +159,25 @@ async fn prepare(
     Ok(stage.ok_or_else(gone))
 }
 
-async fn down_under_lease(run: &Run<'_>, locked: &mut Locked) -> Result<Value, Ended> {
-    let mut stored = match prepare(run, locked, false).await? {
+fn another(looked: u64, now: &Head) -> Failure {
+    let color = now.side.color.as_deref().unwrap_or_default();
+    Failure::new(
+        FailureKind::Unknown,
+        "SRT-T071",
+        format!(
+            "release number {looked} was in the stage, and now it is number {} ({color}): nothing was scaled",
+            now.number
+        ),
+        "look which version has the traffic now, and repeat the step if it is still wanted",
+    )
+}
+
+async fn down_under_lease(
+    run: &Run<'_>,
+    locked: &mut Locked,
+    looked: Option<u64>,
+) -> Result<Value, Ended> {
+    let mut stored = match prepare(run, locked, (false, looked)).await? {
         Ok(stored) => stored,
         Err(told) => return Ok(told),
     };
@@ -156,7 +194,11 @@ async fn down_under_lease(run: &Run<'_>, locked: &mut Locked) -> Result<Value, E
             "the stage of this release has no workload that could be scaled",
         ));
     }
+    let last = Scaling::last(&stored.head);
+    let is_resumed = last.is_some_and(|last| !last.up && last.task == run.task.id);
     let mut scaling = remember(run, locked, &mut stored, &side).await?;
+    // A router may give the stage a share of its own.
+    Box::pin(traffic::retreat(run, locked, NewSide::Stage, is_resumed)).await?;
 
     if !side.companions.is_empty() {
         run.units.enter(Unit::Delete);
@@ -331,8 +373,9 @@ async fn up_under_lease(
     run: &Run<'_>,
     options: StageScaleUp,
     locked: &mut Locked,
+    looked: Option<u64>,
 ) -> Result<Value, Ended> {
-    let mut stored = match prepare(run, locked, true).await? {
+    let mut stored = match prepare(run, locked, (true, looked)).await? {
         Ok(stored) => stored,
         Err(told) => return Ok(told),
     };

@@ -12,7 +12,7 @@ mod traffic;
 
 use serde_json::{Value, json};
 use sortie_cluster::clock;
-use sortie_cluster::record::{Head, PRIMARY, STAGE, Stored};
+use sortie_cluster::record::{Head, PRIMARY, STAGE, Status, Stored};
 use sortie_strategy::swap::{self, Phase};
 
 use crate::failure::Failure;
@@ -27,7 +27,8 @@ use choice::{Choice, choose};
 use exchange::Exchange;
 use traffic::Driver;
 
-pub(crate) use ground::pods;
+pub(crate) use ground::{check, nobody, pods, workloads};
+pub(crate) use sight::{SERVICE_NAME, is_ready, of_color};
 
 /// Swap, or swap back. The outputs name Services and colours, and say whether anything was swapped.
 pub(crate) async fn run(run: &Run<'_>, options: SwapServices) -> Result<Value, Ended> {
@@ -63,12 +64,12 @@ fn nothing(run: &Run<'_>, reason: &str) -> Value {
     json!({"releaseName": name, "swapped": false, "reason": reason})
 }
 
-/// Whether an exchange was begun that is not over.
+/// Whether something was begun that is not over: an exchange, or a deployment.
 fn is_open(heads: &[&Head]) -> bool {
-    heads
-        .iter()
-        .filter_map(|head| Exchange::last(head))
-        .any(|one| !one.over)
+    heads.iter().any(|head| {
+        let exchange = Exchange::last(head);
+        head.status == Status::InProgress || exchange.is_some_and(|one| !one.over)
+    })
 }
 
 async fn under_lease(
@@ -169,11 +170,25 @@ async fn needs(run: &Run<'_>, locked: &mut Locked, exchange: &Exchange) -> Resul
         found = run.bounds.run(locked.lost(), Box::pin(look())).await?;
     }
     let mut needs = Vec::new();
-    for ground::Ground { service, wanted } in found {
+    for ground::Ground {
+        service,
+        wanted,
+        before,
+    } in found
+    {
         match wanted {
             None => return Err(ground::nobody(&service, color).into()),
             Some(0) => return Err(ground::empty(&service, color).into()),
-            Some(wanted) => needs.push(wanted),
+            Some(wanted) => {
+                if wanted < before {
+                    let from = &exchange.from.color;
+                    let text = format!(
+                        "{service}: all that {before} pods of {from} get comes to {wanted} of {color}"
+                    );
+                    run.warn(Unit::Initialize, text);
+                }
+                needs.push(wanted);
+            }
         }
     }
     Ok(Needs::Pods(needs))
@@ -217,16 +232,15 @@ async fn record(
 /// # Errors
 /// The cluster cannot be asked, or it is time to stop.
 pub(crate) async fn undo_interrupted(run: &Run<'_>, locked: &mut Locked) -> Result<(), Ended> {
-    let mut any = false;
-    let records = locked.history.records().to_vec();
-    for mut carrier in records {
-        let Some(mut exchange) = Exchange::last(&carrier.head) else {
-            continue;
-        };
-        if exchange.over || exchange.task == run.task.id {
-            continue;
-        }
-        any = true;
+    let records = locked.history.records().iter();
+    let open: Vec<(Stored, Exchange)> = records
+        .filter_map(|stored| {
+            let last = Exchange::last(&stored.head)?;
+            (!last.over && last.task != run.task.id).then(|| (stored.clone(), last))
+        })
+        .collect();
+    let any = !open.is_empty();
+    for (mut carrier, mut exchange) in open {
         let (from, to) = (&exchange.from.color, &exchange.to.color);
         let text = format!(
             "a swap from {from} to {to} was interrupted earlier, {}",

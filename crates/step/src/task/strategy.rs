@@ -33,6 +33,14 @@ pub struct SwapServices {
     pub back: bool,
 }
 
+/// Options of taking the pods of the colour without traffic.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct StageScaleDown {
+    /// The release number whose pods go: refused once something else is in the stage. `None`: what is there when the step
+    /// looks first.
+    pub number: Option<u64>,
+}
+
 /// Options of bringing the colour without traffic to its size.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct StageScaleUp {

@@ -5,7 +5,7 @@ use std::time::Duration;
 use serde_json::{Value, json};
 use sortie_cluster::Resource;
 use sortie_cluster::watch::{self, Selection};
-use sortie_step::task::{Action, StageScaleUp, SwapServices, Task};
+use sortie_step::task::{Action, StageScaleDown, StageScaleUp, SwapServices, Task};
 use sortie_testkit::TrafficProbe;
 use tokio_util::sync::CancellationToken;
 
@@ -57,7 +57,8 @@ impl World {
     }
 
     pub(crate) async fn scale_down(&self, execution: &str) -> Told {
-        self.of_execution(Action::StageScaleDown, execution).await
+        self.of_execution(Action::StageScaleDown(StageScaleDown::default()), execution)
+            .await
     }
 
     /// What the Services `web` and `web-stage` select.
@@ -344,7 +345,9 @@ async fn the_stage_is_scaled_to_nothing_and_gets_back_what_it_had() {
     world.stage(&set("example.com/web:2"), "e2").await.outputs();
     world.swap(SWAP, "e2").await.outputs();
     assert_eq!(world.roles().await, ["blue stage", "green primary"]);
-    let told = world.of_execution(Action::StageScaleDown, "e2").await;
+    let told = world
+        .of_execution(Action::StageScaleDown(StageScaleDown::default()), "e2")
+        .await;
     let outputs = told.outputs();
     assert_eq!(
         (&outputs["stageScaledDown"], &outputs["stageColor"]),
@@ -364,7 +367,7 @@ async fn the_stage_is_scaled_to_nothing_and_gets_back_what_it_had() {
     assert!(autoscaler("web-green").await.is_some());
     // A second time changes nothing of what is remembered.
     world
-        .of_execution(Action::StageScaleDown, "e2")
+        .of_execution(Action::StageScaleDown(StageScaleDown::default()), "e2")
         .await
         .outputs();
 
@@ -380,7 +383,7 @@ async fn the_stage_is_scaled_to_nothing_and_gets_back_what_it_had() {
         "it would take the number over"
     );
     world
-        .of_execution(Action::StageScaleDown, "e2")
+        .of_execution(Action::StageScaleDown(StageScaleDown::default()), "e2")
         .await
         .outputs();
 
@@ -488,5 +491,71 @@ async fn nobody_sees_a_colour_without_pods_wherever_a_swap_is_killed() {
     let ((violations, changes), ()) = tokio::join!(observe(&world, &stop), deaths);
     assert!(violations.is_empty(), "{violations:?}");
     assert!(changes >= 5, "{changes}");
+    world.finish().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn only_what_was_looked_at_loses_its_pods() {
+    let ground = Ground::shared().await;
+    let world = World::on(ground.cluster.clone(), "scale_exchanged").await;
+    world.stage(&app("example.com/web:1"), "").await.outputs();
+    world.swap(SWAP, "").await.outputs();
+    world.stage(&app("example.com/web:2"), "").await.outputs();
+    // A swap that nobody carries on: it has only to settle, so that whoever comes next brings it to its end.
+    let slow = SwapServices {
+        settle: Duration::from_secs(600),
+        ..SWAP
+    };
+    let log = std::sync::Arc::new(crate::world::Log::default());
+    let env = world.env(log.clone());
+    let task = world.task(Action::SwapServices(slow));
+    let leave = CancellationToken::new();
+    let leaving = async {
+        log.says("clients may still be on their way").await;
+        leave.cancel();
+    };
+    let (outcome, ()) = tokio::join!(sortie_step::run_until(&task, &env, &leave), leaving);
+    assert!(outcome.is_err(), "{outcome:?}");
+    let told = world.scale_down("").await;
+    assert_eq!(told.failure().code, "SRT-T071", "{:?}", told.failure());
+    assert_eq!(world.roles().await, ["blue stage", "green primary"]);
+    let numbered = StageScaleDown { number: Some(2) };
+    let told = world
+        .of_execution(Action::StageScaleDown(numbered), "")
+        .await;
+    assert_eq!(told.failure().code, "SRT-T071", "{:?}", told.failure());
+    for name in ["web-blue", "web-green"] {
+        let workload = world.get("apps/v1/Deployment", name).await.unwrap();
+        assert_eq!(workload["spec"]["replicas"], 2, "{name}");
+    }
+    let told = world.scale_down("").await;
+    assert_eq!(told.outputs()["releaseNumber"], 1);
+    world.finish().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_deployment_takes_a_swap_back_that_was_left_half_way() {
+    let ground = Ground::shared().await;
+    let folder = tempfile::tempdir().unwrap();
+    let mut world = World::on(ground.cluster.clone(), "swap_left").await;
+    world.limits = crate::crashing::limits(5);
+    world.stage(&app("example.com/web:1"), "").await.outputs();
+    world.swap(SWAP, "").await.outputs();
+    world.stage(&app("example.com/web:2"), "").await.outputs();
+    let order = Order::of(&world, Deed::Color(Coloring::LocalSwap), folder.path());
+    let died = run_until(&order, Some("patch:after:1".to_owned())).await;
+    assert_eq!(died, Err(()));
+    // Both Services lead to one colour, which says nothing about where the next version may go.
+    let [traffic, stage] = world.colors().await;
+    assert_eq!(traffic, stage);
+
+    let told = world.stage(&app("example.com/web:3"), "").await;
+    assert!(told.said("was interrupted earlier"), "{:?}", told.lines);
+    assert_eq!(told.outputs()["stageColor"], "green", "{told:?}");
+    assert_eq!(world.colors().await, ["blue", "green"]);
+    assert_eq!(
+        world.roles().await,
+        ["blue primary", "green stage", "green stage"]
+    );
     world.finish().await;
 }

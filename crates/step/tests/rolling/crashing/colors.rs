@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
-use sortie_step::task::{Action, StageScaleUp, SwapServices, Task};
+use sortie_step::task::{Action, StageScaleDown, StageScaleUp, SwapServices, Task};
 
 use crate::coloring::SERVICE;
 use crate::swapping::SCALER;
@@ -30,7 +30,7 @@ impl Coloring {
         let action = match self {
             Self::Swap | Self::LocalSwap => Action::SwapServices(swap(false)),
             Self::SwapBack => Action::SwapServices(swap(true)),
-            Self::Down => Action::StageScaleDown,
+            Self::Down => Action::StageScaleDown(StageScaleDown::default()),
             Self::Up => Action::StageScaleUp(StageScaleUp::default()),
         };
         let mut task = crate::world::task(action);

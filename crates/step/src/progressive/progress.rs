@@ -1,0 +1,242 @@
+//! What a record says of a progressive canary: its share, how many pods its workloads have in all, and how far it is. Pure.
+
+use std::sync::Arc;
+
+use serde::{Deserialize, Serialize};
+use serde_json::Value;
+use sortie_cluster::apply::Planned;
+use sortie_cluster::clock;
+use sortie_cluster::record::{Head, History, Status};
+use sortie_manifest::workload::Workload;
+use sortie_manifest::{Object, ObjectId};
+use sortie_strategy::progressive::{Phase, State};
+use sortie_strategy::replicas::{Amount, Slack};
+
+use super::scaler::Scaler;
+use crate::failure::{Failure, FailureKind};
+use crate::rolling::opened;
+
+/// Under this name it is noted when a record is opened.
+pub(crate) const NOTED: &str = "progressive";
+/// The unit under which it is journalled how far it is.
+const JOURNAL: &str = "Progressive";
+/// What is journalled when the numbers of pods are the manifest's affair again.
+const OVER: &str = "over";
+
+/// What was asked of a progressive canary.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub(crate) struct Progress {
+    /// The canary's percentage.
+    pub(crate) percent: u32,
+    /// Each workload that has a stable side.
+    pub(crate) workloads: Vec<Both>,
+}
+
+/// A workload and its copy.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub(crate) struct Both {
+    /// The stable side.
+    pub(crate) object: ObjectId,
+    /// The canary.
+    pub(crate) copy: ObjectId,
+    /// Pods of both sides together.
+    pub(crate) replicas: u32,
+    /// Pods that the stable side had before there was a canary.
+    pub(crate) before: u32,
+    /// How far the number of pods may leave `replicas`.
+    pub(crate) slack: Slack,
+    /// The autoscaler that decides about the stable side otherwise.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(crate) scaler: Option<Scaler>,
+}
+
+impl Progress {
+    /// What a record was opened for.
+    pub(crate) fn of(head: &Head) -> Option<Self> {
+        opened(head, NOTED)
+    }
+
+    /// As it is on the way back to what there was before.
+    pub(crate) fn backwards(mut self) -> Self {
+        self.percent = 0;
+        for both in &mut self.workloads {
+            both.replicas = both.before;
+        }
+        self
+    }
+
+    /// The workloads whose numbers of pods the planner decides about while this record is written: the copies of a canary,
+    /// the originals of the release that follows it.
+    pub(crate) fn steered(&self, is_canary: bool) -> Arc<[ObjectId]> {
+        let ids = self.workloads.iter().map(|both| match is_canary {
+            true => both.copy.clone(),
+            false => both.object.clone(),
+        });
+        ids.collect()
+    }
+}
+
+/// The workloads whose numbers of pods a planner decides about, as long as it does.
+pub(crate) fn steered(head: &Head) -> Arc<[ObjectId]> {
+    match Progress::of(head).filter(|_| !is_over(head)) {
+        Some(progress) => progress.steered(head.side.is_canary()),
+        None => Arc::default(),
+    }
+}
+
+/// The promotion that this record is about, while its numbers of pods are not the manifest's again.
+pub(crate) fn unfinished_promotion(head: &Head) -> Option<Progress> {
+    let is_open = head.side.is_whole() && !head.is_good() && !is_over(head);
+    Progress::of(head).filter(|_| is_open)
+}
+
+/// The record that says how many pods the two sides of a release have, where its canary is not gone.
+pub(crate) fn standing(history: &History) -> Option<(&Head, Progress)> {
+    for head in history.heads().rev() {
+        match (head.side.is_canary(), Progress::of(head)) {
+            // A canary of another kind has no stable side to be cared for.
+            (true, None) => {}
+            (true, Some(progress)) => {
+                let stands = head.status != Status::Superseded && head.is_canary_left();
+                return stands.then_some((head, progress));
+            }
+            // Its numbers of pods are those of its manifests.
+            (false, _) => return unfinished_promotion(head).map(|progress| (head, progress)),
+        }
+    }
+    None
+}
+
+/// What of a set is written while pods change sides: its autoscalers wait until they have.
+pub(crate) fn written(head: &Head, mut planned: Vec<Planned>) -> Vec<Planned> {
+    let Some(progress) = unfinished_promotion(head) else {
+        return planned;
+    };
+    let scalers = progress
+        .workloads
+        .iter()
+        .filter_map(|both| both.scaler.as_ref());
+    let scalers: Vec<&ObjectId> = scalers.map(|scaler| &scaler.object).collect();
+    planned.retain(|one| !scalers.contains(&&one.target.id));
+    planned
+}
+
+/// Note that the numbers of pods are the manifest's affair again.
+pub(super) fn note_over(head: &mut Head) {
+    head.note(JOURNAL, "", OVER, clock::now());
+}
+
+/// Whether they are.
+pub(super) fn is_over(head: &Head) -> bool {
+    let mut entries = head.journal.iter();
+    entries.any(|entry| entry.unit == JOURNAL && entry.what == OVER)
+}
+
+/// Note where the planner is, on its way to this percentage.
+pub(super) fn note(head: &mut Head, (to, state): (u32, &State)) {
+    let phase = match &state.phase {
+        Phase::Shifting => "shifting",
+        Phase::Promoting => "promoting",
+        Phase::Returning => "returning",
+        Phase::Removing => "removing",
+        Phase::Done => "done",
+        Phase::Failed(_) => "failed",
+    };
+    let what = format!("to {to} %: {phase}");
+    head.note_with(JOURNAL, "", what, (to, state), clock::now());
+}
+
+/// Where the planner is on its way to this percentage; `None`: it has not begun.
+pub(super) fn state(head: &Head, to: u32) -> Option<State> {
+    let mut entries = head.journal.iter().rev();
+    let last = entries.find(|entry| entry.unit == JOURNAL)?;
+    let (noted, state): (u32, State) = last.data.read()?;
+    (noted == to).then_some(state)
+}
+
+/// Whether the two versions of a workload can share its pods.
+///
+/// # Errors
+/// They cannot.
+pub(crate) fn check(original: &Object) -> Result<(), Failure> {
+    match unfit(original) {
+        Some(why) => Err(refused(&original.id(), why)),
+        None => Ok(()),
+    }
+}
+
+/// How many pods a workload has in all, and how far it may leave that; `earlier`: what an earlier step has said.
+pub(crate) fn both(
+    original: &Object,
+    live: &Object,
+    (object, copy, scaler): (ObjectId, ObjectId, Option<Scaler>),
+    earlier: Option<&Both>,
+) -> Both {
+    let now = replicas(live).unwrap_or(1);
+    // An autoscaler's number is what it had decided before there was a canary.
+    let stated = replicas(original).filter(|_| scaler.is_none());
+    let replicas = stated
+        .or(earlier.map(|earlier| earlier.replicas))
+        .unwrap_or(now);
+    Both {
+        scaler,
+        object,
+        copy,
+        replicas,
+        before: earlier.map_or(now, |earlier| earlier.before),
+        slack: slack(original, replicas),
+    }
+}
+
+/// How many pods a workload wants by its `spec`.
+pub(crate) fn replicas(object: &Object) -> Option<u32> {
+    let replicas = object.value().get("spec")?.get("replicas")?.as_u64()?;
+    u32::try_from(replicas).ok()
+}
+
+/// Why the two versions of a workload cannot share its pods.
+fn unfit(original: &Object) -> Option<&'static str> {
+    let spec = original.value().get("spec");
+    match Workload::of(original.group(), original.kind()) {
+        Some(Workload::DaemonSet) => Some("its number of pods is that of the nodes"),
+        Some(Workload::StatefulSet) => {
+            let claims = spec.and_then(|spec| spec.get("volumeClaimTemplates")?.as_array());
+            let has_claims = claims.is_some_and(|claims| !claims.is_empty());
+            has_claims.then_some("what pods of the canary write to their volumes would go with it")
+        }
+        Some(_) => {
+            let kind = spec.and_then(|spec| spec.get("strategy")?.get("type")?.as_str());
+            (kind == Some("Recreate"))
+                .then_some("its strategy Recreate says that two versions never run at once")
+        }
+        None => Some("its number of pods is nothing that Kubernetes knows"),
+    }
+}
+
+fn refused(object: &ObjectId, why: &str) -> Failure {
+    Failure::new(
+        FailureKind::Configuration,
+        "SRT-T080",
+        format!("{object} cannot be brought in by a progressive canary: {why}"),
+        "use a canary of type Standard, or let the rolling deployment alone bring it in (annotation sortie.dev/direct-apply)",
+    )
+}
+
+/// What the manifest allows, as the Deployment controller reads it.
+fn slack(original: &Object, replicas: u32) -> Slack {
+    let spec = original.value().get("spec");
+    let strategy = spec.and_then(|spec| spec.get("strategy"));
+    let rolling = strategy.and_then(|strategy| {
+        let params = ["rollingUpdate", "rollingParams"];
+        params.iter().find_map(|key| strategy.get(*key))
+    });
+    let amount = |key: &str| {
+        let stated: Option<&Value> = rolling.and_then(|rolling| rolling.get(key));
+        stated
+            .and_then(Amount::parse)
+            .unwrap_or(Amount::Percent(25))
+    };
+    Slack::of(amount("maxSurge"), amount("maxUnavailable"), replicas)
+}
