@@ -258,6 +258,7 @@ impl Job {
             admin_address: SocketAddr::from((Ipv4Addr::LOCALHOST, 0)),
             scratch_dir: std::env::temp_dir(),
             extra_ca_file: None,
+            runner_socket: None,
             log_format: LogFormat::Human,
             log_level: String::new(),
             policy: Policy::default(),

@@ -9,6 +9,7 @@ use sortie_link::backoff::Backoff;
 use sortie_render::git::Network;
 use sortie_render::tools::Search;
 use sortie_step::Renderer;
+use sortie_step::scripts::Scripts;
 use tokio::net::TcpListener;
 use tokio::sync::watch;
 use tokio::task::JoinSet;
@@ -19,6 +20,7 @@ use crate::config::Config;
 use crate::identity::{IdentityStore, SecretStore, TokenSource};
 use crate::link;
 use crate::metrics::Metrics;
+use crate::runner::Runner;
 use crate::scratch;
 use crate::step_runner::StepRunner;
 use crate::telemetry::{LogLevel, chain};
@@ -142,11 +144,21 @@ pub async fn run(config: Config, parts: Parts, stop: CancellationToken) -> Resul
     let mut serving = JoinSet::new();
     serving.spawn(admin::serve(listener, admin, admin_stop.clone()));
 
+    let scripts = config.runner_socket.as_ref().map(|socket| {
+        let (runner, host) = Runner::at(socket.clone());
+        let served = host.serve(admin_stop.clone());
+        serving.spawn(async move {
+            served.await;
+            Ok(())
+        });
+        Arc::new(runner) as Arc<dyn Scripts>
+    });
     let _scratch = scratch::prepare(&config.scratch_dir).await;
     let runner = StepRunner {
         cluster,
         renderer: renderer(&config),
         policy: config.policy,
+        scripts,
         holder: format!("delegate {} ({})", config.name, config.pod_name),
         namespace: config.namespace,
     };

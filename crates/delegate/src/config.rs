@@ -77,6 +77,7 @@ struct FileConfig {
     admin_address: Option<SocketAddr>,
     scratch_dir: Option<PathBuf>,
     extra_ca_file: Option<PathBuf>,
+    runner_socket: Option<PathBuf>,
     kubeconfig: Option<PathBuf>,
     drain_seconds: Option<u64>,
     log: LogFile,
@@ -135,6 +136,8 @@ pub struct Config {
     pub scratch_dir: PathBuf,
     /// PEM bundle trusted beside the system's roots by Git and registries.
     pub extra_ca_file: Option<PathBuf>,
+    /// Where the runner of hooks dials; `None`: there is none.
+    pub runner_socket: Option<PathBuf>,
     /// Form of the log. Default human.
     pub log_format: LogFormat,
     /// Log filter. Default `info`.
@@ -238,6 +241,7 @@ impl fmt::Display for Config {
             admin_address,
             scratch_dir,
             extra_ca_file,
+            runner_socket,
             log_format,
             log_level,
             policy,
@@ -267,6 +271,7 @@ impl fmt::Display for Config {
         writeln!(f, "admin address: {admin_address}")?;
         writeln!(f, "scratch folder: {}", scratch_dir.display())?;
         writeln!(f, "extra CA file: {}", path(extra_ca_file))?;
+        writeln!(f, "runner socket: {}", path(runner_socket))?;
         writeln!(f, "log: {log_level} ({log_format:?})")?;
         writeln!(f, "kubeconfig: {}", path(kubeconfig))?;
         writeln!(f, "drain: {} s", drain.as_secs())?;
@@ -327,6 +332,7 @@ impl Args {
             admin_address: file_admin_address,
             scratch_dir,
             extra_ca_file,
+            runner_socket,
             kubeconfig: file_kubeconfig,
             drain_seconds: file_drain_seconds,
             log,
@@ -364,6 +370,7 @@ impl Args {
                 .unwrap_or_else(|| SocketAddr::from(([127, 0, 0, 1], 9090))),
             scratch_dir: scratch_dir.unwrap_or_else(std::env::temp_dir),
             extra_ca_file,
+            runner_socket,
             log_format: log_format.or(log.format).unwrap_or_default(),
             log_level: log_level.or(log.level).unwrap_or_else(|| "info".to_owned()),
             policy,

@@ -7,7 +7,7 @@ use serde_json::Value;
 use sortie_health::Status as Health;
 use sortie_proto::v1;
 use sortie_step::report::{Change, Level, ObjectRow, UnitStatus};
-use sortie_step::task::{Owner, Release, RequestedBy, Task};
+use sortie_step::task::{HookAction, HookTime, Owner, Release, RequestedBy, ServiceHook, Task};
 use sortie_step::{Failure, FailureKind, Outcome};
 
 use self::action::Files;
@@ -70,6 +70,7 @@ pub fn task(task: v1::Task, blobs: &Blobs) -> Result<Task, Malformed> {
             execution: requested_by.execution_id,
         },
         undo_changes: task.undo_changes,
+        hooks: hooks(task.hooks)?,
         timeout,
         action,
     })
@@ -111,6 +112,31 @@ fn release(release: Option<v1::KubernetesRelease>) -> Result<Release, Malformed>
         name: release.name,
         owner,
     })
+}
+
+fn hooks(hooks: Vec<v1::ServiceHook>) -> Result<Vec<ServiceHook>, Malformed> {
+    let hook = |hook: v1::ServiceHook| {
+        // Not by the generated iterator, which leaves out what it does not know.
+        let known = |action: &i32| match v1::ServiceHookAction::try_from(*action) {
+            Ok(v1::ServiceHookAction::FetchFiles) => Ok(HookAction::FetchFiles),
+            Ok(v1::ServiceHookAction::TemplateManifest) => Ok(HookAction::TemplateManifest),
+            Ok(v1::ServiceHookAction::SteadyStateCheck) => Ok(HookAction::SteadyStateCheck),
+            Ok(v1::ServiceHookAction::Unspecified) | Err(_) => {
+                Err(Malformed::Unknown("action of a hook"))
+            }
+        };
+        let actions = hook.actions.iter().map(known);
+        Ok(ServiceHook {
+            actions: actions.collect::<Result<_, _>>()?,
+            time: match hook.after {
+                false => HookTime::Before,
+                true => HookTime::After,
+            },
+            id: hook.id,
+            script: hook.script,
+        })
+    };
+    hooks.into_iter().map(hook).collect()
 }
 
 /// A step's end as a task's result.

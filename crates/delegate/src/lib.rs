@@ -17,6 +17,7 @@ pub mod convert;
 pub mod identity;
 pub mod link;
 pub mod metrics;
+pub mod runner;
 mod scratch;
 pub mod step_runner;
 pub mod tasks;

@@ -9,6 +9,7 @@ use sortie_cluster::Cluster;
 use sortie_link::RefusalReason;
 use sortie_proto::v1;
 use sortie_step::policy::Policy;
+use sortie_step::scripts::Scripts;
 use sortie_step::{Environment, HandedOver, Limits, Renderer};
 use tokio::time::Instant;
 
@@ -28,6 +29,8 @@ pub struct StepRunner {
     pub renderer: Renderer,
     /// What the cluster's owner allows.
     pub policy: Policy,
+    /// Runs the hooks of services, where the delegate has a runner.
+    pub scripts: Option<Arc<dyn Scripts>>,
     /// What others see while they wait for this holder of a release.
     pub holder: String,
     /// The delegate's own namespace, where health rules for every release may be.
@@ -91,6 +94,7 @@ impl TaskRunner for StepRunner {
             renderer: self.renderer.clone(),
             policy: self.policy.clone(),
             resolver: io.questions,
+            scripts: self.scripts.clone(),
             sink: io.sink,
             cancel: io.cancel,
             holder: self.holder.clone(),

@@ -2,12 +2,14 @@
 
 pub mod artifact;
 mod artifact_reading;
+pub mod hook;
 pub mod image;
 pub mod manifest;
 pub(crate) mod manifest_reading;
 pub(crate) mod reading;
 
 pub use artifact::{Artifact, ArtifactSpec, Artifacts, DockerImage, PrimaryArtifact};
+pub use hook::{HookAction, HookTime, ServiceHook};
 pub use manifest::{GitReference, GitStore, Manifest, ManifestSpec, Store};
 
 use crate::variable::Variable;
@@ -28,6 +30,8 @@ pub struct ServiceDefinition {
     pub manifests: Vec<Manifest>,
     /// Artifacts.
     pub artifacts: Artifacts,
+    /// Scripts around what is done with the manifests, in their order.
+    pub hooks: Vec<ServiceHook>,
     /// `<+serviceVariables.…>`
     pub variables: Vec<Variable>,
 }

@@ -555,3 +555,35 @@ fn files() {
         &["1:7 SRT-E012 E file.content"],
     );
 }
+
+#[test]
+fn service_hooks() {
+    let with = |hooks: &str| {
+        findings(&format!(
+            "service:\n  name: a\n  identifier: a\n  serviceDefinition:\n    type: Kubernetes\n    spec:\n      hooks: {hooks}\n"
+        ))
+    };
+    let base = "service.serviceDefinition.spec.hooks";
+    let hook = "identifier: h, storeType: Inline, actions: [FetchFiles], store: {content: 'echo <+service.name>'}";
+    assert!(with("[]").is_empty());
+    assert!(with(&format!("[{{preHook: {{{hook}}}}}]")).is_empty());
+    for (hooks, expected) in [
+        (format!("[{{preHook: {{{hook}}}, postHook: {{{hook}}}}}]"), format!("7:126 SRT-E018 E {base}[0].postHook")),
+        (format!("[{{preHook: {{{hook}}}}}, {{postHook: {{{hook}}}}}]"), format!("7:151 SRT-E019 E {base}[1].postHook.identifier")),
+        ("[{}]".to_owned(), format!("7:15 SRT-E012 E {base}[0].preHook")),
+        ("[{postHook: {identifier: h, storeType: Remote, actions: [FetchFiles], store: {content: x}}}]".to_owned(),
+            format!("7:53 SRT-E013 E {base}[0].postHook.storeType")),
+        ("[{postHook: {identifier: h, storeType: Inline, actions: [], store: {content: x}}}]".to_owned(),
+            format!("7:61 SRT-E012 E {base}[0].postHook.actions")),
+        ("[{postHook: {identifier: h, storeType: Inline, actions: [Fetch], store: {content: x}}}]".to_owned(),
+            format!("7:71 SRT-E013 E {base}[0].postHook.actions[0]")),
+        ("[{postHook: {identifier: h, storeType: Inline, actions: [FetchFiles, FetchFiles], store: {content: x}}}]".to_owned(),
+            format!("7:83 SRT-E017 E {base}[0].postHook.actions[1]")),
+        ("[{postHook: {identifier: h, storeType: Inline, actions: [FetchFiles], store: {}}}]".to_owned(),
+            format!("7:91 SRT-E012 E {base}[0].postHook.store.content")),
+        (format!("[{{preHook: {{identifier: h, storeType: Inline, actions: [FetchFiles], store: {{content: {}}}}}}}]", "x".repeat(128 * 1024 + 1)),
+            format!("7:100 SRT-E017 E {base}[0].preHook.store.content")),
+    ] {
+        assert_eq!(with(&hooks), [expected], "{}", &hooks[..hooks.len().min(200)]);
+    }
+}

@@ -36,28 +36,13 @@ fn main() -> ExitCode {
         shell: args.shell,
         kubeconfig: args.kubeconfig,
     };
-    if let Err(error) = harden() {
+    if let Err(error) = service::protect() {
         return fail(&format!("cannot protect this process: {error}"));
     }
     match service::serve(&args.socket, &place) {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => fail(&chain(&error)),
     }
-}
-
-/// Scripts have the same user: they shall read neither memory nor environment nor files of this process, and whoever
-/// of them loses its parent becomes a child of this one.
-#[cfg(target_os = "linux")]
-fn harden() -> std::io::Result<()> {
-    use rustix::process::{DumpableBehavior, getpid, set_child_subreaper, set_dumpable_behavior};
-    set_dumpable_behavior(DumpableBehavior::NotDumpable)?;
-    set_child_subreaper(Some(getpid()))?;
-    Ok(())
-}
-
-#[cfg(not(target_os = "linux"))]
-fn harden() -> std::io::Result<()> {
-    Err(std::io::Error::other("it runs on Linux alone"))
 }
 
 fn chain(error: &(dyn std::error::Error + 'static)) -> String {

@@ -17,6 +17,28 @@ const AGAIN: Duration = Duration::from_millis(500);
 /// Orders that wait for the runner.
 const WAITING: usize = 4;
 
+/// Scripts have the same user: they shall read neither memory nor environment nor files of this process, and whoever
+/// of them loses its parent becomes a child of this one. Once, before anything is served.
+///
+/// # Errors
+/// The system refuses it.
+#[cfg(target_os = "linux")]
+pub fn protect() -> std::io::Result<()> {
+    use rustix::process::{DumpableBehavior, getpid, set_child_subreaper, set_dumpable_behavior};
+    set_dumpable_behavior(DumpableBehavior::NotDumpable)?;
+    set_child_subreaper(Some(getpid()))?;
+    Ok(())
+}
+
+/// There is no way to it.
+///
+/// # Errors
+/// Always.
+#[cfg(not(target_os = "linux"))]
+pub fn protect() -> std::io::Result<()> {
+    Err(std::io::Error::other("it runs on Linux alone"))
+}
+
 /// Serve one delegate after another until one says that it ends.
 ///
 /// # Errors

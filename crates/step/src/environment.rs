@@ -9,6 +9,7 @@ use tokio_util::sync::CancellationToken;
 use crate::policy::Policy;
 use crate::report::Sink;
 use crate::resolve::Resolver;
+use crate::scripts::Scripts;
 use crate::sources::Renderer;
 
 /// Everything a step needs from the program it runs in.
@@ -22,6 +23,8 @@ pub struct Environment {
     pub policy: Policy,
     /// Answers names that the task's context lacks, and secrets.
     pub resolver: Arc<dyn Resolver>,
+    /// Runs the hooks of services; `None`: a step of a service that has hooks fails before it does anything.
+    pub scripts: Option<Arc<dyn Scripts>>,
     /// Hears what is going on.
     pub sink: Arc<dyn Sink>,
     /// Asks the step to stop at the next safe place.

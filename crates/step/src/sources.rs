@@ -5,6 +5,7 @@ use std::path::{Path, PathBuf};
 use sortie_manifest::{Limits, Object, ParseError, ParseErrors, Stream};
 use sortie_render::git::{self, Credentials, FetchLimits, GitSource, Network};
 use sortie_render::memory::{Budget, Engines};
+use sortie_render::plain::LeftOut;
 use sortie_render::template::{self, RenderLimits, Rendered, Request, Warning};
 use sortie_render::tools::{Search, find_git, find_helm};
 use sortie_render::{SourceFile, Workspace, plain, values};
@@ -129,19 +130,21 @@ impl Renderer {
         sink: &dyn Sink,
     ) -> Result<Vec<Object>, Failure> {
         let files = (manifests, values_files);
-        self.render_marked(files, Marked::LeftOut, release, resolving, sink)
-            .await
+        let templated = self
+            .template(files, Marked::LeftOut, release, resolving, sink)
+            .await?;
+        templated.objects(release, resolving, sink)
     }
 
-    /// As [`render`](Self::render), of manifests and values files, where the step says what the skip marker means.
-    pub(crate) async fn render_marked(
+    /// Render manifests with values files, and parse nothing yet.
+    pub(crate) async fn template(
         &self,
         (manifests, values_files): (Vec<SourceFile>, Vec<SourceFile>),
         marked: Marked,
         release: &Release,
         resolving: &mut Resolving<'_>,
         sink: &dyn Sink,
-    ) -> Result<Vec<Object>, Failure> {
+    ) -> Result<Templated, Failure> {
         let (manifests, left_out) = plain::manifests(manifests, marked == Marked::LeftOut);
         let barren: Vec<Barren> = manifests.iter().map(Barren::of).collect();
         for file in &left_out {
@@ -198,12 +201,11 @@ impl Renderer {
         for warning in &rendered.warnings {
             sink.log(Unit::Initialize, Level::Warning, &describe(warning));
         }
-        let objects = parse(&rendered, sink)?;
-        if objects.is_empty() {
-            return Err(nothing(&barren, &left_out));
-        }
-        resolving.conceal(&objects, release);
-        Ok(objects)
+        Ok(Templated {
+            rendered,
+            barren,
+            left_out,
+        })
     }
 
     fn workspace(&self) -> Result<Workspace, Failure> {
@@ -211,6 +213,41 @@ impl Renderer {
             let hint = format!("make {} writable", Path::display(&self.scratch));
             Failure::new(FailureKind::Unknown, error.code(), chain(&error), hint)
         })
+    }
+}
+
+/// Manifests that are rendered and not read yet.
+#[derive(Debug)]
+pub(crate) struct Templated {
+    rendered: Rendered,
+    /// Why each manifest may come to nothing.
+    barren: Vec<Barren>,
+    left_out: Vec<LeftOut>,
+}
+
+impl Templated {
+    /// The rendered files, to be changed. What is no manifest among those that are put in their place is left out.
+    pub(crate) const fn files(&mut self) -> &mut Vec<SourceFile> {
+        &mut self.rendered.files
+    }
+
+    /// What is in them: at least one object.
+    pub(crate) fn objects(
+        mut self,
+        release: &Release,
+        resolving: &Resolving<'_>,
+        sink: &dyn Sink,
+    ) -> Result<Vec<Object>, Failure> {
+        let files = std::mem::take(&mut self.rendered.files);
+        let (files, left_out) = plain::manifests(files, false);
+        self.rendered.files = files;
+        self.left_out.extend(left_out);
+        let objects = parse(&self.rendered, sink)?;
+        if objects.is_empty() {
+            return Err(nothing(&self.barren, &self.left_out));
+        }
+        resolving.conceal(&objects, release);
+        Ok(objects)
     }
 }
 

@@ -49,6 +49,7 @@ impl Steps {
             },
             policy: account.policy(),
             resolver: Arc::new(Nothing),
+            scripts: None,
             sink: log.clone(),
             cancel: CancellationToken::new(),
             holder: "charts".to_owned(),
@@ -147,6 +148,7 @@ impl Steps {
                 ..RequestedBy::default()
             },
             undo_changes,
+            hooks: Vec::new(),
             timeout: Duration::from_secs(120),
             action,
         };

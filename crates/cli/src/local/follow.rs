@@ -119,6 +119,7 @@ pub(super) async fn run(job: Job, around: &Surroundings) -> Result<Value> {
             ..RequestedBy::default()
         },
         undo_changes: false,
+        hooks: Vec::new(),
         timeout,
         action,
     };
@@ -129,6 +130,7 @@ pub(super) async fn run(job: Job, around: &Surroundings) -> Result<Value> {
         renderer: renderer(around),
         policy: Policy::default(),
         resolver: Arc::new(Nothing),
+        scripts: None,
         sink: Arc::new(teller),
         cancel: cancel.clone(),
         holder: format!(

@@ -252,3 +252,41 @@ fn a_failure_keeps_what_is_known() {
     );
     assert_eq!(failed.outputs_json, "{\"releaseNumber\":4}");
 }
+
+#[test]
+fn hooks_come_with_the_task() {
+    let hook = |actions: &[v1::ServiceHookAction]| v1::ServiceHook {
+        id: "decrypt".to_owned(),
+        after: true,
+        actions: actions.iter().map(|action| i32::from(*action)).collect(),
+        script: "echo <+service.name>".to_owned(),
+    };
+    let found = hooks(vec![hook(&[
+        v1::ServiceHookAction::FetchFiles,
+        v1::ServiceHookAction::TemplateManifest,
+        v1::ServiceHookAction::SteadyStateCheck,
+    ])]);
+    let expected = ServiceHook {
+        id: "decrypt".to_owned(),
+        time: HookTime::After,
+        actions: vec![
+            HookAction::FetchFiles,
+            HookAction::TemplateManifest,
+            HookAction::SteadyStateCheck,
+        ],
+        script: "echo <+service.name>".to_owned(),
+    };
+    assert_eq!(found, Ok(vec![expected]));
+    let before = v1::ServiceHook {
+        after: false,
+        ..hook(&[])
+    };
+    assert_eq!(hooks(vec![before]).unwrap()[0].time, HookTime::Before);
+    // An action of a newer protocol would be left out otherwise.
+    let mut newer = hook(&[]);
+    newer.actions.push(99);
+    assert_eq!(
+        hooks(vec![newer]),
+        Err(Malformed::Unknown("action of a hook"))
+    );
+}

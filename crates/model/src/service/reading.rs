@@ -2,7 +2,7 @@
 
 use std::collections::HashSet;
 
-use super::{Artifacts, DeploymentType, Manifest, Service, ServiceDefinition};
+use super::{Artifacts, DeploymentType, Manifest, Service, ServiceDefinition, ServiceHook};
 use crate::path;
 use crate::position::Located;
 use crate::problem::Code;
@@ -46,6 +46,7 @@ impl ServiceDefinition {
                 deployment_type,
                 manifests: Vec::new(),
                 artifacts: Artifacts::default(),
+                hooks: Vec::new(),
                 variables: Vec::new(),
             });
         }
@@ -53,13 +54,15 @@ impl ServiceDefinition {
         let manifests = Manifest::read_all(&mut spec, "manifests", cx);
         let artifacts = Artifacts::read(&mut spec, cx);
         let variables = variable::read_all(&mut spec, cx);
-        spec.not_runnable(&["hooks", "manifestConfigurations"], cx);
+        let hooks = ServiceHook::read_all(&mut spec, cx);
+        spec.not_runnable(&["manifestConfigurations"], cx);
         spec.no_effect(&["configFiles", "release"], cx);
         spec.finish(cx);
         Some(Self {
             deployment_type,
             manifests,
             artifacts,
+            hooks,
             variables,
         })
     }

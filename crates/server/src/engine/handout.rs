@@ -20,6 +20,7 @@ use super::roots::{Roots, parameters};
 use super::surroundings;
 
 mod action;
+mod hooks;
 mod sources;
 mod traffic;
 
@@ -122,6 +123,7 @@ impl Preparation<'_> {
                 size: snapshot.len() as u64,
             }),
             undo_changes: self.node.is_rollback(),
+            hooks: hooks::of_step(&spec, &surroundings.hooks),
             step: Some(action),
         };
         Ok(Handout {

@@ -7,6 +7,7 @@ use sortie_model::infrastructure::InfrastructureSpec;
 use sortie_model::service::image::image_name;
 use sortie_model::service::{
     Artifact, ArtifactSpec, DeploymentType, DockerImage, Manifest, ManifestSpec, ServiceDefinition,
+    ServiceHook,
 };
 use sortie_model::{EntitySpec, Kind};
 use sortie_store::Scope;
@@ -22,6 +23,8 @@ use super::roots::{Roots, variables};
 pub(super) struct Surroundings {
     /// The manifests of the service.
     pub manifests: Vec<Manifest>,
+    /// The hooks of the service.
+    pub hooks: Vec<ServiceHook>,
     /// Where the service lives: its references start from there.
     pub service_scope: Scope,
     /// Names the service: scope and identifier.
@@ -67,6 +70,7 @@ pub(super) async fn read(
         add_infrastructure(library, &infrastructure, &service, &environment, roots).await?;
     Ok(Surroundings {
         manifests: definition.manifests,
+        hooks: definition.hooks,
         service_id: qualified(&service),
         service_scope: service.scope,
         environment_id: qualified(&environment),

@@ -229,6 +229,7 @@ mod tests {
                 ..RequestedBy::default()
             },
             undo_changes: false,
+            hooks: Vec::new(),
             timeout: Duration::from_secs(1),
             action: Action::RollingRollback(RollingRollback::default()),
         }

@@ -4,6 +4,7 @@ use serde_json::{Map, Value, json};
 use sortie_cluster::apply::{Change, Planned};
 use sortie_cluster::record::{Head, History, Stored, Tracked};
 use sortie_manifest::{Object, ObjectId};
+use sortie_render::SourceFile;
 
 use super::closing::{close, outputs, told};
 use super::earlier::{Earlier, earlier, noted, opened};
@@ -22,10 +23,11 @@ use crate::resolve::Resolving;
 use crate::run::Run;
 use crate::scaling;
 use crate::sequence::Sequence;
+use crate::service_hooks::{AroundWait, ServiceHooks};
 use crate::shape::{self, Shape, Shaped, Wanted};
 use crate::sources::Marked;
 use crate::steady;
-use crate::task::{RollingDeploy, Source};
+use crate::task::{HookAction, RollingDeploy, Source};
 use crate::try_out::try_out;
 use crate::units::Ended;
 
@@ -129,8 +131,16 @@ async fn under_lease(
     let number = stored.head.number;
     let doomed: Vec<Tracked> = noted(&stored.head, prune::NOTED);
     let objects = planned.iter().map(|planned| &planned.target.object);
+    let around = AroundWait::of(run, objects.clone(), &options.context);
     let scaled = autoscalers::scaled(doomed.iter().map(|of| &of.id), objects);
-    let brought = bring_in(run, options, locked, &mut stored, (planned, &sequence)).await;
+    let brought = bring_in(
+        run,
+        (options, &around),
+        locked,
+        &mut stored,
+        (planned, &sequence),
+    )
+    .await;
     let (mut result, instances) = match brought {
         Ok(instances) => (Ok(()), instances),
         Err(ended) => (Err(ended), Instances::default()),
@@ -202,7 +212,7 @@ async fn told_of(
 /// Write and wait.
 async fn bring_in(
     run: &Run<'_>,
-    options: &RollingDeploy,
+    (options, around): (&RollingDeploy, &AroundWait<'_>),
     locked: &Locked,
     stored: &mut Stored,
     planned: (Vec<Planned>, &Sequence),
@@ -224,10 +234,12 @@ async fn bring_in(
     if set.awaited.is_empty() {
         run.info(Unit::WaitForSteadyState, "nothing to wait for");
     }
+    around.before(run, locked).await?;
     if !(set.untouched && steady::is_reached(run, &set.awaited)) {
         let wait = steady::wait(run, locked.guard(), set.awaited);
         run.bounds.run(locked.lost(), Box::pin(wait)).await?;
     }
+    around.after(run, locked).await?;
     Ok(set.instances)
 }
 
@@ -277,16 +289,28 @@ pub(crate) async fn render_sources(
         .pending()
         .set("the sources were still being fetched");
     let mut resolving = Resolving::new(context, run.env.resolver.as_ref(), run.sink);
-    let manifests = renderer.fetch(manifests, &mut resolving, run.sink).await?;
+    let hooks = ServiceHooks::of(run)?;
+    let mut files = Vec::new();
+    let point = HookAction::FetchFiles;
+    hooks.before(point, &mut files, &mut resolving).await?;
+    let fetched = renderer.fetch(manifests, &mut resolving, run.sink).await?;
+    files.retain(|file: &SourceFile| !fetched.iter().any(|other| other.path == file.path));
+    files.extend(fetched);
     let values = renderer.fetch(values, &mut resolving, run.sink).await?;
+    hooks.after(point, &mut files, &mut resolving).await?;
     run.units.enter(Unit::Initialize);
+    let point = HookAction::TemplateManifest;
+    hooks.before(point, &mut files, &mut resolving).await?;
     run.bounds
         .pending()
         .set("the manifests were still being rendered");
     let release = &run.task.release;
-    let files = (manifests, values);
-    let objects = renderer.render_marked(files, marked, release, &mut resolving, run.sink);
-    let mut objects = objects.await?;
+    let templated = renderer.template((files, values), marked, release, &mut resolving, run.sink);
+    let mut templated = templated.await?;
+    hooks
+        .after(point, templated.files(), &mut resolving)
+        .await?;
+    let mut objects = templated.objects(release, &resolving, run.sink)?;
     let cluster = &run.env.cluster;
     cluster.place(&mut objects, &release.namespace).await;
     Ok(Rendered {

@@ -95,6 +95,7 @@ mod tests {
             },
             requested_by: RequestedBy::default(),
             undo_changes: false,
+            hooks: Vec::new(),
             timeout: std::time::Duration::from_secs(1),
             action: Action::RollingDeploy(RollingDeploy::default()),
         }

@@ -25,6 +25,7 @@ use crate::report::Unit;
 use crate::rolling::{accepted, sequence};
 use crate::run::Run;
 use crate::sequence::Sequence;
+use crate::service_hooks::AroundWait;
 use crate::steady;
 use crate::steady::facts::carries;
 use crate::task::Apply;
@@ -67,6 +68,8 @@ async fn under_lease(
         on_refusal: OnRefusal::Stop,
         wait_for_jobs: !options.skip_steady_state_check,
     };
+    let written = planned.iter().map(|planned| &planned.target.object);
+    let around = AroundWait::of(run, written, &options.set.context);
     let mut journal = Journal::Changes(&mut ledger, Vec::new());
     let set = writing::write_set(run, locked, &mut journal, (planned, &sequence), manner);
     let set = run.bounds.run_writes(locked.lost(), Box::pin(set)).await?;
@@ -78,8 +81,10 @@ async fn under_lease(
         if set.awaited.is_empty() {
             run.info(Unit::WaitForSteadyState, "nothing to wait for");
         }
+        around.before(run, locked).await?;
         let wait = steady::wait(run, locked.guard(), set.awaited);
         run.bounds.run(locked.lost(), Box::pin(wait)).await?;
+        around.after(run, locked).await?;
     }
     run.units.enter(Unit::WrapUp);
     let mut outputs = json!({

@@ -108,6 +108,7 @@ impl World {
             namespace,
             policy: Policy::default(),
             resolver: Arc::new(Nothing),
+            scripts: None,
             cancel: CancellationToken::new(),
             holder: "test".to_owned(),
             limits: Limits::default(),
@@ -361,6 +362,7 @@ pub(crate) fn task(action: Action) -> Task {
             execution: String::new(),
         },
         undo_changes: false,
+        hooks: Vec::new(),
         timeout: Duration::from_secs(120),
         action,
     }
