@@ -45,6 +45,8 @@ steps! {
     KubernetesDryRun = "kubernetes_dry_run",
     KubernetesDiff = "kubernetes_diff",
     KubernetesTrafficRouting = "kubernetes_traffic_routing",
+    KubernetesProgressiveDeploy = "kubernetes_progressive_deploy",
+    KubernetesProgressiveRollback = "kubernetes_progressive_rollback",
 }
 
 impl Step {
@@ -54,6 +56,7 @@ impl Step {
         let (manifests, values): (&[_], &[_]) = match self {
             Self::KubernetesRollingDeploy(step) => (&step.manifests, &step.values),
             Self::KubernetesCanaryDeploy(step) => parts(deployed(step.deployment.as_ref())),
+            Self::KubernetesProgressiveDeploy(step) => parts(deployed(step.deployment.as_ref())),
             Self::KubernetesBlueGreenDeploy(step) => parts(deployed(step.deployment.as_ref())),
             Self::KubernetesApply(step) => parts(step.set.as_ref()),
             Self::KubernetesDryRun(step) => parts(step.set.as_ref()),
@@ -63,6 +66,7 @@ impl Step {
             Self::KubernetesRollout(step) => parts(set_of(step.resources.as_ref())),
             Self::KubernetesRollingRollback(_)
             | Self::KubernetesCanaryDelete(_)
+            | Self::KubernetesProgressiveRollback(_)
             | Self::KubernetesSwapServices(_)
             | Self::KubernetesStageScaleDown(_)
             | Self::KubernetesStageScaleUp(_)
@@ -165,6 +169,17 @@ mod tests {
                 &["m", "v"],
             ),
             (Step::KubernetesCanaryDelete(Default::default()), &[]),
+            (
+                Step::KubernetesProgressiveDeploy(v1::KubernetesProgressiveDeploy {
+                    deployment: deployment(),
+                    ..Default::default()
+                }),
+                &["m", "v"],
+            ),
+            (
+                Step::KubernetesProgressiveRollback(Default::default()),
+                &[],
+            ),
             (
                 Step::KubernetesBlueGreenDeploy(v1::KubernetesBlueGreenDeploy {
                     deployment: deployment(),

@@ -10,11 +10,13 @@ use sortie_manifest::ObjectId;
 
 use crate::failure::{Failure, first_of};
 use crate::locked::{self, Locked};
+use crate::progressive;
 use crate::remove::remove;
 use crate::report::Unit;
 use crate::rolling::{close_interrupted, noted};
 use crate::run::Run;
 use crate::shape;
+use crate::single::traffic::{self, NewSide};
 use crate::units::Ended;
 
 /// The unit under which it is journalled.
@@ -69,25 +71,49 @@ async fn under_lease(run: &Run<'_>, locked: &mut Locked) -> Result<Value, Ended>
         locked.tidy(run, None).await;
         return Ok(told);
     }
-    let numbers = standing(&locked.history);
-    let doomed = doomed(run, &locked.history, &numbers);
-    let begun = begin(run, locked, &numbers, &doomed);
+    Box::pin(progressive::give_back(run, locked)).await?;
+    let outputs = remove_all(run, locked, &locked.history).await?;
+    locked.tidy(run, None).await;
+    Ok(outputs)
+}
+
+/// Remove the canaries of this history, which is the present one; what the outputs say of it.
+///
+/// # Errors
+/// Something cannot be deleted or written down, or it is time to stop.
+pub(crate) async fn remove_all(
+    run: &Run<'_>,
+    locked: &Locked,
+    history: &History,
+) -> Result<Value, Ended> {
+    let numbers = standing(history);
+    let doomed = doomed(run, history, &numbers);
+    let is_resumed = history.heads().any(|head| begun(head, run).is_some());
+    let begun = begin(run, (locked, history), &numbers, &doomed);
     let outputs = run.bounds.run(locked.lost(), Box::pin(begun)).await?;
+    // Whoever gets requests keeps its pods.
+    Box::pin(traffic::retreat(run, locked, NewSide::Canary, is_resumed)).await?;
     run.units.enter(Unit::Delete);
-    let removal = async { Ok(remove(run, locked, doomed, Unit::Delete).await) };
-    let removed = run.bounds.run(locked.lost(), Box::pin(removal)).await?;
-    let errors: Vec<_> = removed
-        .into_iter()
-        .filter_map(|(_, result)| result.err())
-        .collect();
-    if !errors.is_empty() {
-        return Err(first_of(&errors).into());
+    // A Service never leads to nobody.
+    let is_service = |doomed: &Doomed| doomed.id.group.is_empty() && doomed.id.kind == "Service";
+    let (services, others): (Vec<_>, Vec<_>) = doomed.into_iter().partition(is_service);
+    let has_services = !services.is_empty();
+    for doomed in has_services.then_some(services).into_iter().chain([others]) {
+        let removal = async { Ok(remove(run, locked, doomed, Unit::Delete).await) };
+        let removed = run.bounds.run(locked.lost(), Box::pin(removal)).await?;
+        let errors: Vec<_> = removed
+            .into_iter()
+            .filter_map(|(_, result)| result.err())
+            .collect();
+        if !errors.is_empty() {
+            return Err(first_of(&errors).into());
+        }
     }
     run.units.enter(Unit::WrapUp);
     // The newest is the last: as long as it stands, whoever comes next goes on.
-    locked.history = locked::history(&locked.records, run.task).await?;
+    let history = locked::history(&locked.records, run.task).await?;
     for number in numbers {
-        let Some(mut stored) = locked.history.number(number).cloned() else {
+        let Some(mut stored) = history.number(number).cloned() else {
             continue;
         };
         let head = &mut stored.head;
@@ -98,27 +124,29 @@ async fn under_lease(run: &Run<'_>, locked: &mut Locked) -> Result<Value, Ended>
         head.note_with(JOURNAL, "", DELETED, data, clock::now());
         locked.update(&mut stored).await?;
     }
-    locked.tidy(run, None).await;
     Ok(outputs)
+}
+
+/// What this task has noted before anything goes.
+fn begun(head: &Head, run: &Run<'_>) -> Option<Value> {
+    let mut entries = head.journal.iter().rev();
+    let begun = entries.find(|entry| entry.what == DELETING && is_of(entry, run));
+    begun.and_then(|begun| begun.data.field("outputs"))
 }
 
 /// Note in the newest of these canaries what is deleted, or find it noted by a killed holder of this task; it is what the
 /// outputs say.
 async fn begin(
     run: &Run<'_>,
-    locked: &Locked,
+    (locked, history): (&Locked, &History),
     numbers: &[u64],
     doomed: &[Doomed],
 ) -> Result<Value, Ended> {
-    let newest = numbers
-        .last()
-        .and_then(|number| locked.history.number(*number));
+    let newest = numbers.last().and_then(|number| history.number(*number));
     let Some(mut stored) = newest.cloned() else {
         return Ok(Value::Null);
     };
-    let mut entries = stored.head.journal.iter().rev();
-    let begun = entries.find(|entry| entry.what == DELETING && is_of(entry, run));
-    if let Some(outputs) = begun.and_then(|begun| begun.data.field("outputs")) {
+    if let Some(outputs) = begun(&stored.head, run) {
         return Ok(outputs);
     }
     let ids = doomed.iter().map(|doomed| doomed.id.clone()).collect();

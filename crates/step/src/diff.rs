@@ -1,7 +1,7 @@
 //! Saying how a deployment would change the cluster. Nothing is written and nobody is waited for.
 
 use serde_json::{Value, json};
-use sortie_cluster::apply::{Immutable, MARK, Planned};
+use sortie_cluster::apply::{Immutable, MARK, Planned, Scope};
 use sortie_cluster::record::{History, Records, Side, Tracked};
 use sortie_manifest::ObjectId;
 
@@ -16,7 +16,7 @@ use crate::rolling::{foresee, recorded, render, sequence};
 use crate::run::Run;
 use crate::shape::{Shape, Wanted};
 use crate::task::{Diff, Prune, RollingDeploy};
-use crate::try_out::{asked, judge};
+use crate::try_out::{asked, judge, scope};
 use crate::units::Ended;
 
 /// Compare. The outputs have a [`Difference`] for each object of the set and each that the set lacks.
@@ -73,12 +73,21 @@ async fn compare(run: &Run<'_>, diff: &Diff) -> Result<Vec<Difference>, Ended> {
     let Wanted::Deploy(shaped) = wanted.await? else {
         return Ok(Vec::new());
     };
+    for text in &shaped.notes {
+        run.info(Unit::Initialize, text);
+    }
     sequence(run, &shaped.objects, Unit::Initialize)?;
     run.bounds
         .pending()
         .set("the API server was still judging the objects");
-    let mut plan = judge(run, shaped.objects, (options.adopt, first), Asked::ByTask).await?;
-    if shape.is_whole() {
+    let scope = Scope {
+        adopt: options.adopt,
+        first,
+        steered: shaped.steered,
+        ..scope(run)
+    };
+    let mut plan = judge(run, shaped.objects, scope, Asked::ByTask).await?;
+    if shaped.side.is_whole() {
         (plan, _) = adoption::keep_names(run, plan, options, first).await?;
     }
     let plan = shaped.written.of(run, Unit::Initialize, plan);
@@ -99,7 +108,13 @@ async fn compare(run: &Run<'_>, diff: &Diff) -> Result<Vec<Difference>, Ended> {
     });
     let mut found: Vec<Difference> = compared.collect();
     if !shaped.side.is_canary() {
-        let doomed = superfluous(run, options, (&history, &shaped.side), &plan).await?;
+        let doomed = superfluous(
+            run,
+            options,
+            (&history, &shaped.side, &shaped.former),
+            &plan,
+        )
+        .await?;
         if options.prune.is_some() {
             for one in autoscalers::returning(run, &plan, &doomed).await {
                 let mut again = planned(&one.planned, previous);
@@ -144,7 +159,7 @@ async fn earlier(run: &Run<'_>, records: &Records, history: &History) -> Vec<(Ob
 async fn superfluous(
     run: &Run<'_>,
     options: &RollingDeploy,
-    (history, side): (&History, &Side),
+    (history, side, former): (&History, &Side, &[ObjectId]),
     plan: &[Planned],
 ) -> Result<Vec<Tracked>, Failure> {
     if options.prune.is_none() && history.records().is_empty() {
@@ -154,7 +169,13 @@ async fn superfluous(
     let all = Prune {
         limit: Some(u32::MAX),
     };
-    let foreseen = foresee(run, (history, side), plan, Some(all), Unit::Initialize);
+    let foreseen = foresee(
+        run,
+        (history, side, former),
+        plan,
+        Some(all),
+        Unit::Initialize,
+    );
     Ok(foreseen.await?.doomed)
 }
 

@@ -24,7 +24,7 @@ use crate::steady::facts::{Set, complete, is_tracked};
 use crate::steady::{last_words, surroundings};
 
 pub use documents::inspect_documents;
-pub use sides::{is_of_set, services, sides};
+pub use sides::{fallen_stage, is_of_set, is_progressive, services, sides};
 
 /// Objects that are read at a time.
 const AT_ONCE: usize = 16;

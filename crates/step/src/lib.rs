@@ -25,6 +25,7 @@ mod locked;
 mod nothing;
 mod plan;
 pub mod policy;
+mod progressive;
 mod protection;
 mod readiness;
 mod remove;
@@ -126,6 +127,8 @@ async fn carry_out(run: &Run<'_>) -> Result<Value, Ended> {
             };
             Box::pin(rolling::deploy::run(run, &deploy, shape)).await
         }
+        Action::ProgressiveDeploy(options) => Box::pin(progressive::deploy(run, options)).await,
+        Action::ProgressiveRollback => Box::pin(progressive::rollback(run)).await,
         Action::BlueGreenDeploy(options) => {
             let skip_unchanged = options.skip_unchanged;
             let shape = Shape::BlueGreen { skip_unchanged };

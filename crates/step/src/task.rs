@@ -1,7 +1,6 @@
 //! What a step is asked to do. The delegate makes a [`Task`] from the wire, the command line from its arguments.
 
 mod hook;
-mod hook;
 mod single;
 mod strategy;
 
@@ -12,7 +11,6 @@ use sortie_render::SourceFile;
 use sortie_render::git::Reference;
 use sortie_strategy::routing::Routing;
 
-pub use hook::{HookAction, HookTime, ServiceHook};
 pub use hook::{HookAction, HookTime, ServiceHook};
 pub use single::{
     Amount, Apply, Delete, Patch, PatchKind, Resources, Rollout, RolloutCommand, Scale, Set,
@@ -38,8 +36,6 @@ pub struct Task {
     /// Whether it is part of a rollback: before anything else, what steps of the same execution have scaled, patched or
     /// applied is undone.
     pub undo_changes: bool,
-    /// Scripts around fetching, rendering and waiting for what the step brings to the cluster, in their order.
-    pub hooks: Vec<ServiceHook>,
     /// Scripts around fetching, rendering and waiting for what the step brings to the cluster, in their order.
     pub hooks: Vec<ServiceHook>,
     /// What to do.

@@ -1,10 +1,11 @@
 //! Letting the API server judge a set of objects. Nothing is written.
 
 use std::collections::HashSet;
+use std::sync::Arc;
 
 use sortie_cluster::Error;
 use sortie_cluster::apply::{Planned, Scope, Target};
-use sortie_manifest::Object;
+use sortie_manifest::{Object, ObjectId};
 
 use crate::autoscalers::tell_unseen;
 use crate::failure::{Failure, refused};
@@ -13,7 +14,8 @@ use crate::report::Unit;
 use crate::run::Run;
 use crate::task::RollingDeploy;
 
-/// Judge every object of the set; `first`: no release has succeeded before, so that probably none of it is there.
+/// Judge every object of the set; `first`: no release has succeeded before, so that probably none of it is there;
+/// `steered`: workloads whose numbers of pods are not the manifest's affair.
 ///
 /// # Errors
 /// What is refused: all of it in the log, the first in the failure.
@@ -21,9 +23,15 @@ pub(crate) async fn try_out(
     run: &Run<'_>,
     objects: Vec<Object>,
     options: &RollingDeploy,
-    first: bool,
+    (first, steered): (bool, &Arc<[ObjectId]>),
 ) -> Result<Vec<Planned>, Failure> {
-    judge(run, objects, (options.adopt, first), asked(options)).await
+    let scope = Scope {
+        adopt: options.adopt,
+        first,
+        steered: Arc::clone(steered),
+        ..scope(run)
+    };
+    judge(run, objects, scope, asked(options)).await
 }
 
 /// Who asks for replacements in a deployment.
@@ -39,7 +47,7 @@ pub(crate) const fn asked(options: &RollingDeploy) -> Asked {
 pub(crate) async fn judge(
     run: &Run<'_>,
     objects: Vec<Object>,
-    (adopt, first): (bool, bool),
+    scope: Scope,
     asked: Asked,
 ) -> Result<Vec<Planned>, Failure> {
     let cluster = &run.env.cluster;
@@ -48,7 +56,7 @@ pub(crate) async fn judge(
     let (mut targets, mut errors) = located.map_err(|error| Failure::cluster(&error))?;
     allow(&mut targets, asked);
     // What is wrong with some objects does not hide what the API server says of the others.
-    match cluster.plan(targets, &scope(run, adopt, first)).await {
+    match cluster.plan(targets, &scope).await {
         Ok(planned) if errors.is_empty() => {
             tell_unseen(run, Unit::Initialize, &planned);
             return Ok(planned);
@@ -66,17 +74,19 @@ pub(crate) async fn judge(
 pub(crate) async fn try_out_each(
     run: &Run<'_>,
     objects: Vec<Object>,
+    steered: Arc<[ObjectId]>,
 ) -> Result<(Vec<Planned>, Vec<Error>), Failure> {
     let namespace = &run.task.release.namespace;
     let cluster = &run.env.cluster;
     let located = cluster.locate_each(objects, namespace).await;
     let (mut targets, mut refusals) = located.map_err(|error| Failure::cluster(&error))?;
     allow(&mut targets, Asked::ByRollback);
+    let scope = Scope {
+        steered,
+        ..scope(run)
+    };
     loop {
-        let errors = match cluster
-            .plan(targets.clone(), &scope(run, false, false))
-            .await
-        {
+        let errors = match cluster.plan(targets.clone(), &scope).await {
             Ok(planned) => {
                 tell_unseen(run, Unit::Rollback, &planned);
                 return Ok((planned, refusals));
@@ -107,11 +117,10 @@ fn named(errors: &[Error]) -> HashSet<String> {
         .collect()
 }
 
-fn scope(run: &Run<'_>, adopt: bool, first: bool) -> Scope {
+/// The objects of the task's release.
+pub(crate) fn scope(run: &Run<'_>) -> Scope {
     Scope {
         release: run.release_id(),
-        adopt,
-        first,
         ..Scope::default()
     }
 }

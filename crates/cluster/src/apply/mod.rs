@@ -19,6 +19,7 @@ mod live;
 mod locate;
 mod mark;
 mod plan;
+mod remaining;
 mod replace;
 pub(crate) mod scrub;
 mod write;
@@ -35,6 +36,7 @@ pub use compare::managed_fields_of;
 pub use document::Document;
 pub use former::Former;
 pub use mark::MARK;
+pub use remaining::Remaining;
 
 use desired::Desired;
 

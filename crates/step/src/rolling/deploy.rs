@@ -17,6 +17,7 @@ use crate::failure::{FailureKind, first_of};
 use crate::health_rules;
 use crate::instances::Instances;
 use crate::locked::{self, Locked, record_failure};
+use crate::progressive;
 use crate::replacement;
 use crate::report::Unit;
 use crate::resolve::Resolving;
@@ -25,8 +26,10 @@ use crate::scaling;
 use crate::sequence::Sequence;
 use crate::service_hooks::{AroundWait, ServiceHooks};
 use crate::shape::{self, Shape, Shaped, Wanted};
+use crate::single::traffic;
 use crate::sources::Marked;
 use crate::steady;
+use crate::swap::undo_interrupted;
 use crate::task::{HookAction, RollingDeploy, Source};
 use crate::try_out::try_out;
 use crate::units::Ended;
@@ -47,7 +50,8 @@ pub(crate) async fn run(
         Before::TriedOut(outputs) => return Ok(outputs),
         Before::Locked(locked, rendered) => (locked, rendered),
     };
-    let result = under_lease(run, (options, shape), &locked, rendered).await;
+    let mut locked = locked;
+    let result = under_lease(run, (options, shape), &mut locked, rendered).await;
     locked.release(run).await;
     result
 }
@@ -71,7 +75,7 @@ async fn before(run: &Run<'_>, options: &RollingDeploy, shape: Shape) -> Result<
     };
     let (look, rules) = futures::try_join!(locked::look(run), needed)?;
     let history = &look.history;
-    let rendered = match earlier(history.heads(), run.task)? {
+    let rendered = match earlier(shape.own(history), run.task)? {
         Earlier::Done(number) => {
             let head = &history.number(number).ok_or_else(|| gone(number))?.head;
             return Ok(Before::Done(number, told(&run.task.release, head)));
@@ -108,9 +112,12 @@ async fn before(run: &Run<'_>, options: &RollingDeploy, shape: Shape) -> Result<
 async fn under_lease(
     run: &Run<'_>,
     (options, shape): (&RollingDeploy, Shape),
-    locked: &Locked,
+    locked: &mut Locked,
     rendered: Rendered,
 ) -> Result<Value, Ended> {
+    // Services that do not agree about the colours say nothing about which one is free.
+    undo_interrupted(run, locked).await?;
+    let locked = &*locked;
     let opened = run
         .bounds
         .run_writes(
@@ -145,6 +152,18 @@ async fn under_lease(
         Ok(instances) => (Ok(()), instances),
         Err(ended) => (Err(ended), Instances::default()),
     };
+    if result.is_ok() {
+        result = Box::pin(progressive::follow(run, locked, &mut stored)).await;
+    }
+    let mut routes = None;
+    if result.is_ok()
+        && let Some(asked) = options.routing.as_ref().filter(|_| !shape.is_steered())
+    {
+        match Box::pin(traffic::follow(run, asked, locked)).await {
+            Ok(told) => routes = Some(told),
+            Err(ended) => result = Err(ended),
+        }
+    }
     let mut pruned = None;
     if result.is_ok() && options.prune.is_some() {
         let work = Box::pin(prune::prune(run, locked, &mut stored));
@@ -170,7 +189,11 @@ async fn under_lease(
     let result = match result {
         Ok(()) => {
             hook_runs::clear(run, locked, &mut stored, true).await;
-            Ok(told_of(run, &stored.head, pruned, instances).await)
+            let mut told = told_of(run, &stored.head, pruned, instances).await;
+            if let Some(routes) = routes {
+                told["routes"] = routes;
+            }
+            Ok(told)
         }
         Err(ended) => Err(ended),
     };
@@ -225,6 +248,7 @@ async fn bring_in(
         on_refusal: OnRefusal::Stop,
         wait_for_jobs: options.wait_for_jobs,
     };
+    let planned = (progressive::written(&stored.head, planned.0), planned.1);
     let set = apply::whole_set(run, locked, stored, planned, manner);
     let set = run.bounds.run_writes(locked.lost(), Box::pin(set)).await?;
     if !set.errors.is_empty() {
@@ -341,24 +365,36 @@ async fn dry_run(
         versioned,
         side,
         written,
+        notes,
+        steered,
+        former,
+        noted,
         ..
     } = match shape.of(run, options, history, objects).await? {
         Wanted::Deploy(shaped) => *shaped,
         Wanted::Skip(outputs) => return Ok(outputs),
     };
+    for text in notes {
+        run.info(Unit::Initialize, text);
+    }
     let first = shape.is_first(history);
+    if let Some(asked) = &options.routing {
+        Box::pin(traffic::foresee(run, asked, &objects)).await?;
+    }
     sequence(run, &objects, Unit::Initialize)?;
-    let mut planned = try_out(run, objects, options, first).await?;
-    if shape.is_whole() {
+    let mut planned = try_out(run, objects, options, (first, &steered)).await?;
+    if side.is_whole() {
         (planned, _) = adoption::keep_names(run, planned, options, first).await?;
     }
     let planned = written.of(run, Unit::Initialize, planned);
-    let is_whole = shape.is_whole();
+    let is_whole = side.is_whole();
     let whole = is_whole.then_some((first, versioned.mentions.as_slice()));
     let adopted = Adoption::of(run, Unit::Initialize, &planned, whole).await;
-    let earlier = (history, &side);
+    let earlier = (history, &side, former.as_slice());
     let foreseen = prune::foresee(run, earlier, &planned, options.prune, Unit::Initialize);
     let doomed = foreseen.await?.doomed;
+    let color = side.color.as_deref();
+    shape::check_neighbours(run, (color, &noted), &planned, &doomed).await?;
     let returning = autoscalers::returning(run, &planned, &doomed).await;
     let mut rows = Vec::new();
     for object in &planned {

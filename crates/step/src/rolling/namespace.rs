@@ -1,5 +1,7 @@
 //! The infrastructure namespace that a set brings itself.
 
+use std::sync::Arc;
+
 use sortie_cluster::lease::Guard;
 use sortie_manifest::Object;
 
@@ -37,7 +39,7 @@ pub(super) async fn bring(
     let (release, versioning) = (&run.task.release, options.versioning);
     let prepared = prepare(objects.to_vec(), release, versioning, (1, true))?;
     sequence(run, &prepared.objects, Unit::Initialize)?;
-    let planned = try_out(run, prepared.objects, options, true).await?;
+    let planned = try_out(run, prepared.objects, options, (true, &Arc::default())).await?;
     let ours = |id: &sortie_manifest::ObjectId| {
         id.group.is_empty() && id.kind == "Namespace" && id.name == *name
     };

@@ -17,12 +17,14 @@ use crate::adoption::{self, Adoption};
 use crate::external;
 use crate::failure::{Failure, FailureKind};
 use crate::locked::{Locked, record_failure};
+use crate::progressive;
 use crate::readiness;
 use crate::replacement;
 use crate::report::{Level, Sink as _, Unit};
 use crate::run::Run;
 use crate::sequence::{Sequence, disordered};
-use crate::shape::{Shape, Shaped, Wanted};
+use crate::shape::{self, Shape, Shaped, Wanted};
+use crate::single::traffic;
 use crate::task::RollingDeploy;
 use crate::try_out::try_out;
 use crate::units::Ended;
@@ -60,7 +62,7 @@ pub(super) async fn open(
     run.bounds
         .pending()
         .set("the API server was still judging the objects");
-    match earlier(locked.history.heads(), run.task)? {
+    match earlier(shape.own(&locked.history), run.task)? {
         Earlier::Done(number) => Ok(Opened::Done(number)),
         Earlier::Open(number) => reopen(run, options, locked, number).await,
         Earlier::None => begin(run, (options, shape), locked, rendered).await,
@@ -80,7 +82,8 @@ async fn reopen(
     let namespace = &run.task.release.namespace;
     objects.retain(|object| !over.contains(&object.id().in_namespace(namespace)));
     let sequence = sequence(run, &objects, Unit::Initialize)?;
-    let planned = match try_out(run, objects, options, false).await {
+    let steered = progressive::steered(&stored.head);
+    let planned = match try_out(run, objects, options, (false, &steered)).await {
         Ok(planned) => planned,
         Err(failure) => {
             let own = |task: &str| task == run.task.id;
@@ -117,7 +120,10 @@ async fn begin(
         notes,
         side,
         written,
+        steered,
+        former,
         noted,
+        ..
     } = match wanted.await? {
         Wanted::Deploy(shaped) => *shaped,
         Wanted::Skip(outputs) => return Ok(Opened::Skipped(outputs)),
@@ -126,18 +132,22 @@ async fn begin(
         run.info(Unit::Initialize, text);
     }
     head.side = side;
+    if let Some(asked) = &options.routing {
+        Box::pin(traffic::foresee(run, asked, &objects)).await?;
+    }
     let mut sequence = sequence(run, &objects, Unit::Initialize)?;
-    let (planned, parts) = futures::join!(try_out(run, objects, options, first), locked.parts());
+    let judged = try_out(run, objects, options, (first, &steered));
+    let (planned, parts) = futures::join!(judged, locked.parts());
     let mut planned = planned?;
     run.info(Unit::Initialize, accepted(planned.len()));
     let mut unused = Vec::new();
-    if shape.is_whole() {
+    if head.side.is_whole() {
         (planned, unused) = adoption::keep_names(run, planned, options, first).await?;
     }
 
     run.units.enter(Unit::Prepare);
     planned = written.of(run, Unit::Prepare, planned);
-    if !unused.is_empty() || !shape.is_whole() {
+    if !unused.is_empty() || !head.side.is_whole() {
         let written: HashSet<&str> = planned
             .iter()
             .map(|of| of.target.id.name.as_str())
@@ -150,16 +160,18 @@ async fn begin(
         sequence = again.map_err(|errors| disordered(&errors).1)?;
     }
     describe(run, &planned, &versioned, head.number);
-    let is_whole = shape.is_whole();
+    let is_whole = head.side.is_whole();
     let whole = is_whole.then_some((first, versioned.mentions.as_slice()));
     let adopted = Adoption::of(run, Unit::Prepare, &planned, whole).await;
     planned.iter_mut().for_each(Planned::forget_content);
     for object in &planned {
         head.track(object.target.id.clone(), None);
     }
-    let earlier = (&locked.history, &head.side);
+    let earlier = (&locked.history, &head.side, former.as_slice());
     let foreseen = prune::foresee(run, earlier, &planned, options.prune, Unit::Prepare);
     let Foreseen { doomed, left } = foreseen.await?;
+    let color = head.side.color.as_deref();
+    shape::check_neighbours(run, (color, &noted), &planned, &doomed).await?;
     for Tracked { id, uid } in doomed.iter().chain(&left) {
         head.track(id.clone(), uid.clone());
     }

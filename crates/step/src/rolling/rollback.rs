@@ -22,6 +22,7 @@ use crate::health_rules;
 use crate::hooks;
 use crate::instances::Instances;
 use crate::locked::{self, Locked, record_failure};
+use crate::progressive;
 use crate::protection::is_storage;
 use crate::remove::remove;
 use crate::replacement;
@@ -287,6 +288,9 @@ async fn restore(
         run.warn(Unit::Rollback, failure.message);
         Sequence::by_kind(&objects, &run.task.release.namespace)
     });
+    let promotion = progressive::unfinished_promotion(&stored.head);
+    let steered = promotion.as_ref().map(|promotion| promotion.steered(false));
+    let originals = promotion.as_ref().map(|_| objects.clone());
     let scaled = autoscalers::scaled(doomed.iter().map(|doomed| &doomed.id), &objects);
     let manner = Manner {
         unit: Unit::Rollback,
@@ -294,7 +298,7 @@ async fn restore(
         wait_for_jobs: true,
     };
     let write = async {
-        let (planned, refusals) = try_out_each(run, objects).await?;
+        let (planned, refusals) = try_out_each(run, objects, steered.unwrap_or_default()).await?;
         let planned = without_done_jobs(run, planned, good);
         for text in planned.iter().filter_map(replacement::foretold) {
             run.warn(Unit::Rollback, text);
@@ -317,6 +321,13 @@ async fn restore(
     }
     if !errors.is_empty() {
         run.units.mark_failed();
+    }
+
+    if let (Some(promotion), Some(originals)) = (promotion, originals) {
+        let wait = steady::wait(run, locked.guard(), set.awaited.clone());
+        run.bounds.run(locked.lost(), Box::pin(wait)).await?;
+        let former = (&promotion.backwards(), originals.as_slice());
+        Box::pin(progressive::come_back(run, locked, stored, former)).await?;
     }
 
     run.units.enter(Unit::DeleteFailedReleaseResources);

@@ -36,10 +36,10 @@ pub(super) struct Side {
 
 /// An object as it is live.
 #[derive(Clone, Debug)]
-pub(super) struct Live {
-    pub(super) id: ObjectId,
-    pub(super) resource: Resource,
-    pub(super) object: Object,
+pub(crate) struct Live {
+    pub(crate) id: ObjectId,
+    pub(crate) resource: Resource,
+    pub(crate) object: Object,
 }
 
 impl Live {
@@ -206,7 +206,7 @@ fn has_traffic(service: &str, workload: &ObjectId) -> Failure {
 ///
 /// # Errors
 /// The API server refuses it.
-pub(super) async fn set_replicas(
+pub(crate) async fn set_replicas(
     run: &Run<'_>,
     locked: &Locked,
     workload: &Live,

@@ -4,38 +4,44 @@
 //! the original runs.
 
 use serde_json::{Map, Value, json};
-use sortie_cluster::record::{CANARY, Side};
+use sortie_cluster::record::{CANARY, History, Side};
 use sortie_cluster::watch::Selection;
 use sortie_manifest::labels::{self, Marks};
 use sortie_manifest::workload::{self, Workload};
 use sortie_manifest::{Object, ObjectId, hash};
 
+use super::apart::{self, Apart};
 use super::copies::{self, Copies, Seen, Word, set_in_spec};
 use super::{COPIES, OUTPUTS, RENDERED, Shaped, Written};
 use crate::failure::{Failure, FailureKind};
+use crate::progressive;
 use crate::run::Run;
 use crate::task::Amount;
 
 /// The side of a canary.
-const WORD: Word<'static> = Word {
+pub(super) const WORD: Word<'static> = Word {
     word: CANARY,
     key: labels::TRACK,
     older_key: labels::OLDER_TRACK,
     beside_originals: true,
+    apart: None,
 };
 
 /// The copies of a set, and what is written.
 ///
 /// # Errors
-/// There is nothing to copy, a DaemonSet cannot run beside itself, a name becomes too long, or the cluster cannot be asked.
+/// There is nothing to copy, a DaemonSet cannot run beside itself, a router could not tell the copies apart, a name becomes
+/// too long, or the cluster cannot be asked.
 pub(super) async fn shape(
     run: &Run<'_>,
     objects: &[Object],
     amount: Amount,
+    is_routed: bool,
 ) -> Result<Shaped, Failure> {
     let namespace = &run.task.release.namespace;
     let seen = copies::look(run, objects, WORD).await?;
-    let mut made = copies::make(objects, &seen, namespace, WORD)?;
+    let apart = apart::look(run, objects, &seen, is_routed).await?;
+    let mut made = copies_of(objects, &seen, namespace, apart.as_ref())?;
     let mut instances = 0;
     let mut left = Vec::new();
     for (at, copy) in &mut made.workloads {
@@ -80,7 +86,21 @@ pub(super) async fn shape(
     Ok(shaped)
 }
 
-fn shaped(run: &Run<'_>, made: Copies, instances: u32) -> Shaped {
+/// The copies, and the Service that reaches them where a router tells them apart.
+pub(super) fn copies_of(
+    objects: &[Object],
+    seen: &[Seen],
+    namespace: &str,
+    apart: Option<&Apart>,
+) -> Result<Copies, Failure> {
+    let mut made = copies::make(objects, seen, namespace, Word { apart, ..WORD })?;
+    made.others
+        .extend(apart.and_then(|apart| apart.service.clone()));
+    made.notes.extend(apart.map(|apart| apart.note.clone()));
+    Ok(made)
+}
+
+pub(super) fn shaped(run: &Run<'_>, made: Copies, instances: u32) -> Shaped {
     let release = &run.task.release;
     let marks = Marks {
         namespace: release.namespace.clone(),
@@ -116,6 +136,7 @@ fn shaped(run: &Run<'_>, made: Copies, instances: u32) -> Shaped {
         objects,
         notes,
         side: Side::canary(),
+        made_up: copies.clone(),
         written: Written::Beside {
             copies: copies.into_iter().collect(),
             originals,
@@ -196,29 +217,68 @@ fn place(copy: &mut Object, nodes: &[String], amount: Amount) -> Result<u32, Fai
     let all = u32::try_from(nodes.len()).unwrap_or(u32::MAX);
     let count = amount.of(all).max(1).min(all);
     let names: Vec<&String> = nodes.iter().take(count as usize).collect();
-    let terms = |stated: &Value| -> Vec<Value> {
+    let terms = |stated: &Map<String, Value>| -> Vec<Value> {
         let on = |name: &&String| {
             let mut term = stated.clone();
-            term["matchFields"] =
-                json!([{"key": "metadata.name", "operator": "In", "values": [name]}]);
-            term
+            let field = json!([{"key": "metadata.name", "operator": "In", "values": [name]}]);
+            term.insert("matchFields".to_owned(), field);
+            Value::Object(term)
         };
         names.iter().map(on).collect()
     };
-    drop(copy.edit(|whole| {
-        let Some(pods) = whole.pointer_mut("/spec/template/spec") else {
+    let mut is_placed = false;
+    let edited = copy.edit(|whole| {
+        let Some(required) = required_of(whole) else {
             return;
         };
-        let required = &mut pods["affinity"]["nodeAffinity"]
-            ["requiredDuringSchedulingIgnoredDuringExecution"]["nodeSelectorTerms"];
-        let stated = required.as_array().cloned().unwrap_or_default();
-        *required = match stated.as_slice() {
-            [] => terms(&json!({})),
-            stated => stated.iter().flat_map(terms).collect(),
-        }
-        .into();
-    }));
+        let stated = match required.get("nodeSelectorTerms") {
+            None | Some(Value::Null) => Some(Vec::new()),
+            Some(Value::Array(stated)) => stated.iter().map(Value::as_object).collect(),
+            Some(_) => None,
+        };
+        let Some(stated) = stated else {
+            return;
+        };
+        let placed: Vec<Value> = match stated.as_slice() {
+            [] => terms(&Map::new()),
+            stated => stated.iter().flat_map(|one| terms(one)).collect(),
+        };
+        required.insert("nodeSelectorTerms".to_owned(), placed.into());
+        is_placed = true;
+    });
+    if edited.is_err() || !is_placed {
+        return Err(unreadable(copy));
+    }
     Ok(count)
+}
+
+/// What a workload's pods require of their node; made where it is missing. `None`: something else is in its place.
+fn required_of(workload: &mut Value) -> Option<&mut Map<String, Value>> {
+    let pods = workload.pointer_mut("/spec/template/spec")?;
+    let path = [
+        "affinity",
+        "nodeAffinity",
+        "requiredDuringSchedulingIgnoredDuringExecution",
+    ];
+    path.iter().try_fold(pods.as_object_mut()?, |map, key| {
+        let next = map.entry(*key).or_insert(Value::Null);
+        if next.is_null() {
+            *next = Value::Object(Map::new());
+        }
+        next.as_object_mut()
+    })
+}
+
+fn unreadable(copy: &Object) -> Failure {
+    Failure::new(
+        FailureKind::Configuration,
+        "SRT-T059",
+        format!(
+            "the node affinity of {} is not what the API describes, so that its pods cannot be bound to a share of the nodes",
+            copy.id()
+        ),
+        "correct spec.template.spec.affinity.nodeAffinity: nodeSelectorTerms is a list of maps",
+    )
 }
 
 /// Whether a pod takes ports of its node.
@@ -238,6 +298,26 @@ fn needs_its_node(object: &Object) -> bool {
         ports.is_some_and(|ports| ports.iter().any(|port| port.get("hostPort").is_some()))
     };
     is_on_host || containers.any(has_port)
+}
+
+/// Whether nothing keeps another canary from being deployed.
+///
+/// # Errors
+/// A progressive one stands, whose pods were taken from the originals.
+pub(super) fn has_room(history: &History) -> Result<(), Failure> {
+    match progressive::standing(history) {
+        Some((head, _)) => Err(in_the_way(head.number)),
+        None => Ok(()),
+    }
+}
+
+fn in_the_way(number: u64) -> Failure {
+    Failure::new(
+        FailureKind::Configuration,
+        "SRT-T081",
+        format!("the progressive canary of number {number} has pods that the release is short of"),
+        "bring it to 100 %, or remove it: its pods go back then; after that another canary has room",
+    )
 }
 
 fn no_nodes() -> Failure {
@@ -308,6 +388,41 @@ spec:
         for term in terms {
             assert_eq!(term["matchExpressions"][0]["key"], "disk");
             assert_eq!(term["matchFields"][0]["key"], "metadata.name");
+        }
+    }
+
+    #[test]
+    fn an_affinity_that_is_none_is_refused() {
+        for (affinity, is_read) in [
+            ("none", false),
+            ("{nodeAffinity: [a]}", false),
+            (
+                "{nodeAffinity: {requiredDuringSchedulingIgnoredDuringExecution: 1}}",
+                false,
+            ),
+            (
+                "{nodeAffinity: {requiredDuringSchedulingIgnoredDuringExecution: {nodeSelectorTerms: {}}}}",
+                false,
+            ),
+            (
+                "{nodeAffinity: {requiredDuringSchedulingIgnoredDuringExecution: {nodeSelectorTerms: [a]}}}",
+                false,
+            ),
+            (
+                "{nodeAffinity: {requiredDuringSchedulingIgnoredDuringExecution: {nodeSelectorTerms: null}}}",
+                true,
+            ),
+            ("null", true),
+        ] {
+            let set = AGENT.replace(
+                "spec: {containers",
+                &format!("spec: {{affinity: {affinity}, containers"),
+            );
+            let placed = place(&mut object(&set), &["a".to_owned()], Amount::Count(1));
+            match placed {
+                Ok(count) => assert_eq!((count, is_read), (1, true), "{affinity}"),
+                Err(failure) => assert_eq!((failure.code.as_str(), is_read), ("SRT-T059", false)),
+            }
         }
     }
 

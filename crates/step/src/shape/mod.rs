@@ -1,16 +1,23 @@
 //! What a deployment writes of the objects that it renders: the whole release, or copies of its workloads that run beside
 //! the originals.
 
+mod apart;
 mod blue_green;
+mod budgets;
 mod canary;
 mod copies;
+mod neighbours;
+mod progressive;
 mod services;
+mod size;
+mod taken;
 
 use std::collections::BTreeSet;
+use std::sync::Arc;
 
 use serde_json::{Map, Value};
 use sortie_cluster::apply::{Change, Planned};
-use sortie_cluster::record::{History, Side};
+use sortie_cluster::record::{Head, History, Side};
 use sortie_manifest::versioning::Versioned;
 use sortie_manifest::{Object, ObjectId};
 
@@ -21,7 +28,8 @@ use crate::report::Unit;
 use crate::run::Run;
 use crate::task::{Amount, RollingDeploy, Strategy};
 
-pub(crate) use services::Pair;
+pub(crate) use neighbours::check as check_neighbours;
+pub(crate) use services::{Pair, keep_color};
 
 /// Under this name the copies are noted when a record is opened.
 pub(crate) const COPIES: &str = "copies";
@@ -42,6 +50,10 @@ pub(crate) enum Shape {
     Whole,
     /// A few pods of it beside what the release is.
     Canary(Amount),
+    /// This percentage of the pods that there are for both.
+    Progressive(u32),
+    /// In place of what the release was, by its canary that has all pods.
+    Promotion,
     /// All of it in the colour that gets no traffic.
     BlueGreen {
         /// Nothing is done when it is what gets the traffic already.
@@ -54,6 +66,7 @@ impl From<Strategy> for Shape {
         match strategy {
             Strategy::Rolling => Self::Whole,
             Strategy::Canary(amount) => Self::Canary(amount),
+            Strategy::Progressive(percent) => Self::Progressive(percent),
             Strategy::BlueGreen => Self::BlueGreen {
                 skip_unchanged: false,
             },
@@ -83,6 +96,12 @@ pub(crate) struct Shaped {
     pub(crate) side: Side,
     /// What is written of them.
     pub(crate) written: Written,
+    /// Workloads whose numbers of pods are not the manifest's affair.
+    pub(crate) steered: Arc<[ObjectId]>,
+    /// What is written under names that nobody has chosen.
+    made_up: Vec<ObjectId>,
+    /// What is left of the release from before it had colours, and has no traffic any more: pruning deletes it.
+    pub(crate) former: Vec<ObjectId>,
     /// What is noted when the record is opened, by the names above.
     pub(crate) noted: Map<String, Value>,
 }
@@ -120,10 +139,22 @@ impl Shape {
         if !matches!(self, Self::BlueGreen { .. }) {
             uncolored(run, history)?;
         }
+        if matches!(self, Self::Canary(_)) {
+            canary::has_room(history)?;
+        }
         let place = (history.next_number(), self.is_first(history));
         let copied = match self {
             Self::Whole => None,
-            Self::Canary(amount) => Some(canary::shape(run, &objects, amount).await?),
+            Self::Canary(amount) => {
+                Some(canary::shape(run, &objects, amount, options.routing.is_some()).await?)
+            }
+            Self::Promotion => Some(progressive::promotion(run, history, &objects)?),
+            Self::Progressive(percent) => {
+                match progressive::shape(run, history, &objects, percent).await? {
+                    Wanted::Deploy(shaped) => Some(*shaped),
+                    skip @ Wanted::Skip(_) => return Ok(skip),
+                }
+            }
             Self::BlueGreen { skip_unchanged } => {
                 match blue_green::shape(run, history, &mut objects, skip_unchanged).await? {
                     Wanted::Deploy(shaped) => Some(*shaped),
@@ -136,11 +167,14 @@ impl Shape {
             versioned,
             left_out,
         } = plan::prepare(objects, release, options.versioning, place)?;
-        if matches!(self, Self::Canary(_)) {
+        let mut shaped = copied.unwrap_or_default();
+        if !options.adopt {
+            taken::check(run, std::mem::take(&mut shaped.made_up)).await?;
+        }
+        if shaped.side.is_canary() {
             // What is to run once the release is there waits for the release.
             objects.retain(|object| !hooks::is_after(object));
         }
-        let mut shaped = copied.unwrap_or_default();
         shaped.notes.extend(left_out);
         shaped.versioned = versioned;
         shaped.objects.extend(objects);
@@ -148,18 +182,25 @@ impl Shape {
         Ok(Wanted::Deploy(Box::new(shaped)))
     }
 
+    /// The records in which a task with this shape may have its own. What follows a progressive canary is another's than
+    /// the canary's, of the same task.
+    pub(crate) fn own(self, history: &History) -> impl DoubleEndedIterator<Item = &Head> {
+        let is_meant = move |head: &&Head| !matches!(self, Self::Promotion) || head.side.is_whole();
+        history.heads().filter(is_meant)
+    }
+
+    /// Whether pods and weights move in turns, so that routes follow a plan of their own.
+    pub(crate) const fn is_steered(self) -> bool {
+        matches!(self, Self::Progressive(_) | Self::Promotion)
+    }
+
     /// Whether nothing of the kind has succeeded before. A canary does not count: what is to run once after a first
     /// deployment runs after the one that follows it.
     pub(crate) fn is_first(self, history: &History) -> bool {
         match self {
-            Self::Whole | Self::Canary(_) => history.last_good(None).is_none(),
             Self::BlueGreen { .. } => history.is_first(),
+            _ => history.last_good(None).is_none(),
         }
-    }
-
-    /// Whether it takes the place of what the release was.
-    pub(crate) const fn is_whole(self) -> bool {
-        matches!(self, Self::Whole)
     }
 }
 

@@ -11,7 +11,7 @@ use sortie_strategy::swap::{Plan, Seen};
 use super::exchange::Exchange;
 
 /// Label on the endpoints of a Service.
-const SERVICE_NAME: &str = "kubernetes.io/service-name";
+pub(crate) const SERVICE_NAME: &str = "kubernetes.io/service-name";
 
 /// Watches for all that a swap decides by.
 pub(super) struct Sight {
@@ -139,7 +139,7 @@ fn seen(
 }
 
 /// The selector with another colour.
-pub(super) fn of_color(
+pub(crate) fn of_color(
     selector: &Map<String, Value>,
     key: &str,
     color: &str,
@@ -156,7 +156,8 @@ fn labels(object: &Value) -> Map<String, Value> {
     labels.cloned().unwrap_or_default()
 }
 
-fn is_ready(pod: &Value) -> bool {
+/// Whether a pod is ready, and does not end.
+pub(crate) fn is_ready(pod: &Value) -> bool {
     let conditions = pod.pointer("/status/conditions").and_then(Value::as_array);
     let is_true = |condition: &Value| condition["type"] == "Ready" && condition["status"] == "True";
     pod.pointer("/metadata/deletionTimestamp").is_none()

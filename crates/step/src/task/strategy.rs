@@ -13,6 +13,15 @@ pub struct CanaryDeploy {
     pub instances: Amount,
 }
 
+/// Options of a progressive canary: copies of the workloads take pods from the originals.
+#[derive(Clone, Debug)]
+pub struct ProgressiveDeploy {
+    /// What is deployed, and how. Something is pruned at 100 % alone.
+    pub deploy: RollingDeploy,
+    /// The share of the copies in all pods, 1 to 100; at 100 the originals get the new version, and the copies go.
+    pub percent: u32,
+}
+
 /// Options of a blue-green deployment: copies of the workloads in the colour that gets no traffic.
 #[derive(Clone, Debug)]
 pub struct BlueGreenDeploy {
@@ -67,6 +76,8 @@ pub enum Strategy {
     Rolling,
     /// As a canary, of so many pods.
     Canary(Amount),
+    /// As a progressive canary with this percentage of the pods.
+    Progressive(u32),
     /// In the colour that gets no traffic.
     BlueGreen,
 }

@@ -19,6 +19,7 @@ use super::colors::Coloring;
 use super::variable;
 use crate::canarying::canary;
 use crate::coloring::blue_green;
+use crate::progressing::progressive;
 use crate::world::{Log, RELEASE, World, connect, plain};
 
 /// Variable with the [`Order`] for [`one_step`].
@@ -44,6 +45,12 @@ pub(crate) enum Deed {
     Deploy(String),
     /// Run one pod of them beside the release.
     Canary(String),
+    /// Let their canary have this percentage of the pods.
+    Progressive(String, u32),
+    /// Take the progressive canary back.
+    ProgressiveBack,
+    /// The same, with a share of the requests.
+    RoutedCanary(String),
     /// Remove the canary.
     CanaryDelete,
     /// Deploy them in the colour without traffic.
@@ -73,7 +80,7 @@ impl Order {
 }
 
 impl Deed {
-    fn action(self) -> Action {
+    pub(crate) fn action(self) -> Action {
         let all = |yaml: &str| RollingDeploy {
             prune: Some(Prune::default()),
             adopt: true,
@@ -82,6 +89,16 @@ impl Deed {
         match self {
             Self::Deploy(yaml) => Action::RollingDeploy(all(&yaml)),
             Self::Canary(yaml) => canary(all(&yaml), Amount::Count(1)),
+            Self::Progressive(yaml, percent) => progressive(all(&yaml), percent),
+            Self::ProgressiveBack => Action::ProgressiveRollback,
+            Self::RoutedCanary(yaml) => {
+                let routing = Some(crate::following::testers_and_shares());
+                let deploy = RollingDeploy {
+                    routing,
+                    ..all(&yaml)
+                };
+                canary(deploy, Amount::Count(1))
+            }
             Self::CanaryDelete => Action::CanaryDelete,
             Self::BlueGreen(yaml) => blue_green(all(&yaml)),
             Self::Rollback(number) => Action::RollingRollback(RollingRollback {
@@ -137,6 +154,7 @@ pub(crate) fn limits(history: usize) -> Limits {
     Limits {
         lease: Duration::from_secs(3),
         history,
+        settle: Duration::from_secs(1),
         ..Limits::default()
     }
 }

@@ -12,6 +12,7 @@ use super::colors::Coloring;
 use super::process::Deed;
 use crate::canarying::canary;
 use crate::coloring::{SERVICE, blue_green};
+use crate::progressing::progressive;
 use crate::world::{Log, World, config, documents, plain};
 
 /// A step to carry out, and the world that it finds.
@@ -35,6 +36,16 @@ pub(crate) enum Story {
     Canary,
     /// The canary of version 2 goes.
     CanaryDelete,
+    /// A router gives the canary of version 2 its share, by a route that is made and one that somebody wrote.
+    RoutedCanary,
+    /// It loses its share, and goes.
+    RoutedCanaryDelete,
+    /// Version 2 gets its share of the pods.
+    Progressive,
+    /// It gets all of them, and becomes the release.
+    Promotion,
+    /// It gives them back, and goes.
+    ProgressiveBack,
     /// Version 2 in the colour without traffic.
     BlueGreen,
     /// Version 2 gets the traffic, or loses its pods, and all that back.
@@ -56,7 +67,7 @@ pub(crate) enum Story {
 }
 
 impl Story {
-    pub(crate) const ALL: [Self; 21] = [
+    pub(crate) const ALL: [Self; 26] = [
         Self::First,
         Self::Second,
         Self::Undo,
@@ -66,6 +77,11 @@ impl Story {
         Self::Adopt,
         Self::Canary,
         Self::CanaryDelete,
+        Self::RoutedCanary,
+        Self::RoutedCanaryDelete,
+        Self::Progressive,
+        Self::Promotion,
+        Self::ProgressiveBack,
         Self::BlueGreen,
         Self::Color(Coloring::Swap),
         Self::Color(Coloring::SwapBack),
@@ -157,6 +173,42 @@ impl Story {
                 Apply,
             ],
             Self::CanaryDelete => &[LeaseTake, LeaseRelease, HeadUpdate, Delete],
+            Self::RoutedCanary => &[
+                LeaseTake,
+                LeaseRenew,
+                LeaseRelease,
+                PartCreate,
+                HeadCreate,
+                HeadUpdate,
+                ChangesWrite,
+                Apply,
+                Patch,
+            ],
+            Self::RoutedCanaryDelete => &[LeaseTake, LeaseRelease, HeadUpdate, Patch, Delete],
+            Self::Progressive => &[
+                LeaseTake,
+                LeaseRenew,
+                LeaseRelease,
+                PartCreate,
+                HeadCreate,
+                HeadUpdate,
+                Apply,
+                Patch,
+            ],
+            Self::Promotion => &[
+                LeaseTake,
+                LeaseRenew,
+                LeaseRelease,
+                PartCreate,
+                HeadCreate,
+                HeadUpdate,
+                HeadDelete,
+                PartDelete,
+                Apply,
+                Patch,
+                Delete,
+            ],
+            Self::ProgressiveBack => &[LeaseTake, LeaseRelease, HeadUpdate, Patch, Delete],
             Self::Color(Coloring::Swap | Coloring::LocalSwap) => {
                 &[LeaseTake, LeaseRelease, HeadUpdate, Patch]
             }
@@ -196,10 +248,15 @@ impl Story {
             Self::Second | Self::Hooks => &[(2, "Succeeded")],
             Self::Undo => &[(1, "Succeeded"), (2, "Failed")],
             Self::Choose => &[(3, "Succeeded")],
-            Self::Canary | Self::BlueGreen | Self::Color(_) => {
-                &[(1, "Succeeded"), (2, "Succeeded")]
+            Self::Canary
+            | Self::RoutedCanary
+            | Self::Progressive
+            | Self::BlueGreen
+            | Self::Color(_) => &[(1, "Succeeded"), (2, "Succeeded")],
+            Self::Promotion => &[(4, "Succeeded")],
+            Self::CanaryDelete | Self::RoutedCanaryDelete | Self::ProgressiveBack => {
+                &[(1, "Succeeded"), (2, "Superseded")]
             }
-            Self::CanaryDelete => &[(1, "Succeeded"), (2, "Superseded")],
             Self::Scale | Self::Patch => &[(1, "Succeeded")],
             Self::GoBack => &[(2, "Succeeded")],
             Self::Uninstall | Self::Apply | Self::Route | Self::UndoChanges => &[],
@@ -219,7 +276,12 @@ impl Story {
     pub(crate) async fn prepare(self, world: &World) {
         match self {
             Self::First | Self::Waves => {}
-            Self::Second | Self::Canary | Self::Scale | Self::Patch => {
+            Self::Promotion | Self::ProgressiveBack => {
+                world.deploy(plain(&version(1))).await.outputs();
+                let half = progressive(plain(&version(2)), 50);
+                world.run(&world.task(half)).await.outputs();
+            }
+            Self::Second | Self::Canary | Self::Progressive | Self::Scale | Self::Patch => {
                 world.deploy(plain(&version(1))).await.outputs();
             }
             Self::Uninstall => {
@@ -255,6 +317,16 @@ impl Story {
                 let task = world.task(Action::RollingDeploy(plain(&version(2))));
                 let outcome = sortie_step::run(&task, &env).await;
                 assert!(matches!(outcome, Outcome::Succeeded { .. }), "{outcome:?}");
+            }
+            Self::RoutedCanary => {
+                world.deploy(plain(&version(1))).await.outputs();
+                Act::prepare_routes(world).await;
+            }
+            Self::RoutedCanaryDelete => {
+                world.deploy(plain(&version(1))).await.outputs();
+                Act::prepare_routes(world).await;
+                let canary = Deed::RoutedCanary(version(2)).action();
+                world.run(&world.task(canary)).await.outputs();
             }
             Self::CanaryDelete => {
                 world.deploy(plain(&version(1))).await.outputs();
@@ -300,7 +372,11 @@ impl Story {
             Self::Hooks => Deed::Deploy(hooks(2)),
             Self::Waves => Deed::Deploy(waves(namespace)),
             Self::Canary => Deed::Canary(version(2)),
-            Self::CanaryDelete => Deed::CanaryDelete,
+            Self::RoutedCanary => Deed::RoutedCanary(version(2)),
+            Self::CanaryDelete | Self::RoutedCanaryDelete => Deed::CanaryDelete,
+            Self::Progressive => Deed::Progressive(version(2), 50),
+            Self::Promotion => Deed::Progressive(version(2), 100),
+            Self::ProgressiveBack => Deed::ProgressiveBack,
             Self::BlueGreen => Deed::BlueGreen(version(2)),
             Self::Color(coloring) => Deed::Color(coloring),
             Self::Scale => Deed::Act(Act::Scale),

@@ -1,0 +1,299 @@
+//! The planner's loop: look, decide, note, and write numbers of pods.
+
+use std::time::Duration;
+
+use jiff::Timestamp;
+use serde_json::Value;
+use sortie_cluster::apply::{Applied, Change};
+use sortie_cluster::clock::Course;
+use sortie_cluster::record::Stored;
+use sortie_cluster::{Error, Resource};
+use sortie_manifest::ObjectId;
+use sortie_strategy::progressive::{self, Action, Observation, Phase, Plan, State};
+use sortie_strategy::replicas::Pair;
+
+use super::progress::{self, Both, Progress};
+use super::scaler::{Scaler, hold};
+use super::sight::{Look, Sight, Written};
+use crate::adoption::object_of;
+use crate::failure::{Failure, FailureKind};
+use crate::locked::Locked;
+use crate::report::Unit;
+use crate::run::Run;
+use crate::scaling::{Live, set_replicas};
+use crate::steady::{self, Awaited, facts};
+use crate::units::Ended;
+
+/// How long nothing may be seen before a look all the same.
+const AT_MOST: Duration = Duration::from_secs(30);
+
+/// Where the planner's way ends for us.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum End {
+    /// The share is reached.
+    Reached,
+    /// The canary serves everything.
+    Promote,
+    /// The canary serves nothing and has no pods.
+    Remove,
+}
+
+/// A walk to a share.
+pub(super) struct Walk<'a> {
+    run: &'a Run<'a>,
+    locked: &'a Locked,
+    workloads: Vec<Both>,
+    plan: Plan,
+    state: State,
+    written: Written,
+    /// Which sides are still to be judged by their health, before only what is seen is waited for.
+    unjudged: bool,
+}
+
+impl<'a> Walk<'a> {
+    /// A walk that begins in this phase, or where the record says that it is.
+    pub(super) fn new(
+        (run, locked): (&'a Run<'a>, &'a Locked),
+        stored: &Stored,
+        progress: &Progress,
+        phase: Phase,
+    ) -> Self {
+        let plan = Plan {
+            to: progress.percent,
+            settle: Duration::ZERO,
+            patience: Duration::ZERO,
+        };
+        let begin = State { phase, asked: None };
+        Self {
+            run,
+            locked,
+            workloads: progress.workloads.clone(),
+            state: progress::state(&stored.head, plan.to).unwrap_or(begin),
+            plan,
+            written: Written::new(),
+            unjudged: true,
+        }
+    }
+
+    /// Go on until the planner's end, or until somebody else has to do something.
+    ///
+    /// # Errors
+    /// A pod of a growing side cannot start, a workload is gone, the record or a workload cannot be written, or it is time
+    /// to stop.
+    pub(super) async fn go(&mut self, stored: &mut Stored) -> Result<End, Ended> {
+        let cluster = &self.run.env.cluster;
+        let failed = |error: Error| Failure::cluster(&error);
+        let sight = Sight::open(cluster, &self.workloads);
+        let mut sight = self
+            .guarded(async { Ok(sight.await.map_err(failed)?) })
+            .await?;
+        let course = Course::begin();
+        loop {
+            self.run.bounds.check()?;
+            let seen = self.look(&sight)?;
+            let now = course.now();
+            let decision = progressive::decide(&self.plan, self.state.clone(), &seen, now);
+            self.enter(stored, decision.state).await?;
+            match &self.state.phase {
+                Phase::Done => return Ok(End::Reached),
+                Phase::Promoting => return Ok(End::Promote),
+                Phase::Removing => return Ok(End::Remove),
+                Phase::Failed(why) => return Err(stopped(why).into()),
+                Phase::Shifting | Phase::Returning => {}
+            }
+            let mut grown = Vec::new();
+            let is_still = decision.actions.is_empty();
+            for action in decision.actions {
+                if let Action::Scale { workload, to } = action {
+                    let sides = seen.workloads[workload].sides.wanted();
+                    let both = self.workloads[workload].clone();
+                    self.tell(&both, (sides, to));
+                    for (id, before, after) in [
+                        (&both.object, sides.stable, to.stable),
+                        (&both.copy, sides.canary, to.canary),
+                    ] {
+                        if before != after {
+                            let scaler = both.scaler.as_ref().filter(|_| *id == both.object);
+                            let live = self.scale((id, scaler), after).await?;
+                            grown.extend((after > before).then_some(live));
+                        }
+                    }
+                }
+            }
+            if is_still && self.unjudged {
+                grown = self.growing(&seen).await?;
+                self.unjudged = false;
+            }
+            if !grown.is_empty() {
+                self.unjudged = false;
+                self.judge(grown).await?;
+            } else if is_still {
+                self.wait(&mut sight, decision.wake, &course).await?;
+            }
+        }
+    }
+
+    async fn guarded<T>(&self, work: impl Future<Output = Result<T, Ended>>) -> Result<T, Ended> {
+        let bounds = &self.run.bounds;
+        bounds.run(self.locked.lost(), Box::pin(work)).await
+    }
+
+    fn look(&self, sight: &Sight) -> Result<Observation, Failure> {
+        let looks = sight.look(&self.workloads, &self.written);
+        let mut workloads = Vec::new();
+        for (Look { workload, is_there }, both) in looks.into_iter().zip(&self.workloads) {
+            if !is_there {
+                return Err(gone(&both.object));
+            }
+            workloads.push(workload);
+        }
+        Ok(Observation {
+            workloads,
+            route: None,
+        })
+    }
+
+    /// Note a new state before anything is done in it.
+    async fn enter(&mut self, stored: &mut Stored, state: State) -> Result<(), Failure> {
+        self.state = state;
+        let to = self.plan.to;
+        if progress::state(&stored.head, to).as_ref() == Some(&self.state) {
+            return Ok(());
+        }
+        let head = &mut stored.head;
+        progress::note(head, (to, &self.state));
+        head.task_epoch = head.task_epoch.max(self.run.task.epoch);
+        self.locked.update(stored).await
+    }
+
+    fn tell(&self, both: &Both, (from, to): (Pair, Pair)) {
+        let mut lines = Vec::new();
+        for (id, before, after) in [
+            (&both.object, from.stable, to.stable),
+            (&both.copy, from.canary, to.canary),
+        ] {
+            if before != after {
+                let pods = if after == 1 { "pod" } else { "pods" };
+                lines.push(format!("{id}: {after} {pods} instead of {before}"));
+            }
+        }
+        for line in &lines {
+            self.run.info(Unit::WaitForSteadyState, line);
+        }
+        self.run.bounds.pending().replace(lines);
+    }
+
+    /// Write the number of pods of one side.
+    async fn scale(
+        &mut self,
+        (id, scaler): (&ObjectId, Option<&Scaler>),
+        replicas: u32,
+    ) -> Result<(Resource, Applied), Ended> {
+        let Some(live) = self.find(id).await? else {
+            return Err(gone(id).into());
+        };
+        let write = async {
+            if let Some(scaler) = scaler {
+                let held = hold(self.run, self.locked, scaler, replicas).await;
+                held.map_err(|error| Failure::cluster(&error))?;
+            }
+            let applied = set_replicas(self.run, self.locked, &live, replicas).await;
+            Ok(applied.map_err(|error| Failure::cluster(&error))?)
+        };
+        let bounds = &self.run.bounds;
+        let write = bounds.run_writes(self.locked.lost(), Box::pin(write));
+        let applied = write.await?.ok_or_else(|| gone(id))?;
+        let generation = applied.object.pointer("/metadata/generation");
+        if let Some(generation) = generation.and_then(Value::as_u64) {
+            self.written.insert(id.clone(), (generation, replicas));
+        }
+        Ok((live.resource, applied))
+    }
+
+    async fn find(&self, id: &ObjectId) -> Result<Option<Live>, Ended> {
+        let found = async {
+            let found = self.run.env.cluster.find(id).await;
+            Ok(found.map_err(|error| Failure::cluster(&error))?)
+        };
+        let found = self.guarded(found).await?;
+        Ok(found.and_then(|(resource, live)| {
+            Some(Live {
+                id: id.clone(),
+                resource,
+                object: object_of(live)?,
+            })
+        }))
+    }
+
+    /// The sides that grow on the way, as they are: one that was interrupted may have a broken pod already.
+    async fn growing(&self, seen: &Observation) -> Result<Vec<(Resource, Applied)>, Ended> {
+        let back = self.plan.to == 0 || self.state.phase == Phase::Returning;
+        let mut growing = Vec::new();
+        for (both, one) in self.workloads.iter().zip(&seen.workloads) {
+            let (id, side) = match back {
+                true => (&both.object, one.sides.stable),
+                false => (&both.copy, one.sides.canary),
+            };
+            if side.is_settled() {
+                continue;
+            }
+            if let Some(live) = self.find(id).await? {
+                let applied = Applied {
+                    id: id.clone(),
+                    object: std::sync::Arc::new(live.object.into_value()),
+                    change: Change::Configured,
+                    conflicts: Vec::new(),
+                };
+                growing.push((live.resource, applied));
+            }
+        }
+        Ok(growing)
+    }
+
+    /// Wait until these are healthy, with all that explains why they are not.
+    async fn judge(&self, grown: Vec<(Resource, Applied)>) -> Result<(), Ended> {
+        let rules = self.run.rules().await?;
+        let set = facts::Set::default().with_rules(rules);
+        let awaited = grown
+            .into_iter()
+            .map(|(resource, applied)| Awaited::of(applied, resource, &set));
+        let wait = steady::wait(self.run, self.locked.guard(), awaited.collect());
+        self.guarded(wait).await
+    }
+
+    /// Wait for something to be seen.
+    async fn wait(
+        &self,
+        sight: &mut Sight,
+        wake: Option<Timestamp>,
+        course: &Course,
+    ) -> Result<(), Ended> {
+        let now = course.now();
+        let until =
+            wake.map(|wake| Duration::try_from(wake.duration_since(now)).unwrap_or_default());
+        let at_most = until.map_or(AT_MOST, |until| until.min(AT_MOST));
+        self.guarded(async {
+            sight.changed(at_most).await;
+            Ok(())
+        })
+        .await
+    }
+}
+
+fn gone(id: &ObjectId) -> Failure {
+    Failure::new(
+        FailureKind::Unknown,
+        "SRT-T083",
+        format!("{id} was deleted while its pods were exchanged"),
+        "deploy the release again by a rolling deployment, then remove the canary",
+    )
+}
+
+fn stopped(why: &str) -> Failure {
+    Failure::new(
+        FailureKind::Unknown,
+        "SRT-T084",
+        format!("the exchange of pods has stopped where it was: {why}"),
+        "look at the router, then run the step again or roll back",
+    )
+}
