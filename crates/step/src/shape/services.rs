@@ -231,6 +231,16 @@ fn inner(service: &mut Value) {
     }
 }
 
+/// Let a Service go on selecting the colour that it selects live: only a swap changes it. Which one, where there is one.
+pub(crate) fn keep_color(service: &mut Object, live: &Object) -> Option<String> {
+    if (service.group(), service.kind()) != ("", "Service") {
+        return None;
+    }
+    let (key, color) = labels::selected_color(live)?;
+    select(service, key, color);
+    Some(color.to_owned())
+}
+
 fn select(service: &mut Object, key: &str, color: &str) {
     // Neither name nor kind change, so that it stays an object.
     drop(service.edit(|whole| {

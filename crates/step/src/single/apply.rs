@@ -26,6 +26,7 @@ use crate::rolling::{accepted, sequence};
 use crate::run::Run;
 use crate::sequence::Sequence;
 use crate::service_hooks::AroundWait;
+use crate::shape::keep_color;
 use crate::steady;
 use crate::steady::facts::carries;
 use crate::task::Apply;
@@ -216,7 +217,7 @@ async fn judge(run: &Run<'_>, objects: Vec<Object>) -> Result<Vec<Planned>, Fail
     Err(refused(run.sink, Unit::Initialize, &errors))
 }
 
-/// Mark an object as what it is already: part of this release, on its side of it.
+/// Mark an object as what it is already: part of this release, on its side of it, and with the colour that gets its requests.
 fn track(run: &Run<'_>, target: &mut Target, live: &Value) {
     let live = object_of(live.clone());
     let side = |of: fn(&Object) -> Option<&str>| live.as_ref().and_then(of).map(str::to_owned);
@@ -227,6 +228,14 @@ fn track(run: &Run<'_>, target: &mut Target, live: &Value) {
         color: side(labels::color),
     };
     labels::stamp(&mut target.object, &marks);
+    let color = live.and_then(|live| keep_color(&mut target.object, &live));
+    if let Some(color) = color {
+        let text = format!(
+            "{} goes on selecting {color}: a swap changes that",
+            target.id
+        );
+        run.info(Unit::Initialize, text);
+    }
 }
 
 /// What is noted about an object before it is written; `None`: nothing will happen to it.

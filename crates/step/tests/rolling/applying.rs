@@ -3,6 +3,8 @@
 use serde_json::Value;
 use sortie_step::task::{Action, Apply, Prune, RollingDeploy, Set};
 
+use crate::coloring::SERVICE;
+use crate::crashing::ground::Ground;
 use crate::scaling::{in_execution, roll_back};
 use crate::world::{World, config, documents, inline, plain, web};
 
@@ -30,6 +32,21 @@ fn label(live: &Value) -> Option<&str> {
     live.pointer("/metadata/labels")?
         .get("sortie.dev/release")?
         .as_str()
+}
+
+#[tokio::test]
+async fn a_service_of_two_colours_keeps_the_one_that_it_selects() {
+    let ground = Ground::shared().await;
+    let world = World::on(ground.cluster.clone(), "apply_color").await;
+    let app = crate::swapping::app("example.com/web:1");
+    world.stage(&app, "").await.outputs();
+    let service = SERVICE.replace("port: 80,", "port: 81,");
+    world.run(&world.task(apply(&service))).await.outputs();
+    assert_eq!(world.colors().await, ["green", "blue"]);
+    let live = world.get("v1/Service", "web").await.unwrap();
+    assert_eq!(live.pointer("/spec/ports/0/port").unwrap(), 81);
+    assert_eq!(live.pointer("/spec/selector/app").unwrap(), "web");
+    world.finish().await;
 }
 
 #[tokio::test]
