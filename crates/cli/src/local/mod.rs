@@ -20,7 +20,7 @@ pub(crate) mod uninstall;
 mod view;
 
 use serde_json::Value;
-use sortie_cluster::record::{RecordError, Records, Release};
+use sortie_cluster::record::{History, RecordError, Records, Release};
 use sortie_cluster::{Cause, Cluster, ConnectError, Options, Retry};
 
 use crate::args::{ClusterArgs, ReleaseArgs};
@@ -65,6 +65,16 @@ async fn records(args: &ReleaseArgs) -> Result<(Cluster, Records)> {
     let release = Release::new(namespace, args.release.as_str())?;
     let records = Records::new(cluster.clone(), release);
     Ok((cluster, records))
+}
+
+/// As [`records`], with all of them; a release without any was never deployed.
+async fn deployed(args: &ReleaseArgs) -> Result<(Cluster, Records, History)> {
+    let (cluster, records) = records(args).await?;
+    let history = records.history().await?;
+    if history.is_empty() {
+        return Err(history::nothing(records.release()));
+    }
+    Ok((cluster, records, history))
 }
 
 /// A number among the outputs of a step; 0 where there is none.

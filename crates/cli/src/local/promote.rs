@@ -12,19 +12,15 @@ use sortie_step::task::{Action, Owner, RollingDeploy};
 use super::follow::{self, Job, WayBack};
 use super::sides::{self, Colors};
 use super::view::Look;
-use super::{deploy, history, number, records, said, set, swap};
+use super::{deploy, deployed, number, said, set, swap};
 use crate::args::{Output, Promote};
 use crate::exit::{Exit, Failure, Result};
 use crate::{Surroundings, print};
 
 /// Promote and follow to steady state.
 pub(crate) async fn run(args: &Promote, around: &Surroundings) -> Result {
-    let (cluster, records) = records(&args.release).await?;
-    let history = records.history().await?;
+    let (cluster, records, history) = deployed(&args.release).await?;
     let release = records.release();
-    if history.is_empty() {
-        return Err(history::nothing(release));
-    }
     if let Some(canary) = sides::canary(&history) {
         return to_everybody(args, (&cluster, release), canary, around).await;
     }

@@ -5,7 +5,7 @@ use sortie_step::task::{Action, RollingRollback, Target};
 
 use super::follow::{self, Job, WayBack};
 use super::view::Look;
-use super::{history, records, sides};
+use super::{deployed, sides};
 use crate::args::{Output, Rollback};
 use crate::exit::{Exit, Result};
 use crate::{Surroundings, print};
@@ -19,11 +19,7 @@ pub(crate) async fn run(args: &Rollback, around: &Surroundings) -> Result {
         kept,
         timeout,
     } = args;
-    let (cluster, records) = records(release).await?;
-    let history = records.history().await?;
-    if history.is_empty() {
-        return Err(history::nothing(records.release()));
-    }
+    let (cluster, records, history) = deployed(release).await?;
     sides::check_whole(&history, records.release())?;
     let canary = sides::canary(&history).map(|head| head.number);
     let namespace = records.release().namespace();
