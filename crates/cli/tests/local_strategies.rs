@@ -359,8 +359,9 @@ async fn a_colour_that_fails_leaves_the_traffic_where_it_is() {
     refused(&ended, 2, "SRT-Z020", "correct the set and deploy it again");
     assert_eq!(world.color().await, "blue");
     let ended = world.on(&["cancel"]).await.ok();
-    let said = "number 2 (green) did not end well and has no traffic";
+    let said = "number 2 (green) has no pods";
     assert!(ended.stdout.contains(said), "{ended:?}");
+    assert_eq!(world.replicas("web-green").await, "0");
 
     // What overwrites a good version and fails is neither swapped nor gone back to.
     world.version("sample-v2").await;
