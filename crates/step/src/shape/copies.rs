@@ -222,12 +222,7 @@ fn companions(
             continue;
         };
         let copied = if reaches {
-            let name = object.name();
-            Err(format!(
-                "{:?} {name} counts the pods of both sides, so that it gets no copy for {}",
-                object.kind(),
-                word.word
-            ))
+            Err(no_copy(object, word.word))
         } else {
             let side = side_of(one, word);
             Ok(copy::companion(object, &side).map_err(|error| too_long(object, &error))?)
@@ -235,6 +230,18 @@ fn companions(
         companions.push(copied);
     }
     Ok(companions)
+}
+
+/// Why an autoscaler or disruption budget gets no copy, and what that means.
+pub(super) fn no_copy(object: &Object, word: &str) -> String {
+    let text = format!(
+        "{} counts the pods of both sides together, so that it gets no copy for {word}",
+        object.id()
+    );
+    if object.kind() != "PodDisruptionBudget" {
+        return text;
+    }
+    format!("{text}: while both run, an eviction may take more of one side than the budget allows")
 }
 
 /// Give the copies configuration of their own: what of the set they name.

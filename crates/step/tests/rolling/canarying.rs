@@ -215,9 +215,20 @@ spec: {minAvailable: 1, selector: {matchLabels: {app: web}}}
     let v2 = world.cluster.image("sample-v2").await.unwrap();
     let set = |image: &str| plain(&documents(&[&web(image, ""), SCALED]));
     world.deploy(set(&v1)).await.outputs();
+    let both = |told: &Told| {
+        let budget = "PodDisruptionBudget/";
+        told.lines.iter().any(|(_, _, line)| {
+            line.starts_with(budget) && line.contains("counts the pods of both sides together")
+        })
+    };
+    let tried = RollingDeploy {
+        dry_run: true,
+        ..set(&v2)
+    };
+    assert!(both(&world.canary(tried, Amount::Count(1)).await));
     let told = world.canary(set(&v2), Amount::Count(1)).await;
     told.outputs();
-    assert!(told.said("counts the pods of both sides"));
+    assert!(both(&told), "{:?}", told.lines);
     for kind in [
         "autoscaling/v2/HorizontalPodAutoscaler",
         "policy/v1/PodDisruptionBudget",
