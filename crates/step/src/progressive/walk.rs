@@ -7,6 +7,7 @@ use serde_json::Value;
 use sortie_cluster::apply::{Applied, Change};
 use sortie_cluster::clock::Course;
 use sortie_cluster::record::Stored;
+use sortie_cluster::watch::any_changed;
 use sortie_cluster::{Error, Resource};
 use sortie_manifest::ObjectId;
 use sortie_strategy::progressive::{self, Action, Observation, Phase, Plan, State};
@@ -21,11 +22,15 @@ use crate::locked::Locked;
 use crate::report::Unit;
 use crate::run::Run;
 use crate::scaling::{Live, set_replicas};
+use crate::single::traffic::Router;
 use crate::steady::{self, Awaited, facts};
 use crate::units::Ended;
 
 /// How long nothing may be seen before a look all the same.
 const AT_MOST: Duration = Duration::from_secs(30);
+
+/// How long a router may take to accept weights.
+const PATIENCE: Duration = Duration::from_secs(120);
 
 /// Where the planner's way ends for us.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -60,8 +65,8 @@ impl<'a> Walk<'a> {
     ) -> Self {
         let plan = Plan {
             to: progress.percent,
-            settle: Duration::ZERO,
-            patience: Duration::ZERO,
+            settle: run.env.limits.settle,
+            patience: PATIENCE,
         };
         let begin = State { phase, asked: None };
         Self {
@@ -87,10 +92,12 @@ impl<'a> Walk<'a> {
         let mut sight = self
             .guarded(async { Ok(sight.await.map_err(failed)?) })
             .await?;
+        let open = async { Ok(Router::open(self.run).await?) };
+        let mut router = self.guarded(open).await?;
         let course = Course::begin();
         loop {
             self.run.bounds.check()?;
-            let seen = self.look(&sight)?;
+            let seen = self.look(&sight, router.as_ref())?;
             let now = course.now();
             let decision = progressive::decide(&self.plan, self.state.clone(), &seen, now);
             self.enter(stored, decision.state).await?;
@@ -104,6 +111,9 @@ impl<'a> Walk<'a> {
             let mut grown = Vec::new();
             let is_still = decision.actions.is_empty();
             for action in decision.actions {
+                if let (Action::Weigh { canary }, Some(router)) = (&action, &mut router) {
+                    self.weigh(router, *canary).await?;
+                }
                 if let Action::Scale { workload, to } = action {
                     let sides = seen.workloads[workload].sides.wanted();
                     let both = self.workloads[workload].clone();
@@ -128,9 +138,19 @@ impl<'a> Walk<'a> {
                 self.unjudged = false;
                 self.judge(grown).await?;
             } else if is_still {
-                self.wait(&mut sight, decision.wake, &course).await?;
+                let watching = (&mut sight, router.as_mut());
+                self.wait(watching, decision.wake, &course).await?;
             }
         }
+    }
+
+    /// Ask the router for this percentage for the canary.
+    async fn weigh(&self, router: &mut Router, canary: u32) -> Result<(), Ended> {
+        let text = format!("the router gives the canary {canary} % of the requests");
+        self.run.info(Unit::WaitForSteadyState, text);
+        let ask = async { Ok(router.ask(self.run, self.locked, canary).await?) };
+        let bounds = &self.run.bounds;
+        bounds.run_writes(self.locked.lost(), Box::pin(ask)).await
     }
 
     async fn guarded<T>(&self, work: impl Future<Output = Result<T, Ended>>) -> Result<T, Ended> {
@@ -138,7 +158,7 @@ impl<'a> Walk<'a> {
         bounds.run(self.locked.lost(), Box::pin(work)).await
     }
 
-    fn look(&self, sight: &Sight) -> Result<Observation, Failure> {
+    fn look(&self, sight: &Sight, router: Option<&Router>) -> Result<Observation, Failure> {
         let looks = sight.look(&self.workloads, &self.written);
         let mut workloads = Vec::new();
         for (Look { workload, is_there }, both) in looks.into_iter().zip(&self.workloads) {
@@ -149,7 +169,7 @@ impl<'a> Walk<'a> {
         }
         Ok(Observation {
             workloads,
-            route: None,
+            route: router.and_then(Router::look),
         })
     }
 
@@ -264,7 +284,7 @@ impl<'a> Walk<'a> {
     /// Wait for something to be seen.
     async fn wait(
         &self,
-        sight: &mut Sight,
+        (sight, router): (&mut Sight, Option<&mut Router>),
         wake: Option<Timestamp>,
         course: &Course,
     ) -> Result<(), Ended> {
@@ -273,7 +293,16 @@ impl<'a> Walk<'a> {
             wake.map(|wake| Duration::try_from(wake.duration_since(now)).unwrap_or_default());
         let at_most = until.map_or(AT_MOST, |until| until.min(AT_MOST));
         self.guarded(async {
-            sight.changed(at_most).await;
+            let routed = async {
+                match router {
+                    Some(router) => any_changed(router.watches()).await,
+                    None => std::future::pending().await,
+                }
+            };
+            tokio::select! {
+                () = sight.changed(at_most) => {}
+                () = routed => {}
+            }
             Ok(())
         })
         .await

@@ -60,6 +60,7 @@ pub(super) async fn shape(
         key: labels::COLOR,
         older_key: labels::OLDER_COLOR,
         beside_originals: false,
+        apart: None,
     };
     let seen = copies::look(run, objects, word).await?;
     let made = copies::make(objects, &seen, namespace, word)?;

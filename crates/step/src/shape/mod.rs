@@ -136,6 +136,9 @@ impl Shape {
         mut objects: Vec<Object>,
     ) -> Result<Wanted, Failure> {
         let release = &run.task.release;
+        if self.is_steered() && options.routing.is_some() {
+            return Err(steered());
+        }
         if !matches!(self, Self::BlueGreen { .. }) {
             uncolored(run, history)?;
         }
@@ -202,6 +205,16 @@ impl Shape {
             _ => history.last_good(None).is_none(),
         }
     }
+}
+
+/// The routes of a progressive canary follow its pods.
+fn steered() -> Failure {
+    Failure::new(
+        FailureKind::Configuration,
+        "SRT-T092",
+        "a progressive canary takes no trafficRouting: the weights of routes that lead to both sides follow its pods",
+        "leave trafficRouting out; make the route by K8sTrafficRouting before the first step, with both Services in the set",
+    )
 }
 
 /// A set without colours would let the Services of a release with two select the pods of both.

@@ -180,7 +180,7 @@ pub(super) fn pair(
     select(&mut first, key, colors.primary);
     let mut second = match stage {
         Some(stage) => stage.clone(),
-        None => twin(primary)?,
+        None => twin(primary, &stage_name(primary.name()))?,
     };
     select(&mut second, key, colors.stage);
     let pair = Pair {
@@ -193,9 +193,9 @@ pub(super) fn pair(
 }
 
 /// A Service like the primary one for use inside the cluster.
-fn twin(primary: &Object) -> Result<Object, Failure> {
+pub(super) fn twin(primary: &Object, name: &str) -> Result<Object, Failure> {
     let mut twin = primary.clone();
-    let named = twin.set_name(&stage_name(primary.name()));
+    let named = twin.set_name(name);
     let edited = named.and_then(|()| twin.edit(inner));
     edited.map_err(|error| copies::too_long(primary, &error))?;
     Ok(twin)

@@ -15,9 +15,9 @@ use crate::scaling::{in_execution, roll_back};
 use crate::world::{Told, World, documents, plain, web};
 
 const LIMIT: Duration = Duration::from_secs(60);
-const HTTP_ROUTE: &str = "gateway.networking.k8s.io/v1/HTTPRoute";
+pub(crate) const HTTP_ROUTE: &str = "gateway.networking.k8s.io/v1/HTTPRoute";
 
-fn to(host: &str, weight: u32) -> Destination {
+pub(crate) fn to(host: &str, weight: u32) -> Destination {
     Destination {
         host: host.to_owned(),
         port: None,
@@ -25,7 +25,7 @@ fn to(host: &str, weight: u32) -> Destination {
     }
 }
 
-fn shares(stable: u32, canary: u32) -> Route {
+pub(crate) fn shares(stable: u32, canary: u32) -> Route {
     Route {
         name: "all".to_owned(),
         rules: Vec::new(),
@@ -33,7 +33,7 @@ fn shares(stable: u32, canary: u32) -> Route {
     }
 }
 
-fn testers() -> Route {
+pub(crate) fn testers() -> Route {
     let value = Match {
         how: How::Exact,
         value: "yes".to_owned(),
@@ -95,13 +95,13 @@ fn release(stable: &str, canary: &str) -> String {
     ])
 }
 
-async fn carry(world: &World, action: Action, execution: &str) -> Told {
+pub(crate) async fn carry(world: &World, action: Action, execution: &str) -> Told {
     world
         .run(&in_execution(world.task(action), execution))
         .await
 }
 
-fn weights(route: &Value, rule: usize) -> Vec<u64> {
+pub(crate) fn weights(route: &Value, rule: usize) -> Vec<u64> {
     let backends = &route["spec"]["rules"][rule]["backendRefs"];
     let backends = backends.as_array().unwrap().iter();
     backends
@@ -110,7 +110,7 @@ fn weights(route: &Value, rule: usize) -> Vec<u64> {
 }
 
 /// Sends requests through the gateway until the newest weights are in force, then counts.
-async fn measure(
+pub(crate) async fn measure(
     world: &World,
     gateway: &Gateway,
     requests: u64,

@@ -111,7 +111,10 @@ impl World {
             scripts: None,
             cancel: CancellationToken::new(),
             holder: "test".to_owned(),
-            limits: Limits::default(),
+            limits: Limits {
+                settle: Duration::from_secs(2),
+                ..Limits::default()
+            },
         }
     }
 
