@@ -1,7 +1,7 @@
 #!/usr/bin/env bash
 # build-images.sh [NAME...]: build container images without a Docker daemon, as docker archives.
 #
-# Names: pause coredns sample-v1 sample-v2 sample-v3 delegate server (default: all).
+# Names: pause coredns sample-v1 sample-v2 sample-v3 delegate runner server (default: all).
 # Output: $SORTIE_CACHE/images/NAME.tar, NAME.ref (what a pod says under `image:`) and NAME.key (what it was built of).
 # An image is built anew only when its key changed: Dockerfile, base, arguments and the stripped binaries.
 # PROFILE=release takes the binaries of `cargo build --release`, otherwise those of the dev profile; PREBUILT=1 takes
@@ -15,11 +15,12 @@ IMAGES=$CACHE/images
 BIN=$CACHE/bin
 PROFILE=${PROFILE:-dev}
 TARGET=${CARGO_TARGET_DIR:-$ROOT/target}/$([ "$PROFILE" = dev ] && echo debug || echo "$PROFILE")
-ALL=(pause coredns sample-v1 sample-v2 sample-v3 delegate server)
+ALL=(pause coredns sample-v1 sample-v2 sample-v3 delegate runner server)
 
 # Packages of the bases: libc and the CA roots for all; for the delegate git, ssh (which refuses a user without a name:
-# libnss-unknown gives any uid one) and a shell for git's own scripts.
+# libnss-unknown gives any uid one) and a shell for git's own scripts; for the runner bash and what scripts call.
 MINIMAL_PACKAGES=base-files,libc6,libgcc-s1,ca-certificates
+RUNNER_PACKAGES=$MINIMAL_PACKAGES,bash,coreutils,sed,grep,findutils
 DELEGATE_PACKAGES=$MINIMAL_PACKAGES,git,openssh-client,libnss-unknown,dash
 
 buildah() {
@@ -34,6 +35,7 @@ base() {
   case $name in
     minimal) packages=$MINIMAL_PACKAGES ;;
     delegate) packages=$DELEGATE_PACKAGES ;;
+    runner) packages=$RUNNER_PACKAGES ;;
   esac
   [ -z "${BASE_IMAGE:-}" ] || { echo "$BASE_IMAGE"; return; }
   key=$({ echo "$packages"; declare -f make_rootfs; } | digest)
@@ -97,6 +99,8 @@ context() {
     delegate)
       cp "$ROOT/deploy/delegate.Dockerfile" "$dir/Dockerfile"; strip -o "$dir/sortie-delegate" "$TARGET/sortie-delegate"
       cp "$BIN/helm" "$BIN/kustomize" "$dir/" ;;
+    runner)
+      cp "$ROOT/deploy/runner.Dockerfile" "$dir/Dockerfile"; strip -o "$dir/sortie-runner" "$TARGET/sortie-runner" ;;
     server)
       cp "$ROOT/deploy/server.Dockerfile" "$dir/Dockerfile"; strip -o "$dir/sortie-server" "$TARGET/sortie-server" ;;
   esac
@@ -111,6 +115,7 @@ arguments() {
   case $1 in
     sample-* | server) echo "BASE=$(base minimal)" ;;
     delegate) echo "BASE=$(base delegate)" ;;
+    runner) echo "BASE=$(base runner)" ;;
   esac
 }
 
@@ -149,7 +154,7 @@ for name in "${names[@]}"; do
   case $name in
     pause | coredns) ;;
     sample-v[123]) programs+=(--bin sortie-sample) ;;
-    delegate | server) programs+=(--bin "sortie-$name") ;;
+    delegate | runner | server) programs+=(--bin "sortie-$name") ;;
     *) echo "unknown image $name; one of: ${ALL[*]}" >&2; exit 2 ;;
   esac
 done

@@ -27,8 +27,17 @@ helm.sh/chart: {{ printf "%s-%s" .Chart.Name .Chart.Version }}
 {{- end }}
 
 {{- define "sortie-delegate.image" -}}
-{{- with .Values.image }}
-{{- if .digest }}{{ .repository }}@{{ .digest }}{{ else }}{{ .repository }}:{{ default $.Chart.AppVersion .tag }}{{ end }}
+{{ include "sortie-delegate.reference" (list $ .Values.image) }}
+{{- end }}
+
+{{- define "sortie-delegate.runnerImage" -}}
+{{ include "sortie-delegate.reference" (list $ .Values.runner.image) }}
+{{- end }}
+
+{{- define "sortie-delegate.reference" -}}
+{{- $chart := index . 0 }}
+{{- with index . 1 }}
+{{- if .digest }}{{ .repository }}@{{ .digest }}{{ else }}{{ .repository }}:{{ default $chart.Chart.AppVersion .tag }}{{ end }}
 {{- end }}
 {{- end }}
 

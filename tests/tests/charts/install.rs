@@ -17,7 +17,7 @@ const REPLICAS: u32 = 2;
 
 #[tokio::test(flavor = "multi_thread")]
 async fn both_charts_install_under_restricted_pod_security_and_the_delegate_connects() {
-    let mut stack = Stack::new().await;
+    let mut stack = Stack::new("charts").await;
     let server = stack.cluster.image("server").await.unwrap();
     stack.install(SERVER, &image(&server, "persistence: {size: 64Mi}"));
     stack.login();
@@ -88,30 +88,30 @@ async fn both_charts_install_under_restricted_pod_security_and_the_delegate_conn
 }
 
 /// Values that name `reference` as the image.
-fn image(reference: &str, values: &str) -> String {
+pub(crate) fn image(reference: &str, values: &str) -> String {
     let (repository, tag) = reference.rsplit_once(':').unwrap();
     format!("image: {{repository: {repository}, tag: '{tag}'}}\n{values}\n")
 }
 
 /// Namespaces for both charts, and the command line with its way to the control plane.
-struct Stack {
-    cluster: Cluster,
-    home: TestNamespace,
-    target: TestNamespace,
+pub(crate) struct Stack {
+    pub(crate) cluster: Cluster,
+    pub(crate) home: TestNamespace,
+    pub(crate) target: TestNamespace,
     folder: TempDir,
     forward: Option<Forward>,
 }
 
 impl Stack {
-    async fn new() -> Self {
+    pub(crate) async fn new(name: &str) -> Self {
         let cluster = Cluster::shared().await.unwrap();
         let restricted = NamespaceOptions { restricted: true };
         let home = cluster
-            .namespace_with("charts_install", restricted)
+            .namespace_with(&format!("{name}_install"), restricted)
             .await
             .unwrap();
         let target = cluster
-            .namespace_with("charts_deploy", restricted)
+            .namespace_with(&format!("{name}_deploy"), restricted)
             .await
             .unwrap();
         let folder = tempfile::tempdir().unwrap();
@@ -125,11 +125,20 @@ impl Stack {
     }
 
     /// `helm install demo` into the home namespace; waits until it is ready.
-    fn install(&self, chart: &str, values: &str) {
+    pub(crate) fn install(&self, chart: &str, values: &str) {
+        let said = self.helm(&["install"], chart, values);
+        assert!(said.contains("NOTES:"), "{said}");
+    }
+
+    /// `helm upgrade demo` in the home namespace; waits until it is ready.
+    pub(crate) fn upgrade(&self, chart: &str, values: &str) {
+        self.helm(&["upgrade"], chart, values);
+    }
+
+    fn helm(&self, verb: &[&str], chart: &str, values: &str) -> String {
         let kubeconfig = self.cluster.kubeconfig().display().to_string();
         let (folder, release) = (format!("helm/{chart}"), self.release(chart));
         let words = [
-            "install",
             release,
             &folder,
             "--kubeconfig",
@@ -142,8 +151,8 @@ impl Stack {
             "-f",
             "-",
         ];
-        let said = run("helm", &words, values).unwrap_or_else(|error| panic!("{chart}: {error}"));
-        assert!(said.contains("NOTES:"), "{said}");
+        let words = [verb, &words].concat();
+        run("helm", &words, values).unwrap_or_else(|error| panic!("{chart}: {error}"))
     }
 
     fn release(&self, chart: &str) -> &'static str {
@@ -155,13 +164,20 @@ impl Stack {
         }
     }
 
-    fn kubectl(&self, words: &[&str], input: &str) -> String {
+    pub(crate) fn kubectl(&self, words: &[&str], input: &str) -> String {
         let words = [&["-n", self.home.name()], words].concat();
         kubectl(self.cluster.kubeconfig(), &words, input).unwrap()
     }
 
     /// The command line against this control plane, over a port-forward of its own.
-    fn sortie(&self, words: &[&str], input: &str) -> String {
+    pub(crate) fn sortie(&self, words: &[&str], input: &str) -> String {
+        let (code, stdout, errors) = self.try_sortie(words, input);
+        assert_eq!(code, Some(0), "sortie {words:?}: {stdout}\n{errors}");
+        stdout
+    }
+
+    /// The same, whatever comes of it: exit code, output and errors.
+    pub(crate) fn try_sortie(&self, words: &[&str], input: &str) -> (Option<i32>, String, String) {
         // target/debug/deps/TEST -> target/debug/sortie, which `make test` builds.
         let own = std::env::current_exe().unwrap();
         let program: PathBuf = own.parent().unwrap().parent().unwrap().join("sortie");
@@ -181,19 +197,22 @@ impl Stack {
             .write_all(input.as_bytes())
             .unwrap();
         let output = child.wait_with_output().unwrap();
-        let errors = String::from_utf8_lossy(&output.stderr);
-        assert!(output.status.success(), "sortie {words:?}: {errors}");
-        String::from_utf8(output.stdout).unwrap()
+        let text = |bytes: Vec<u8>| String::from_utf8(bytes).unwrap();
+        (
+            output.status.code(),
+            text(output.stdout),
+            text(output.stderr),
+        )
     }
 
     /// Until every replica of the delegate is ready.
-    fn wait_ready(&self) {
+    pub(crate) fn wait_ready(&self) {
         let deployment = "deployment/demo-sortie-delegate";
         self.kubectl(&["rollout", "status", deployment, "--timeout=2m"], "");
     }
 
     /// Logs in with an admin token made beside the running server, as when the log with the first one is gone.
-    fn login(&mut self) {
+    pub(crate) fn login(&mut self) {
         let made = [
             "exec",
             "deployment/demo-sortie-server",
@@ -211,7 +230,7 @@ impl Stack {
     }
 
     /// The Secret that the delegate's chart asks for.
-    fn store_join_token(&self) {
+    pub(crate) fn store_join_token(&self) {
         let made = self.sortie(&["delegate", "token", "create", "-o", "json"], "");
         let made: Value = serde_json::from_str(&made).unwrap();
         let secret = json!({
@@ -220,7 +239,7 @@ impl Stack {
         self.kubectl(&["create", "-f", "-"], &secret.to_string());
     }
 
-    async fn finish(self) {
+    pub(crate) async fn finish(self) {
         drop(self.forward);
         self.home.finish().await.unwrap();
         self.target.finish().await.unwrap();

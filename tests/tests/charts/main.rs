@@ -13,6 +13,7 @@ mod account;
 mod admission;
 mod beside;
 mod helm;
+mod hooks;
 mod install;
 mod network;
 mod programs;

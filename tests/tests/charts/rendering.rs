@@ -35,6 +35,7 @@ podAnnotations: {example.com/scrape: "true"}
 extraEnv: [{name: SORTIE_DELEGATE_CAPACITY, value: "5"}, {name: NODE, valueFrom: {fieldRef: {fieldPath: spec.nodeName}}}]
 extraVolumes: [{name: keys, emptyDir: {}}]
 extraVolumeMounts: [{name: keys, mountPath: /keys, readOnly: true}]
+runner: {enabled: true, image: {repository: registry.example.com/team/runner, tag: "7", digest: "sha256:0000000000000000000000000000000000000000000000000000000000000000", pullPolicy: Always}, securityContext: {runAsUser: 2000, runAsGroup: 2000}, kubeconfigSecret: hooks, resources: {requests: {cpu: 0.1, memory: 8Mi}, limits: {memory: 1Gi}}, work: {sizeLimit: 1Gi}}
 "#;
 
 /// Every value of the server, set to something else than its default.
@@ -83,6 +84,7 @@ pub(crate) const MATRIX: &[(&str, &str)] = &[
     ),
     (DELEGATE, "rbac: {preset: view, namespaces: [default]}"),
     (DELEGATE, "rbac: {preset: cluster}"),
+    (DELEGATE, "runner: {enabled: true}"),
     (
         DELEGATE,
         "rbac: {preset: none}\nserviceAccount: {name: own}",
@@ -206,6 +208,56 @@ fn the_delegate_gets_the_api_token_in_its_container_alone_and_the_join_token_as_
         config["policy"]["namespaces"],
         json!([]),
         "without a list, nowhere"
+    );
+}
+
+#[test]
+fn the_runner_has_nothing_of_the_delegate() {
+    let values = "runner: {enabled: true}\nexistingSecret: join\nextraCaConfigMap: roots\nproxy: {existingSecret: proxy}";
+    let objects_ = objects(DELEGATE, "ns", values);
+    let pod = &only(&objects_, "Deployment")["spec"]["template"]["spec"];
+    assert!(pod["shareProcessNamespace"].is_null());
+    let containers = pod["containers"].as_array().unwrap();
+    let [delegate, runner] = containers.as_slice() else {
+        panic!("{containers:?}");
+    };
+    assert_eq!(runner["name"], "runner");
+    assert!(runner["env"].is_null() && runner["envFrom"].is_null());
+    assert!(runner["ports"].is_null());
+    let mounts = |container: &Value| container["volumeMounts"].as_array().unwrap().clone();
+    let names = |container: &Value| -> Vec<Value> {
+        mounts(container)
+            .iter()
+            .map(|mount| mount["name"].clone())
+            .collect()
+    };
+    assert_eq!(
+        names(runner),
+        ["runner-socket", "runner-work", "runner-tmp"]
+    );
+    assert_eq!(mounts(runner)[0]["readOnly"], true);
+    let shared: Vec<_> = names(delegate)
+        .into_iter()
+        .filter(|name| names(runner).contains(name))
+        .collect();
+    assert_eq!(shared, ["runner-socket"]);
+    let context = json!({"allowPrivilegeEscalation": false, "readOnlyRootFilesystem": true, "capabilities": {"drop": ["ALL"]}, "runAsUser": 65533, "runAsGroup": 65533});
+    assert_eq!(runner["securityContext"], context);
+    assert_eq!(pod["securityContext"]["runAsUser"], 65532);
+    let config = only(&objects_, "ConfigMap")["data"]["delegate.yaml"]
+        .as_str()
+        .unwrap();
+    assert!(
+        config.contains("runnerSocket: /run/sortie/runner.sock"),
+        "{config}"
+    );
+    // By default there is none.
+    let plain = objects(DELEGATE, "ns", "");
+    container(&plain);
+    assert!(
+        !plain
+            .iter()
+            .any(|object| object.to_string().contains("runner"))
     );
 }
 
