@@ -70,6 +70,10 @@ fn right_options_have_no_findings() {
     let overrides = format!(
         "{{filePaths: [jobs/a.yaml], overrides: [{{manifest: {{identifier: v, type: Values, spec: {{store: {INLINE}}}}}}}]}}"
     );
+    let routed = ROUTES.replace(
+        "{type: config, ",
+        "{instanceSelection: {type: Count, spec: {count: 1}}, ",
+    );
     for (step_type, spec) in [
         (
             "K8sCanaryDeploy",
@@ -80,6 +84,10 @@ fn right_options_have_no_findings() {
             "{canaryType: Standard, instanceSelection: {type: Percentage, spec: {percentage: '<+stage.variables.p>'}}}",
         ),
         ("K8sCanaryDelete", "{}"),
+        (
+            "K8sCanaryDeploy",
+            "{canaryType: Progressive, targetPercentage: 30}",
+        ),
         ("K8sProgressiveCanaryRollback", "{}"),
         (
             "K8sBlueGreenDeploy",
@@ -147,6 +155,11 @@ fn right_options_have_no_findings() {
         ),
         ("K8sPatch", patch.as_str()),
         ("K8sTrafficRouting", ROUTES),
+        ("K8sCanaryDeploy", routed.as_str()),
+        (
+            "K8sBlueGreenDeploy",
+            "{trafficRouting: {routes: [{route: {name: r, destinations: [{destination: {host: stage, weight: 5}}]}}]}}",
+        ),
         (
             "K8sTrafficRouting",
             "{type: inherit, trafficRouting: {routes: [{route: {name: r, destinations: [{destination: {host: canary, weight: <+stage.variables.w>}}]}}]}}",
@@ -210,26 +223,17 @@ fn wrong_options_are_named_with_their_place() {
         (
             "K8sCanaryDeploy",
             "{canaryType: Progressive}",
-            &[
-                "SRT-E012 E spec.targetPercentage",
-                "SRT-E025 W spec.canaryType",
-            ],
+            &["SRT-E012 E spec.targetPercentage"],
         ),
         (
             "K8sCanaryDeploy",
             "{canaryType: Progressive, targetPercentage: 0}",
-            &[
-                "SRT-E017 E spec.targetPercentage",
-                "SRT-E025 W spec.canaryType",
-            ],
+            &["SRT-E017 E spec.targetPercentage"],
         ),
         (
             "K8sCanaryDeploy",
             "{canaryType: Progressive, targetPercentage: 1, instanceSelection: {type: Count, spec: {count: 1}}}",
-            &[
-                "SRT-E018 E spec.instanceSelection",
-                "SRT-E025 W spec.canaryType",
-            ],
+            &["SRT-E018 E spec.instanceSelection"],
         ),
         (
             "K8sCanaryDeploy",

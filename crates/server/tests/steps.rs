@@ -118,8 +118,19 @@ async fn strategies_get_the_service_and_their_options() {
     assert_eq!(manifests, MANIFESTS);
     assert_eq!(values, ["hello/values.yaml"]);
     assert!(deployment.adopt && !deployment.replace && !deployment.prune);
+    assert_eq!(deployment.routing, None);
     let amount = canary.instances.unwrap().amount;
     assert_eq!(amount, Some(v1::amount::Amount::Percent(40)));
+
+    let spec = "{canaryType: Progressive, targetPercentage: <+pipeline.variables.share>}";
+    let Wire::KubernetesProgressiveDeploy(share) = world.step("K8sCanaryDeploy", spec).await else {
+        panic!("another step");
+    };
+    assert_eq!(share.percent, 40);
+    assert_eq!(names(share.deployment.unwrap().set.as_ref()).0, MANIFESTS);
+    let spec = "{canaryType: Progressive, targetPercentage: <+pipeline.variables.share + 61>}";
+    let (code, message) = world.refusal("K8sCanaryDeploy", spec).await;
+    assert_eq!(code, "SRT-S105", "{message}");
 
     let spec = "{pruningEnabled: true, pruneLimit: 4, skipDeploymentIfSameManifest: <+pipeline.variables.share == 40>}";
     let Wire::KubernetesBlueGreenDeploy(colour) = world.step("K8sBlueGreenDeploy", spec).await
@@ -145,6 +156,10 @@ async fn strategies_get_the_service_and_their_options() {
     assert_eq!(up.instances.unwrap().amount, count);
     for (kind, expected) in [
         ("K8sCanaryDelete", "kubernetes_canary_delete"),
+        (
+            "K8sProgressiveCanaryRollback",
+            "kubernetes_progressive_rollback",
+        ),
         ("K8sBlueGreenStageScaleDown", "kubernetes_stage_scale_down"),
         ("K8sBlueGreenStageScaleUp", "kubernetes_stage_scale_up"),
     ] {
@@ -367,6 +382,26 @@ async fn routes_are_handed_out_with_every_condition_and_resolved_weights() {
         };
         assert_eq!(found, expected);
     }
+
+    // The same as an option of deployments.
+    let to = "[{destination: {host: stable, weight: 80}}, {destination: {host: canary, weight: <+pipeline.variables.share>}}]";
+    let spec = format!(
+        "{{instanceSelection: {{type: Count, spec: {{count: 1}}}}, trafficRouting: {{provider: gatewayApi, spec: {{name: shop, gateways: [infra/main], routes: [{{route: {{type: http, name: r, destinations: {to}}}}}]}}}}}}"
+    );
+    let Wire::KubernetesCanaryDeploy(step) = world.step("K8sCanaryDeploy", &spec).await else {
+        panic!("another step");
+    };
+    let routing = step.deployment.unwrap().routing.unwrap().routing;
+    let Some(Routing::Config(config)) = routing else {
+        panic!("no routes in full");
+    };
+    assert_eq!(config.routes[0].destinations[1].weight, Some(40));
+    let spec = "{trafficRouting: {routes: [{route: {name: r, destinations: [{destination: {host: stage, weight: 5}}]}}]}}";
+    let Wire::KubernetesBlueGreenDeploy(step) = world.step("K8sBlueGreenDeploy", spec).await else {
+        panic!("another step");
+    };
+    let routing = step.deployment.unwrap().routing.unwrap().routing;
+    assert!(matches!(routing, Some(Routing::Inherit(weights)) if weights.routes.len() == 1));
     world.server.stop().await;
 }
 
@@ -442,6 +477,14 @@ async fn a_rollback_takes_the_steps_that_have_something_to_undo() {
     let release = rolling.step.as_ref().unwrap().release().unwrap();
     assert_eq!(release.number, Some(3));
 
+    let share = [(
+        "K8sCanaryDeploy",
+        "{canaryType: Progressive, targetPercentage: 10}",
+    )];
+    let back = [("K8sProgressiveCanaryRollback", "{}")];
+    let told = rolled_back(&share, 0, &back).await;
+    assert!(matches!(&told[..], [Some(_)]), "{told:?}");
+
     let colours = [("K8sBlueGreenDeploy", "{}"), ("K8sBGSwapServices", "{}")];
     let back = [("K8sBGSwapServices", "{}")];
     assert_eq!(rolled_back(&colours, 0, &back).await, [None]);
@@ -473,19 +516,10 @@ async fn a_rollback_takes_the_steps_that_have_something_to_undo() {
 #[tokio::test]
 async fn a_type_that_cannot_be_run_yet_is_refused_before_anything_runs() {
     let world = World::start().await;
-    for (kind, spec) in [
-        ("K8sProgressiveCanaryRollback", "{}"),
-        (
-            "K8sCanaryDeploy",
-            "{canaryType: Progressive, targetPercentage: 10}",
-        ),
-        ("ShellScript", "{}"),
-    ] {
-        let pipeline = pipeline(&[(kind, spec)], &[]);
-        world.server.apply(&pipeline).await;
-        let request = json!({"pipeline": "steps"});
-        let request = world.server.post("/api/v1/executions", &request);
-        support::problem(request.send().await.unwrap(), 422, "SRT-S010").await;
-    }
+    let pipeline = pipeline(&[("ShellScript", "{}")], &[]);
+    world.server.apply(&pipeline).await;
+    let request = json!({"pipeline": "steps"});
+    let request = world.server.post("/api/v1/executions", &request);
+    support::problem(request.send().await.unwrap(), 422, "SRT-S010").await;
     world.server.stop().await;
 }

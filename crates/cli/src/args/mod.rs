@@ -85,12 +85,12 @@ pub enum Verb {
     Render(Render),
     /// Deploy manifests straight from here and follow them to steady state
     #[command(
-        after_help = "Examples:\n  sortie deploy k8s/ -n shop --release web\n  sortie deploy k8s/ -n shop --release web --values prod.yaml --dry-run\n  sortie deploy k8s/ -n shop --release web --strategy canary --canary 25%\n  sortie deploy k8s/ -n shop --release web --strategy blue-green\n\nA canary runs beside the present version until promote or cancel; the other colour has no traffic until swap."
+        after_help = "Examples:\n  sortie deploy k8s/ -n shop --release web\n  sortie deploy k8s/ -n shop --release web --values prod.yaml --dry-run\n  sortie deploy k8s/ -n shop --release web --strategy canary --canary 25%\n  sortie deploy k8s/ -n shop --release web --strategy canary --progressive 30%\n  sortie deploy k8s/ -n shop --release web --strategy blue-green\n\nA canary runs beside the present version until promote or cancel; the other colour has no traffic until swap."
     )]
     Deploy(Deploy),
     /// Bring a canary's version to everybody, or let the new colour have the traffic
     #[command(
-        after_help = "Examples:\n  sortie promote k8s/ -n shop --release web --values prod.yaml\n  sortie promote -n shop --release web\n\nA canary: deploys the set as `deploy --strategy rolling` does, then deletes the canary; refused where the set is not the one that the canary was deployed from.\nBlue-green: as `swap`; refused where the other colour has the older version."
+        after_help = "Examples:\n  sortie promote k8s/ -n shop --release web --values prod.yaml\n  sortie promote -n shop --release web\n\nA canary: deploys the set as `deploy --strategy rolling` does, then deletes the canary; a progressive one gets all pods first; refused where the set is not the one that the canary was deployed from.\nBlue-green: as `swap`; refused where the other colour has the older version."
     )]
     Promote(Promote),
     /// Let the two colours of a blue-green release exchange their traffic

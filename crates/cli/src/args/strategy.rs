@@ -44,6 +44,9 @@ pub struct StrategyArgs {
     /// Pods of each workload of a canary: so many, or a share of the present ones; default: 1
     #[arg(long, value_name = "N|N%", value_parser = amount)]
     pub canary: Option<Amount>,
+    /// Let the canary take this share of the pods from the present version; at 100% it becomes the release
+    #[arg(long, value_name = "N%", value_parser = share, conflicts_with = "canary")]
+    pub progressive: Option<u32>,
 }
 
 /// What a deployment may do, and how long it may take.
@@ -119,6 +122,14 @@ pub struct Cancel {
     pub timeout: Duration,
 }
 
+/// Reads a share of all pods, for clap.
+fn share(text: &str) -> Result<u32, String> {
+    match text.strip_suffix('%').map(str::parse) {
+        Some(Ok(percent @ 1..=100)) => Ok(percent),
+        _ => Err("write a share of 1 to 100 %, such as `25%`".to_owned()),
+    }
+}
+
 /// Reads a number of pods, or a share of them, for clap.
 fn amount(text: &str) -> Result<Amount, String> {
     let (digits, is_share) = match text.strip_suffix('%') {
@@ -138,6 +149,20 @@ fn amount(text: &str) -> Result<Amount, String> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_share_is_of_a_hundred() {
+        for (text, expected) in [
+            ("1%", Some(1)),
+            ("100%", Some(100)),
+            ("0%", None),
+            ("101%", None),
+            ("10", None),
+            ("", None),
+        ] {
+            assert_eq!(share(text).ok(), expected, "{text:?}");
+        }
+    }
 
     #[test]
     fn a_canary_has_a_number_or_a_share_of_pods() {

@@ -2,7 +2,7 @@
 
 use serde_json::{Value, json};
 use sortie_step::task::{
-    self, Action, Amount, BlueGreenDeploy, CanaryDeploy, Prune, RollingDeploy,
+    self, Action, Amount, BlueGreenDeploy, CanaryDeploy, ProgressiveDeploy, Prune, RollingDeploy,
 };
 
 use super::follow::{self, Job, WayBack};
@@ -41,6 +41,10 @@ pub(crate) async fn run(args: &Deploy, around: &Surroundings) -> Result {
             Action::CanaryDeploy(CanaryDeploy { deploy, instances }),
             WayBack::Cancel,
         ),
+        task::Strategy::Progressive(percent) => (
+            Action::ProgressiveDeploy(ProgressiveDeploy { deploy, percent }),
+            WayBack::Cancel,
+        ),
         // Nothing is skipped: whoever swaps afterwards must never get an older version by it.
         task::Strategy::BlueGreen => (
             Action::BlueGreenDeploy(BlueGreenDeploy {
@@ -77,15 +81,22 @@ pub(crate) async fn run(args: &Deploy, around: &Surroundings) -> Result {
 
 /// How the set comes in, as the step wants to know it.
 pub(super) fn strategy(args: StrategyArgs, prunes: bool) -> Result<task::Strategy> {
-    let StrategyArgs { strategy, canary } = args;
+    let StrategyArgs {
+        strategy,
+        canary,
+        progressive,
+    } = args;
+    let canary = canary.map(task::Strategy::Canary);
+    let canary = progressive.map(task::Strategy::Progressive).or(canary);
     match (strategy, canary) {
+        (Strategy::Canary, Some(whole @ task::Strategy::Progressive(100))) => Ok(whole),
         (Strategy::Canary, _) if prunes => Err(Failure::usage(
             "--prune does not go with --strategy canary: nothing is deleted before everybody has the new version",
         )
         .hint("add --prune to promote")),
-        (Strategy::Canary, canary) => Ok(task::Strategy::Canary(canary.unwrap_or(CANARY))),
+        (Strategy::Canary, canary) => Ok(canary.unwrap_or(task::Strategy::Canary(CANARY))),
         (_, Some(_)) => Err(Failure::usage(
-            "--canary says how large a canary is, and there is none",
+            "--canary and --progressive say how large a canary is, and there is none",
         )
         .hint("add --strategy canary")),
         (Strategy::Rolling, None) => Ok(task::Strategy::Rolling),
@@ -110,11 +121,19 @@ pub(super) fn brought(bring: BringArgs, set: RollingDeploy) -> RollingDeploy {
 fn tell(strategy: task::Strategy, release: &str, namespace: &str, outputs: &Value) {
     let number = super::number(outputs, "releaseNumber");
     let named = format!("-n {namespace} --release {release}");
+    let is_canary = outputs.get("targetInstances").is_some();
     match strategy {
+        task::Strategy::Progressive(_) if !is_canary && number == 0 => {
+            print::line(&super::text(outputs, "reason"));
+        }
+        // A first deployment has no canary, and at 100 % it is gone.
+        task::Strategy::Progressive(_) if !is_canary => print::line(&format!(
+            "release {release} number {number} runs in namespace {namespace}"
+        )),
         task::Strategy::Rolling => print::line(&format!(
             "release {release} number {number} runs in namespace {namespace}"
         )),
-        task::Strategy::Canary(_) => {
+        task::Strategy::Canary(_) | task::Strategy::Progressive(_) => {
             let pods = match super::number(outputs, "targetInstances") {
                 1 => "1 pod".to_owned(),
                 pods => format!("{pods} pods"),

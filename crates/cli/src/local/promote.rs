@@ -6,8 +6,8 @@ use serde_json::json;
 use sortie_cluster::Cluster;
 use sortie_cluster::record::{Head, Release, Status};
 use sortie_step::Form;
-use sortie_step::inspect::is_of_set;
-use sortie_step::task::{Action, Owner, RollingDeploy};
+use sortie_step::inspect::{is_of_set, is_progressive};
+use sortie_step::task::{Action, Owner, ProgressiveDeploy, RollingDeploy};
 
 use super::follow::{self, Job, WayBack};
 use super::sides::{self, Colors};
@@ -78,36 +78,41 @@ async fn to_everybody(
     let set = set::read(&args.paths, &args.with)?;
     check(&set, release, canary, around).await?;
     let bring = args.bring;
+    let deploy = deploy::brought(bring, set);
+    let is_progressive = is_progressive(canary);
+    let action = match is_progressive {
+        true => Action::ProgressiveDeploy(ProgressiveDeploy {
+            deploy,
+            percent: 100,
+        }),
+        false => Action::RollingDeploy(deploy),
+    };
     let job = Job {
         history: bring.kept.history.into(),
         way_back: WayBack::Rollback,
         look: Look::Whole,
-        ..swap::job(
-            "promote",
+        ..swap::job("promote", cluster, release, bring.timeout, action)
+    };
+    let mut outputs = follow::run(job, around).await?;
+    if !is_progressive {
+        let job = swap::job(
+            "cancel",
             cluster,
             release,
             bring.timeout,
-            Action::RollingDeploy(deploy::brought(bring, set)),
-        )
-    };
-    let mut outputs = follow::run(job, around).await?;
-    let job = swap::job(
-        "cancel",
-        cluster,
-        release,
-        bring.timeout,
-        Action::CanaryDelete,
-    );
-    let deleted = follow::run(job, around).await.map_err(|failure| {
-        let hint = format!(
-            "everybody has the new version; `sortie cancel {}` deletes the canary",
-            sides::named(release)
+            Action::CanaryDelete,
         );
-        failure.hint(hint)
-    })?;
-    for key in ["canaryDeleted", "deletedResourceIds"] {
-        if let Some(value) = deleted.get(key) {
-            outputs[key] = value.clone();
+        let deleted = follow::run(job, around).await.map_err(|failure| {
+            let hint = format!(
+                "everybody has the new version; `sortie cancel {}` deletes the canary",
+                sides::named(release)
+            );
+            failure.hint(hint)
+        })?;
+        for key in ["canaryDeleted", "deletedResourceIds"] {
+            if let Some(value) = deleted.get(key) {
+                outputs[key] = value.clone();
+            }
         }
     }
     match around.output {

@@ -7,7 +7,7 @@ use sortie_proto::v1;
 use sortie_render::SourceFile;
 use sortie_render::git::Reference;
 use sortie_step::task::{
-    Action, Amount, Apply, BlueGreenDeploy, CanaryDeploy, Delete, Git, Patch, PatchKind, Prune,
+    Action, Amount, Apply, BlueGreenDeploy, CanaryDeploy, Delete, Git, Patch, PatchKind, ProgressiveDeploy, Prune,
     Resources, RollingDeploy, RollingRollback, Rollout, RolloutCommand, Scale, Set, Source,
     StageScaleDown, StageScaleUp, SwapServices, Target, Versioning,
 };
@@ -47,6 +47,13 @@ impl Files<'_> {
                 deploy: self.deployment(step.deployment)?,
                 instances: amount(step.instances)?,
             }),
+            Wire::KubernetesProgressiveDeploy(step) => {
+                Action::ProgressiveDeploy(ProgressiveDeploy {
+                    deploy: self.deployment(step.deployment)?,
+                    percent: percentage(step.percent)?,
+                })
+            }
+            Wire::KubernetesProgressiveRollback(_) => Action::ProgressiveRollback,
             Wire::KubernetesCanaryDelete(_) => Action::CanaryDelete,
             Wire::KubernetesBlueGreenDeploy(step) => Action::BlueGreenDeploy(BlueGreenDeploy {
                 deploy: self.deployment(step.deployment)?,
@@ -111,6 +118,7 @@ impl Files<'_> {
             prune: deploy.prune,
             prune_limit: deploy.prune_limit,
             skip_job_wait: deploy.skip_job_wait,
+            routing: None,
         }))
     }
 
@@ -129,6 +137,7 @@ impl Files<'_> {
                 limit: deploy.prune_limit,
             }),
             wait_for_jobs: !deploy.skip_job_wait,
+            routing: deploy.routing.map(traffic::routing).transpose()?,
             dry_run: false,
         })
     }
@@ -222,6 +231,13 @@ fn amount(amount: Option<v1::Amount>) -> Result<Amount, Malformed> {
         v1::amount::Amount::Count(count) => Amount::Count(count),
         v1::amount::Amount::Percent(percent) => Amount::Percent(percent),
     })
+}
+
+fn percentage(percent: u32) -> Result<u32, Malformed> {
+    match percent {
+        1..=100 => Ok(percent),
+        _ => Err(Malformed::Unknown("percentage")),
+    }
 }
 
 fn command(rollout: &v1::KubernetesRollout) -> Result<RolloutCommand, Malformed> {

@@ -3,6 +3,7 @@
 use sortie_step::task::{
     Action, Amount, PatchKind, Prune, Resources, RollingDeploy, RolloutCommand, Versioning,
 };
+use sortie_strategy::routing::Routing;
 
 use super::tests::{inline, release};
 use super::*;
@@ -192,6 +193,12 @@ fn strategies_deploy_as_a_rolling_deployment_does() {
             prune: true,
             prune_limit: Some(3),
             skip_job_wait: true,
+            routing: Some(v1::KubernetesTrafficRouting {
+                release: None,
+                routing: Some(v1::kubernetes_traffic_routing::Routing::Inherit(
+                    v1::TrafficWeights::default(),
+                )),
+            }),
         })
     };
     let check = |deploy: &RollingDeploy| {
@@ -200,6 +207,7 @@ fn strategies_deploy_as_a_rolling_deployment_does() {
         assert_eq!(deploy.prune, Some(Prune { limit: Some(3) }));
         assert_eq!(deploy.versioning, Versioning::Off);
         assert!(deploy.context.is_object());
+        assert!(matches!(&deploy.routing, Some(Routing::Inherit(_))));
     };
     let canary = v1::KubernetesCanaryDeploy {
         release: release(),
@@ -213,6 +221,20 @@ fn strategies_deploy_as_a_rolling_deployment_does() {
     };
     check(&canary.deploy);
     assert_eq!(canary.instances, Amount::Percent(25));
+    for (percent, is_right) in [(0, false), (1, true), (100, true), (101, false)] {
+        let step = v1::KubernetesProgressiveDeploy {
+            release: release(),
+            deployment: deployment(),
+            percent,
+        };
+        match action(Step::KubernetesProgressiveDeploy(step)) {
+            Ok(Action::ProgressiveDeploy(step)) if is_right => {
+                check(&step.deploy);
+                assert_eq!(step.percent, percent);
+            }
+            other => assert!(!is_right && other.is_err(), "{percent}"),
+        }
+    }
     let blue_green = v1::KubernetesBlueGreenDeploy {
         release: release(),
         deployment: deployment(),

@@ -60,14 +60,6 @@ impl Facts {
         }
     }
 
-    /// A type whose steps are kept and cannot be run yet.
-    const fn later(name: &'static str) -> Self {
-        Self {
-            runnable: false,
-            ..Self::runs(name)
-        }
-    }
-
     /// A type whose steps note what they change.
     const fn noted(self) -> Self {
         Self {
@@ -113,7 +105,7 @@ impl StepType {
             Self::CanaryDeploy => Facts::runs("K8sCanaryDeploy"),
             Self::CanaryDelete => Facts::runs("K8sCanaryDelete").undoing(Self::CanaryDeploy),
             Self::ProgressiveCanaryRollback => {
-                Facts::later("K8sProgressiveCanaryRollback").undoing(Self::CanaryDeploy)
+                Facts::runs("K8sProgressiveCanaryRollback").undoing(Self::CanaryDeploy)
             }
             Self::BlueGreenDeploy => Facts::runs("K8sBlueGreenDeploy"),
             Self::SwapServices => Facts::runs("K8sBGSwapServices").undoing(Self::SwapServices),

@@ -2,6 +2,7 @@
 
 use super::instances::{InstanceSelection, percentage};
 use super::rolling::RollingDeploy;
+use super::traffic::TrafficRouting;
 use crate::field::TextField;
 use crate::problem::Code;
 use crate::reader::{Context, Fields};
@@ -13,6 +14,8 @@ pub struct CanaryDeploy {
     pub deploy: RollingDeploy,
     /// How many pods it has.
     pub size: CanarySize,
+    /// How requests are routed once it is healthy.
+    pub routing: Option<TrafficRouting>,
 }
 
 /// How many pods a canary has.
@@ -26,10 +29,17 @@ pub enum CanarySize {
 
 impl CanaryDeploy {
     pub(super) fn read(spec: &mut Fields<'_>, cx: &mut Context<'_>) -> Option<Self> {
-        spec.not_runnable(&["trafficRouting"], cx);
+        let routing = TrafficRouting::read_option(spec, cx);
         let deploy = RollingDeploy::read_without_pruning(spec, cx);
         let size = CanarySize::read(spec, cx)?;
-        Some(Self { deploy, size })
+        if matches!(size, CanarySize::Progressive(_)) {
+            spec.not_runnable(&["trafficRouting"], cx);
+        }
+        Some(Self {
+            deploy,
+            size,
+            routing,
+        })
     }
 }
 
@@ -66,10 +76,6 @@ impl CanarySize {
         if spec.node("targetPercentage").is_none() {
             spec.missing("targetPercentage", cx);
         }
-        let message = "canaries of type `Progressive` are kept, and cannot be run yet";
-        let path = spec.path_of("canaryType");
-        let at = spec.position_of_value("canaryType");
-        cx.not_runnable(Code::NotRunnable, &path, at, message.to_owned());
         percentage(spec, "targetPercentage", 1..=100, cx).map(Self::Progressive)
     }
 }

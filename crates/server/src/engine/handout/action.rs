@@ -38,9 +38,7 @@ impl Builder<'_> {
             StepSpec::RollingRollback(options) => {
                 Wire::KubernetesRollingRollback(self.rolling_rollback(options)?)
             }
-            StepSpec::CanaryDeploy(options) => {
-                Wire::KubernetesCanaryDeploy(self.canary_deploy(options).await?)
-            }
+            StepSpec::CanaryDeploy(options) => self.canary_deploy(options).await?,
             StepSpec::CanaryDelete => Wire::KubernetesCanaryDelete(v1::KubernetesCanaryDelete {
                 release: self.release(),
             }),
@@ -48,7 +46,10 @@ impl Builder<'_> {
                 let skip = options.skip_if_same_manifest.as_ref();
                 Wire::KubernetesBlueGreenDeploy(v1::KubernetesBlueGreenDeploy {
                     release: self.release(),
-                    deployment: Some(self.deployment(&options.deploy).await?),
+                    deployment: Some(v1::Deployment {
+                        routing: self.routing(options.routing.as_ref())?,
+                        ..self.deployment(&options.deploy).await?
+                    }),
                     skip_unchanged: self.flag("skipDeploymentIfSameManifest", skip)?,
                 })
             }
@@ -94,7 +95,12 @@ impl Builder<'_> {
             StepSpec::TrafficRouting(options) => {
                 Wire::KubernetesTrafficRouting(self.traffic_routing(options)?)
             }
-            StepSpec::ProgressiveCanaryRollback | StepSpec::Unsupported => {
+            StepSpec::ProgressiveCanaryRollback => {
+                Wire::KubernetesProgressiveRollback(v1::KubernetesProgressiveRollback {
+                    release: self.release(),
+                })
+            }
+            StepSpec::Unsupported => {
                 return Err(super::unknown(&self.preparation.step.step_type));
             }
         })
@@ -130,29 +136,47 @@ impl Builder<'_> {
             replace: self.flag("replace", options.replace.as_ref())?,
             prune_limit: self.count("pruneLimit", options.prune_limit.as_ref())?,
             skip_job_wait: self.flag("skipJobWait", options.skip_job_wait.as_ref())?,
+            routing: None,
         })
     }
 
-    async fn canary_deploy(
-        &self,
-        options: &CanaryDeploy,
-    ) -> Result<v1::KubernetesCanaryDeploy, Fault> {
-        let CanarySize::Standard(instances) = &options.size else {
-            return Err(Fault::not_runnable(
-                "canaries of type Progressive cannot be run yet",
-            ));
-        };
-        let instances = self.amount(instances)?;
-        if let Some(v1::amount::Amount::Percent(share @ 101..)) = instances.amount {
-            return Err(Fault::mismatch(format!(
-                "a canary of {share} % is larger than what it is a canary of; choose 1 to 100"
-            )));
+    async fn canary_deploy(&self, options: &CanaryDeploy) -> Result<v1::task::Step, Fault> {
+        use v1::task::Step as Wire;
+        let release = self.release();
+        let deployment = Some(v1::Deployment {
+            routing: self.routing(options.routing.as_ref())?,
+            ..self.deployment(&options.deploy).await?
+        });
+        match &options.size {
+            CanarySize::Standard(instances) => {
+                let instances = self.amount(instances)?;
+                if let Some(v1::amount::Amount::Percent(share @ 101..)) = instances.amount {
+                    return Err(Fault::mismatch(format!(
+                        "a canary of {share} % is larger than what it is a canary of; choose 1 to 100"
+                    )));
+                }
+                Ok(Wire::KubernetesCanaryDeploy(v1::KubernetesCanaryDeploy {
+                    release,
+                    deployment,
+                    instances: Some(instances),
+                }))
+            }
+            CanarySize::Progressive(percent) => {
+                let percent = self.number("targetPercentage", percent)?;
+                if !(1..=100).contains(&percent) {
+                    return Err(Fault::mismatch(format!(
+                        "targetPercentage {percent} is no share of all pods; choose 1 to 100"
+                    )));
+                }
+                Ok(Wire::KubernetesProgressiveDeploy(
+                    v1::KubernetesProgressiveDeploy {
+                        release,
+                        deployment,
+                        percent,
+                    },
+                ))
+            }
         }
-        Ok(v1::KubernetesCanaryDeploy {
-            release: self.release(),
-            deployment: Some(self.deployment(&options.deploy).await?),
-            instances: Some(instances),
-        })
     }
 
     fn rolling_rollback(
