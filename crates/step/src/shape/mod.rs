@@ -26,6 +26,7 @@ use crate::hooks;
 use crate::plan::{self, Prepared};
 use crate::report::Unit;
 use crate::run::Run;
+use crate::single::traffic;
 use crate::task::{Amount, RollingDeploy, Strategy};
 
 pub(crate) use neighbours::check as check_neighbours;
@@ -165,6 +166,8 @@ impl Shape {
                 }
             }
         };
+        // The set is known by what was rendered, so this comes last.
+        Box::pin(traffic::keep(run, history, &mut objects)).await?;
         let Prepared {
             mut objects,
             versioned,

@@ -11,7 +11,7 @@ use sortie_manifest::order::External;
 use sortie_manifest::{Object, ObjectId};
 
 use super::set::{self, Marked};
-use super::take;
+use super::{take, traffic};
 use crate::adoption::object_of;
 use crate::apply::{self as writing, Journal, Manner, OnRefusal};
 use crate::autoscalers::tell_unseen;
@@ -136,13 +136,14 @@ fn row(run: &Run<'_>, ledger: &Ledger, planned: &Planned) -> Value {
 /// Let the API server judge the set, wait for what it depends on, and note what it will change.
 async fn open(
     run: &Run<'_>,
-    objects: Vec<Object>,
+    mut objects: Vec<Object>,
     locked: &Locked,
     unit: Unit,
 ) -> Result<(Vec<Planned>, Sequence, Ledger), Ended> {
     run.bounds
         .pending()
         .set("the API server was still judging the objects");
+    Box::pin(traffic::keep(run, &locked.history, &mut objects)).await?;
     let mut planned = judge(run, objects.clone()).await?;
     // Stopped until now, nothing has happened.
     run.bounds.check()?;

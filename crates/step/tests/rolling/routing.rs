@@ -317,6 +317,49 @@ async fn what_cannot_be_routed_is_refused_before_the_first_write() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn a_deployment_keeps_the_weights_of_steps() {
+    let cluster = Arc::new(Cluster::start(Kind::Kwok).await.unwrap());
+    cluster.install_crds(Crds::Istio).await.unwrap();
+    let world = World::on(Arc::clone(&cluster), "routing_kept").await;
+    let image = "example.com/web:1";
+    let route = |weights: [u32; 2]| {
+        let [stable, canary] = weights;
+        format!(
+            "apiVersion: networking.istio.io/v1\nkind: VirtualService\nmetadata: {{name: shop}}\nspec:\n  hosts: [web]\n  http:\n    - route: [{{destination: {{host: web}}, weight: {stable}}}, {{destination: {{host: web-canary}}, weight: {canary}}}]\n"
+        )
+    };
+    let set = |weights| plain(&documents(&[&release(image, image), &route(weights)]));
+    let shares = async || {
+        let live = world
+            .get("networking.istio.io/v1/VirtualService", "shop")
+            .await;
+        let live = live.unwrap();
+        let route = live
+            .pointer("/spec/http/0/route")
+            .unwrap()
+            .as_array()
+            .unwrap();
+        let weight = |one: &Value| one.get("weight").and_then(Value::as_u64).unwrap_or(0);
+        [weight(&route[0]), weight(&route[1])]
+    };
+    world.deploy(set([100, 0])).await.outputs();
+    world.deploy(set([90, 10])).await.outputs();
+    assert_eq!(shares().await, [90, 10], "nobody has routed yet");
+    let shift = |canary| inherit("all", vec![to("canary", canary)]);
+    carry(&world, shift(30), "e1").await.outputs();
+    assert_eq!(shares().await, [70, 30]);
+    let told = world.deploy(set([90, 10])).await;
+    assert!(told.said("keeps the weights"), "{:?}", told.lines);
+    world.deploy(set([80, 20])).await.outputs();
+    assert_eq!(shares().await, [70, 30]);
+    // Given back, the route is the manifest's.
+    carry(&world, shift(20), "e2").await.outputs();
+    world.deploy(set([100, 0])).await.outputs();
+    assert_eq!(shares().await, [100, 0]);
+    world.finish().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn meshes_are_routed_and_go_back_alike() {
     let cluster = Arc::new(Cluster::start(Kind::Kwok).await.unwrap());
     for crds in [Crds::Istio, Crds::Smi] {

@@ -9,6 +9,7 @@ mod error;
 mod existing;
 mod gateway;
 mod istio;
+mod kept;
 mod kind;
 mod owner;
 #[cfg(test)]
@@ -26,6 +27,7 @@ use sortie_manifest::ObjectId;
 
 pub use error::RoutingError;
 pub use existing::{canary_share, changed_fields, gaining, inherited, split, without_added};
+pub use kept::{WEIGHTS, is_steered, is_written_by_steps, kept};
 pub use kind::RouteKind;
 pub use owner::manager;
 pub use request::{

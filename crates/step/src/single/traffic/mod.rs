@@ -3,6 +3,7 @@
 
 mod endpoints;
 mod gateways;
+mod kept;
 mod plan;
 mod retreat;
 mod router;
@@ -29,6 +30,7 @@ use crate::units::Ended;
 use plan::{Plan, wanted};
 use sight::Live;
 
+pub(crate) use kept::keep;
 pub(crate) use retreat::{NewSide, is_route, retreat, settle_undone};
 pub(crate) use router::Router;
 pub(crate) use services::of_release as services_of_set;
