@@ -92,8 +92,13 @@ impl Plan {
         }
     }
 
-    /// Decide about a claim that a StatefulSet of the release has made. It carries no label of ours.
+    /// Decide about a claim that a StatefulSet of the release has made. It carries no label of ours. One that its set
+    /// owns, which follows from how the set is written, goes with it, whatever we do.
     pub(super) fn consider_claim(&mut self, id: ObjectId, live: &Value, delete_storage: bool) {
+        if self.doomed.iter().any(|doomed| owns(doomed, live)) {
+            let uid = Some(text(live, "/metadata/uid").to_owned());
+            return self.claims.push(Tracked { id, uid });
+        }
         match protection::annotated(live) {
             Some(why) => self.keep(id, why),
             None if delete_storage || protection::may_go(live) => {
@@ -152,6 +157,15 @@ impl Plan {
     pub(super) fn keep(&mut self, id: ObjectId, why: impl Into<String>) {
         self.kept.push((id, why.into()));
     }
+}
+
+/// Whether a live object is owned by this one.
+fn owns(owner: &Tracked, live: &Value) -> bool {
+    let owners = live
+        .pointer("/metadata/ownerReferences")
+        .and_then(Value::as_array);
+    let mut owners = owners.into_iter().flatten();
+    owners.any(|one| owner.uid.as_deref() == Some(text(one, "/uid")))
 }
 
 fn stays(live: &Value) -> Option<String> {
@@ -419,5 +433,25 @@ spec:
         ] {
             assert_eq!(claims.iter().any(|claims| claims.has(name)), ours, "{name}");
         }
+    }
+
+    #[test]
+    fn a_claim_that_its_set_owns_goes_with_it() {
+        let mut plan = Plan::default();
+        plan.doomed.push(Tracked {
+            id: id("StatefulSet", "db"),
+            uid: Some("u1".to_owned()),
+        });
+        let claim = |owner: Value| json!({"metadata": {"uid": "c", "ownerReferences": owner}});
+        for (name, owner) in [
+            ("data-db-0", json!([{"kind": "StatefulSet", "uid": "u1"}])),
+            ("data-db-1", json!([{"kind": "StatefulSet", "uid": "u2"}])),
+            ("data-db-2", Value::Null),
+        ] {
+            plan.consider_claim(id("PersistentVolumeClaim", name), &claim(owner), false);
+        }
+        let going: Vec<&str> = plan.claims.iter().map(|of| of.id.name.as_str()).collect();
+        assert_eq!(going, ["data-db-0"]);
+        assert_eq!(plan.kept.len(), 2);
     }
 }
