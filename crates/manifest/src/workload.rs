@@ -29,6 +29,14 @@ pub enum Workload {
 }
 
 impl Workload {
+    /// Group and kind of each that [`Workload::is_managed`].
+    pub const MANAGED: [(&str, &str); 4] = [
+        ("apps", "Deployment"),
+        ("apps", "StatefulSet"),
+        ("apps", "DaemonSet"),
+        ("apps.openshift.io", "DeploymentConfig"),
+    ];
+
     /// The workload kind of a group and kind, if it is one.
     pub fn of(group: &str, kind: &str) -> Option<Self> {
         let workload = match (group, kind) {
@@ -108,4 +116,35 @@ fn template_path(group: &str, kind: &str) -> Option<&'static [&'static str]> {
         },
     };
     Some(path)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn managed_kinds_are_those_that_are_listed() {
+        for (group, kind) in Workload::MANAGED {
+            assert!(Workload::of(group, kind).unwrap().is_managed(), "{kind}");
+        }
+        let kinds = [
+            "ReplicaSet",
+            "Job",
+            "Pod",
+            "Deployment",
+            "StatefulSet",
+            "DaemonSet",
+            "DeploymentConfig",
+        ];
+        for kind in kinds {
+            for group in ["", "apps", "batch", "apps.openshift.io"] {
+                let is_managed = Workload::of(group, kind).is_some_and(Workload::is_managed);
+                assert_eq!(
+                    is_managed,
+                    Workload::MANAGED.contains(&(group, kind)),
+                    "{kind}"
+                );
+            }
+        }
+    }
 }

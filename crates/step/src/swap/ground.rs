@@ -4,16 +4,15 @@ use std::collections::BTreeMap;
 
 use serde_json::{Map, Value};
 use sortie_cluster::watch::Selection;
+use sortie_cluster::{Cause, Error};
 use sortie_manifest::selector;
+use sortie_manifest::workload::Workload;
 
 use super::exchange::Exchange;
 use super::sight::of_color;
 use crate::failure::{Failure, FailureKind};
 use crate::protection::{is_controlled, text};
 use crate::run::Run;
-
-/// Kinds of `apps` whose pods have the traffic.
-const WORKLOADS: [&str; 3] = ["Deployment", "StatefulSet", "DaemonSet"];
 
 /// Beginnings of the names of field managers who may have set the colour: we, and what people deploy by.
 const MANAGERS: [&str; 7] = [
@@ -33,6 +32,8 @@ pub(super) struct Ground {
     pub(super) service: String,
     /// How many pods workloads want that it would select; `None`: no workload has such pods.
     pub(super) wanted: Option<u32>,
+    /// How many of those that it selects in the other colour are wanted.
+    pub(super) before: u32,
 }
 
 /// Look at what each primary Service would find, in their order.
@@ -43,7 +44,7 @@ pub(super) async fn look(run: &Run<'_>, exchange: &Exchange) -> Result<Vec<Groun
     let cluster = &run.env.cluster;
     let failed = |error: sortie_cluster::Error| Failure::cluster(&error);
     let services = cluster.resolve("", "v1", "Service").await.map_err(failed)?;
-    let mut workloads: BTreeMap<String, Vec<Value>> = BTreeMap::new();
+    let mut known: BTreeMap<String, Vec<Value>> = BTreeMap::new();
     let mut ground = Vec::new();
     let primaries = exchange.services.len();
     for (at, (namespace, name, key)) in exchange.services().enumerate() {
@@ -52,31 +53,70 @@ pub(super) async fn look(run: &Run<'_>, exchange: &Exchange) -> Result<Vec<Groun
             return Err(gone(&format!("Service/{namespace}/{name}")));
         };
         let service = format!("Service/{namespace}/{name}");
-        if let Some(owner) = controller(&live) {
-            return Err(controlled(&service, &owner));
-        }
+        check(&service, &live)?;
         if at >= primaries {
             continue;
         }
-        if !workloads.contains_key(namespace) {
-            let mut found = Vec::new();
-            for kind in WORKLOADS {
-                let resource = cluster.resolve("apps", "v1", kind).await.map_err(failed)?;
-                let selection = Selection::of(resource, namespace);
-                found.extend(cluster.list(&selection).await.map_err(failed)?);
-            }
-            workloads.insert(namespace.to_owned(), found);
+        if !known.contains_key(namespace) {
+            let found = workloads(run, namespace).await?;
+            let found = found.into_iter().map(|(_, live)| live).collect();
+            known.insert(namespace.to_owned(), found);
         }
-        let found = workloads
-            .get(namespace)
-            .map(Vec::as_slice)
-            .unwrap_or_default();
+        let found = known.get(namespace).map(Vec::as_slice).unwrap_or_default();
         let selector = live.pointer("/spec/selector").and_then(Value::as_object);
-        let selector = selector.map(|selector| of_color(selector, key, &exchange.to.color));
-        let wanted = wanted(found, &selector.unwrap_or_default());
-        ground.push(Ground { service, wanted });
+        let wanted = |color: &str| {
+            let selector = selector.map(|selector| of_color(selector, key, color));
+            wanted(found, &selector.unwrap_or_default())
+        };
+        ground.push(Ground {
+            service,
+            wanted: wanted(&exchange.to.color),
+            before: wanted(&exchange.from.color).unwrap_or(0),
+        });
     }
     Ok(ground)
+}
+
+/// Whether a live Service is ours to change.
+///
+/// # Errors
+/// It belongs to another controller.
+pub(crate) fn check(service: &str, live: &Value) -> Result<(), Failure> {
+    match controller(live) {
+        Some(owner) => Err(controlled(service, &owner)),
+        None => Ok(()),
+    }
+}
+
+/// What is live in a namespace of the kinds that get copies, each with its group. Kinds that the cluster does not serve, or
+/// of which nothing may be read, have none.
+pub(crate) async fn workloads(
+    run: &Run<'_>,
+    namespace: &str,
+) -> Result<Vec<(&'static str, Value)>, Failure> {
+    let cluster = &run.env.cluster;
+    let mut found = Vec::new();
+    for (group, kind) in Workload::MANAGED {
+        let listed = async {
+            let resource = cluster.resolve_preferred(group, kind).await?;
+            cluster.list(&Selection::of(resource, namespace)).await
+        };
+        match listed.await {
+            Ok(listed) => found.extend(listed.into_iter().map(|live| (group, live))),
+            Err(error) if is_nowhere(group, &error) => {}
+            Err(error) => return Err(Failure::cluster(&error)),
+        }
+    }
+    Ok(found)
+}
+
+/// Whether there can be nothing of a kind that not every cluster has.
+fn is_nowhere(group: &str, error: &Error) -> bool {
+    let is_unknown = matches!(
+        error.cause(),
+        Cause::UnknownKind { .. } | Cause::Forbidden { .. }
+    );
+    group != "apps" && is_unknown
 }
 
 /// How many pods the workloads want that have these labels; `None`: none has such pods.
@@ -137,12 +177,12 @@ fn controlled(service: &str, owner: &str) -> Failure {
         FailureKind::Authorization,
         "SRT-T064",
         format!("{service} belongs to another controller: {owner} decides what it selects"),
-        "let that controller leave the Service alone, or set its selector once with kubectl, then swap",
+        "let that controller leave the Service alone, or set its selector once with kubectl, then run the step again",
     )
 }
 
 /// No workload of the colour would get what comes through the Service.
-pub(super) fn nobody(service: &str, color: &str) -> Failure {
+pub(crate) fn nobody(service: &str, color: &str) -> Failure {
     Failure::new(
         FailureKind::Configuration,
         "SRT-T063",
