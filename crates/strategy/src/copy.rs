@@ -64,16 +64,25 @@ pub fn companion(original: &Object, side: &Side) -> Result<Object, ObjectError> 
     copy.set_label(&side.key, &side.value);
     let is_budget = original.kind() == "PodDisruptionBudget";
     copy.edit(|value| {
-        let spec = spec_of(value);
         if is_budget {
-            set(map_at(map_at(spec, "selector"), "matchLabels"), side);
-        } else if let Some(target) = map_at(spec, "scaleTargetRef")
+            return select(value, side);
+        }
+        let spec = spec_of(value);
+        if let Some(target) = map_at(spec, "scaleTargetRef")
             && let Some(Value::String(name)) = target.get_mut("name")
         {
             *name = side.name(name);
         }
     })?;
     Ok(copy)
+}
+
+/// Lets the selector of a disruption budget, which is this whole object, see the pods of one side alone.
+pub fn select(budget: &mut Value, side: &Side) {
+    set(
+        map_at(map_at(spec_of(budget), "selector"), "matchLabels"),
+        side,
+    );
 }
 
 /// Annotates the pods of a workload; what has no pods is left alone.

@@ -9,6 +9,7 @@ use sortie_manifest::workload::{self, Workload};
 use sortie_manifest::{Object, ObjectError, ObjectId, hash, versioning};
 use sortie_strategy::copy::{self, Side};
 
+use super::apart::Apart;
 use crate::adoption::object_of;
 use crate::failure::{Failure, FailureKind, chain};
 use crate::run::Run;
@@ -39,8 +40,11 @@ pub(super) struct Word<'a> {
     pub(super) key: &'static str,
     /// The key that older copies have in its place; it stays where it is in a selector, which never changes.
     pub(super) older_key: &'static str,
-    /// Whether an original that is not live yet will run beside its copies. Those of a colour never do.
+    /// Whether the copies run beside their originals for a while and go again, even where those are not live yet. Those of
+    /// a colour take the place of the originals, and are as lasting.
     pub(super) beside_originals: bool,
+    /// What takes the pods of the copies out of the Service that reaches those of the originals.
+    pub(super) apart: Option<&'a Apart>,
 }
 
 /// The copies of a set.
@@ -90,7 +94,7 @@ pub(super) async fn look(
 }
 
 /// Deployments, StatefulSets, DaemonSets and their like of OpenShift, unless an annotation takes them out.
-fn is_copied(object: &Object) -> bool {
+pub(super) fn is_copied(object: &Object) -> bool {
     workload::is_managed(object) && workload::is_workload(object)
 }
 
@@ -131,7 +135,12 @@ pub(super) fn make(
         let side = side_of(one, word);
         let mut copy = copy::workload(&one.original, &side)
             .map_err(|error| too_long(&one.original, &error))?;
-        keep_no_claims(&mut copy);
+        if word.beside_originals {
+            keep_no_claims(&mut copy);
+        }
+        if let Some(apart) = word.apart {
+            apart.take_out(&one.original.id(), &mut copy);
+        }
         copies.workloads.push((at, copy));
     }
     let ids: Vec<ObjectId> = seen.iter().map(|one| one.original.id()).collect();
@@ -173,7 +182,7 @@ fn side_of(seen: &Seen, word: Word<'_>) -> Side {
     }
 }
 
-/// What a copy of a StatefulSet claims goes with it.
+/// What a StatefulSet claims that runs for a while goes with it.
 fn keep_no_claims(copy: &mut Object) {
     if Workload::of(copy.group(), copy.kind()) != Some(Workload::StatefulSet) {
         return;
@@ -196,7 +205,8 @@ pub(super) fn set_in_spec(object: &mut Object, field: &str, value: Value) {
 }
 
 /// Autoscalers and disruption budgets of what is copied: each with its copy, or why there is none. Two autoscalers or
-/// budgets that see one pod stop each other, so that one is copied only where its own does not reach the copies.
+/// budgets that see one pod stop each other, so that one is copied only where its own does not reach the copies. The budgets
+/// of colours are another matter.
 fn companions(
     objects: &[Object],
     seen: &[Seen],
@@ -211,7 +221,7 @@ fn companions(
                 let to_come = word.beside_originals.then_some(&one.original);
                 let runs = one.live.as_ref().or(to_come);
                 runs.is_some_and(|runs| copy::is_overlapping(runs, copied))
-            } else if copy::covers(object, &one.original) {
+            } else if word.beside_originals && copy::covers(object, &one.original) {
                 copy::covers(object, copied)
             } else {
                 return None;
@@ -225,7 +235,12 @@ fn companions(
             Err(no_copy(object, word.word))
         } else {
             let side = side_of(one, word);
-            Ok(copy::companion(object, &side).map_err(|error| too_long(object, &error))?)
+            let copied = copy::companion(object, &side);
+            let mut copied = copied.map_err(|error| too_long(object, &error))?;
+            if let Some(apart) = word.apart {
+                apart.select(&mut copied);
+            }
+            Ok(copied)
         };
         companions.push(copied);
     }
@@ -244,6 +259,16 @@ pub(super) fn no_copy(object: &Object, word: &str) -> String {
     format!("{text}: while both run, an eviction may take more of one side than the budget allows")
 }
 
+/// A copy has the same name every time, and other content: it cannot be immutable.
+fn let_change(configuration: &mut Object) {
+    // Neither name nor kind change, so that it stays an object.
+    drop(configuration.edit(|whole| {
+        if let Some(whole) = whole.as_object_mut() {
+            whole.shift_remove("immutable");
+        }
+    }));
+}
+
 /// Give the copies configuration of their own: what of the set they name.
 fn configure(copies: &mut Copies, objects: &[Object], namespace: &str, word: Word<'_>) {
     let is_configuration = |object: &&Object| ConfigKind::of(object).is_some();
@@ -256,7 +281,8 @@ fn configure(copies: &mut Copies, objects: &[Object], namespace: &str, word: Wor
         .collect();
     all.extend(configuration);
     versioning::separate(&mut all, namespace, word.word);
-    let configuration = all.split_off(count);
+    let mut configuration = all.split_off(count);
+    configuration.iter_mut().for_each(let_change);
     let mut used: BTreeSet<usize> = BTreeSet::new();
     for ((_, copy), mut separated) in copies.workloads.iter_mut().zip(all) {
         let named = references(&separated);

@@ -5,6 +5,7 @@ use serde_json::{Map, Value};
 use sortie_manifest::annotations::{self, PRIMARY_SERVICE, STAGE_SERVICE};
 use sortie_manifest::{Object, ObjectId, labels};
 
+use super::apart::selector_of;
 use super::copies;
 use crate::failure::{Failure, FailureKind};
 
@@ -49,6 +50,10 @@ pub(super) fn find(objects: &[Object]) -> Result<Vec<(&Object, Option<&Object>)>
             return Err(unclear(&primaries));
         }
     }
+    let is_bare = |service: &&&Object| selector_of(service).is_none_or(Map::is_empty);
+    if let Some(bare) = primaries.iter().chain(&stages).find(is_bare) {
+        return Err(selectorless(bare));
+    }
     if let ([primary], [stage]) = (primaries.as_slice(), stages.as_slice()) {
         return Ok(vec![(*primary, Some(*stage))]);
     }
@@ -66,6 +71,18 @@ pub(super) fn find(objects: &[Object]) -> Result<Vec<(&Object, Option<&Object>)>
         return Err(unpaired(&stages));
     }
     Ok(pairs)
+}
+
+fn selectorless(service: &Object) -> Failure {
+    Failure::new(
+        FailureKind::Configuration,
+        "SRT-T055",
+        format!(
+            "{} selects no pods: a colour alone would select those of everything",
+            service.id()
+        ),
+        "let its selector name the labels of the workload's pods",
+    )
 }
 
 fn stage_name(primary: &str) -> String {
@@ -149,7 +166,7 @@ fn colorless(service: &ObjectId, selected: Option<&str>) -> Failure {
         "SRT-T056",
         format!("{service} is live and {what}: it would reach the pods of both colours at once"),
         format!(
-            "let its selector name the colour of the pods that have the traffic: label them {key}=green, then add {key}: green to the selector; or delete the Service if it may be away for a moment",
+            "let its selector name the colour of the pods that have the traffic: deploy the workload once more with {key}: green among the labels of its pods, then add {key}: green to the selector; or delete the Service and the workload if they may be away for a moment. What ran before goes by pruning, with the first deployment after the swap",
             key = labels::COLOR
         ),
     )
@@ -220,7 +237,10 @@ fn inner(service: &mut Value) {
     };
     spec.retain(|key, _| !outer(key));
     if let Some(kind @ ("LoadBalancer" | "NodePort")) = spec.get("type").and_then(Value::as_str) {
-        tracing::debug!(kind, "the stage's Service is for use inside the cluster");
+        tracing::debug!(
+            kind,
+            "the Service of the new side is for use inside the cluster"
+        );
         spec.insert("type".to_owned(), "ClusterIP".into());
     }
     let ports = spec.get_mut("ports").and_then(Value::as_array_mut);

@@ -39,13 +39,14 @@ pub(crate) struct Foreseen {
     pub(crate) left: Vec<Tracked>,
 }
 
-/// Find out what a set makes superfluous on its side of the release and say it. Without options nothing is deleted.
+/// Find out what a set makes superfluous on its side of the release and say it. Without options nothing is deleted. What was
+/// of no side, and belongs to this one since, is `former`.
 ///
 /// # Errors
 /// It is more than may go unasked, or the cluster could not be asked. Nothing has been written.
 pub(crate) async fn foresee(
     run: &Run<'_>,
-    (history, side): (&History, &Side),
+    (history, side, former): (&History, &Side, &[ObjectId]),
     planned: &[Planned],
     options: Option<Prune>,
     unit: Unit,
@@ -76,6 +77,11 @@ pub(crate) async fn foresee(
         .map(|tracked| &tracked.id)
         .collect();
     tracked.retain(|tracked| !beside.contains(&tracked.id));
+    tracked.retain(|tracked| !former.contains(&tracked.id));
+    tracked.extend(former.iter().map(|id| Tracked {
+        id: id.clone(),
+        uid: None,
+    }));
     let (again, candidates): (Vec<_>, Vec<_>) = tracked
         .into_iter()
         .partition(|tracked| current.contains(&tracked.id));
