@@ -7,9 +7,9 @@ use sortie_proto::v1;
 use sortie_render::SourceFile;
 use sortie_render::git::Reference;
 use sortie_step::task::{
-    Action, Amount, Apply, BlueGreenDeploy, CanaryDeploy, Delete, Git, Patch, PatchKind, ProgressiveDeploy, Prune,
-    Resources, RollingDeploy, RollingRollback, Rollout, RolloutCommand, Scale, Set, Source,
-    StageScaleDown, StageScaleUp, SwapServices, Target, Versioning,
+    Action, Amount, Apply, BlueGreenDeploy, CanaryDeploy, Delete, Git, Patch, PatchKind,
+    ProgressiveDeploy, Prune, Resources, RollingDeploy, RollingRollback, Rollout, RolloutCommand,
+    Scale, Set, Source, StageScaleDown, StageScaleUp, SwapServices, Target, Versioning,
 };
 
 use super::{Blobs, Malformed, traffic};
