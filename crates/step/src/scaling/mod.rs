@@ -5,15 +5,14 @@
 
 mod memory;
 mod side;
+mod wake;
 
 use serde_json::{Value, json};
-use sortie_cluster::apply::{Applied, Planned};
+use sortie_cluster::apply::Applied;
 use sortie_cluster::delete::{Doomed, Gone};
 use sortie_cluster::record::{Head, History, STAGE, Status, Stored};
 use sortie_manifest::{Object, ObjectId};
-use sortie_strategy::copy;
 
-use crate::adoption::object_of;
 use crate::failure::{Failure, FailureKind, chain, first_of};
 use crate::inspect::fallen_stage;
 use crate::locked::{self, Locked, record_failure};
@@ -30,6 +29,7 @@ use memory::{Kept, Scaling, Size, former, wanted};
 use side::Side;
 
 pub(crate) use side::{Live, set_replicas};
+pub(crate) use wake::wake;
 
 /// How long the end of an object that goes already may take before it is made again.
 const BACK_WITHIN: std::time::Duration = std::time::Duration::from_secs(60);
@@ -408,52 +408,6 @@ pub(crate) async fn bring_back(
         close(run, locked, &mut stored, raised).await?;
     }
     locked.history = locked::history(&locked.records, run.task).await?;
-    Ok(())
-}
-
-/// Give workloads of a colour that has been scaled to nothing pods again, before they are deployed anew. A manifest that
-/// names no number would leave them without, and so would an autoscaler, which rests while there are none.
-pub(crate) async fn wake(
-    run: &Run<'_>,
-    locked: &Locked,
-    head: &Head,
-    planned: &[Planned],
-) -> Result<(), Ended> {
-    let colored = |other: &&Head| other.side.color == head.side.color;
-    let mut earlier = locked.history.heads().rev().filter(colored);
-    let Some(remembered) = earlier.find_map(Scaling::remembered) else {
-        return Ok(());
-    };
-    let objects = || planned.iter().map(|planned| &planned.target);
-    for target in objects() {
-        let Some(size) = remembered.size(&target.id) else {
-            continue;
-        };
-        let spec = target.object.value().get("spec");
-        let manifest = spec.and_then(|spec| spec.get("replicas")?.as_u64());
-        let manifest = manifest.and_then(|replicas| u32::try_from(replicas).ok());
-        let ids = [target.id.clone()];
-        let is_scaled = objects().any(|other| copy::scales(&other.object, &ids));
-        if manifest == Some(0) || (manifest.is_some() && !is_scaled) {
-            continue;
-        }
-        let found = run.env.cluster.find(&target.id).await;
-        let Some((resource, live)) = found.map_err(|error| Failure::cluster(&error))? else {
-            continue;
-        };
-        let Some(object) = object_of(live) else {
-            continue;
-        };
-        let live = Live {
-            id: target.id.clone(),
-            resource,
-            object,
-        };
-        if live.replicas() == 0 {
-            let replicas = manifest.unwrap_or(size).max(1);
-            scale(run, locked, &[(&live, replicas)], Unit::Apply).await?;
-        }
-    }
     Ok(())
 }
 
