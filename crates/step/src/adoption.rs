@@ -2,6 +2,7 @@
 //! report says whose it was. That pods keep the labels by which they are tracked is the plan's affair.
 
 mod left_behind;
+mod remaining;
 
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 
@@ -20,6 +21,8 @@ use crate::report::Unit;
 use crate::rolling::noted;
 use crate::run::Run;
 use crate::task::{RollingDeploy, Versioning};
+
+pub(crate) use remaining::lines as remaining;
 
 /// Under this name it is noted what a release has taken over.
 const NOTED: &str = "takenOver";
@@ -55,6 +58,7 @@ impl Adoption {
     ) -> Self {
         let taken = taken_over(run, planned).await;
         tell(run, unit, &taken);
+        remaining::tell(run, unit, planned);
         let mut left = Vec::new();
         if let Some((_, mentions)) = whole.filter(|(first, _)| *first || !taken.is_empty()) {
             left = left_behind::tell(run, unit, planned, mentions).await;

@@ -175,6 +175,7 @@ pub(crate) fn planned<'a>(
             found
         }
     };
+    found.notes.extend(crate::adoption::remaining(planned));
     let origin = target.object.origin();
     found.origin = Some(origin.to_string());
     found

@@ -10,12 +10,14 @@ use serde_json::{Map, Value, json};
 use super::MANAGER;
 
 /// Managers whose fields become ours when we take an object over, whatever the operation.
-pub(super) const FORMER: [&str; 5] = [
+pub(super) const FORMER: [&str; 7] = [
     "kubectl-client-side-apply",
     "kubectl-last-applied",
     "kubectl",
     "helm",
     "before-first-apply",
+    "kubectl-create",
+    "kubectl-replace",
 ];
 
 /// The `metadata.managedFields` of an object, as they have to be before it is applied; `None` when
@@ -54,25 +56,35 @@ pub(super) fn without(mut fields: Value, path: &[&str]) -> Value {
     fields
 }
 
-fn is_ours(entry: &Value) -> bool {
+pub(super) fn is_ours(entry: &Value) -> bool {
     let text = |key: &str| entry.get(key).and_then(Value::as_str);
     text("manager") == Some(MANAGER)
         && text("operation") == Some("Apply")
         && entry.get("subresource").is_none()
 }
 
-/// Makes one entry of ours out of the former managers'. Those of another version of the API stay.
+/// Whether an entry is of one whose fields become ours.
+pub(super) fn is_former(entry: &Value) -> bool {
+    let manager = entry.get("manager").and_then(Value::as_str);
+    manager.is_some_and(|name| FORMER.contains(&name)) && entry.get("subresource").is_none()
+}
+
+/// Makes one entry of ours out of the former managers'. An entry names its fields as one version of the API does, and a
+/// manager's applies have one entry: those of the live object's version are taken, or of the newest that there is. The next
+/// apply, of whatever version, removes what it stops naming. Those of more versions stay.
 fn take_over(entries: &mut Vec<Value>, live: &Value) -> bool {
-    let version = live.get("apiVersion").cloned().unwrap_or_default();
-    let is_former = |entry: &Value| {
-        let manager = entry.get("manager").and_then(Value::as_str);
-        manager.is_some_and(|name| FORMER.contains(&name))
-            && entry.get("subresource").is_none()
-            && entry.get("apiVersion") == Some(&version)
+    let versions = || {
+        let former = entries.iter().filter(|entry| is_former(entry));
+        former.filter_map(|entry| entry.get("apiVersion"))
     };
+    let current = live.get("apiVersion");
+    let version = versions()
+        .find(|version| Some(*version) == current)
+        .or_else(|| versions().next_back())
+        .cloned();
     let mut former = Vec::new();
     entries.retain(|entry| {
-        let take = is_former(entry);
+        let take = is_former(entry) && entry.get("apiVersion") == version.as_ref();
         if take {
             former.push(entry.clone());
         }
@@ -180,6 +192,23 @@ mod tests {
             json!([edited, scaled, entry("sortie", "Apply", &ours)])
         );
         assert_eq!(handed_over(&live(&after), None), None);
+    }
+
+    #[test]
+    fn fields_of_another_version_are_taken_as_that_version_names_them() {
+        let of = |version: &str, entry: Value| {
+            let mut entry = entry;
+            entry["apiVersion"] = version.into();
+            entry
+        };
+        let fields = json!({"f:spec": {"f:a": {}}});
+        let old = || of("apps/v1beta1", entry("kubectl-create", "Update", &fields));
+        let ours = |version: &str| of(version, entry("sortie", "Apply", &fields));
+        let after = handed_over(&live(&json!([old()])), None);
+        assert_eq!(after, Some(json!([ours("apps/v1beta1")])));
+        let new = entry("kubectl", "Update", &fields);
+        let after = handed_over(&live(&json!([new, old()])), None);
+        assert_eq!(after, Some(json!([old(), ours("apps/v1")])));
     }
 
     #[test]

@@ -301,6 +301,72 @@ async fn an_object_of_kubectl_apply_becomes_ours_with_what_it_stops_naming() {
 }
 
 #[tokio::test]
+async fn what_kubectl_has_created_becomes_ours_and_what_it_has_set_since_is_named() {
+    let fixture = Fixture::new("kubectl-set").await;
+    let path = format!("/apis/apps/v1/namespaces/{}/deployments/web", fixture.ns());
+    let mut theirs: Value =
+        serde_json::from_str(deployment("web", "web:1").trim_start_matches("---")).unwrap();
+    let env = |name: &str| json!([{"name": name, "value": "x"}]);
+    theirs["spec"]["template"]["spec"]["containers"][0]["env"] = env("EXTRA");
+    for manager in ["kubectl-create", "kubectl-replace"] {
+        let collection = path.trim_end_matches("/web");
+        let create = format!("{collection}?fieldManager={manager}");
+        fixture
+            .send(http::Method::POST, &create, "application/json", &theirs)
+            .await;
+        let set = json!({"spec": {"template": {"spec": {"containers": [{"name": "web", "env": env("SET")}]}}}});
+        let patch = format!("{path}?fieldManager=kubectl-set");
+        let strategic = "application/strategic-merge-patch+json";
+        fixture
+            .send(http::Method::PATCH, &patch, strategic, &set)
+            .await;
+        let yaml = deployment("web", "web:1");
+        let planned = fixture.plan(objects(fixture.ns(), &yaml)).await.unwrap();
+        let remaining = planned[0].remaining();
+        let named: Vec<_> = remaining
+            .iter()
+            .map(|one| (one.manager.as_str(), one.path.as_str()))
+            .collect();
+        let place = r#".spec.template.spec.containers[name="web"].env[name="SET"]"#;
+        assert_eq!(named, [("kubectl-set", place)]);
+        let guard = Guard::unfenced();
+        let applied = fixture.cluster.apply(&planned[0], &guard).await.unwrap();
+        let container = &applied.object["spec"]["template"]["spec"]["containers"][0];
+        assert_eq!(container["env"], env("SET"), "{manager}");
+        let again = fixture.plan(objects(fixture.ns(), &yaml)).await.unwrap();
+        assert_eq!(again[0].change(), Some(Change::Unchanged));
+        assert_eq!(again[0].remaining(), []);
+        fixture
+            .send(http::Method::DELETE, &path, "application/json", &json!({}))
+            .await;
+    }
+    fixture.finish().await;
+}
+
+#[tokio::test]
+async fn fields_that_were_applied_in_another_version_go_as_well() {
+    let fixture = Fixture::new("kubectl-version").await;
+    let collection = format!(
+        "/apis/autoscaling/v1/namespaces/{}/horizontalpodautoscalers?fieldManager=kubectl-client-side-apply",
+        fixture.ns()
+    );
+    let theirs = json!({"apiVersion": "autoscaling/v1", "kind": "HorizontalPodAutoscaler", "metadata": {"name": "web", "labels": {"old": "label"}},
+        "spec": {"minReplicas": 2, "maxReplicas": 5,
+                 "scaleTargetRef": {"apiVersion": "apps/v1", "kind": "Deployment", "name": "web"}}});
+    fixture
+        .send(http::Method::POST, &collection, "application/json", &theirs)
+        .await;
+    let unnamed = AUTOSCALER.replace("minReplicas: 2, ", "");
+    let applied = fixture.apply(objects(fixture.ns(), &unnamed)).await;
+    let object = &applied[0].object;
+    assert_eq!(object["metadata"]["labels"].get("old"), None, "{object}");
+    assert_eq!(object["spec"]["minReplicas"], 1, "the default: {object}");
+    let again = fixture.apply(objects(fixture.ns(), &unnamed)).await;
+    assert_eq!(again[0].change, Change::Unchanged);
+    fixture.finish().await;
+}
+
+#[tokio::test]
 async fn objects_of_helm_become_ours_whatever_way_it_applied_them() {
     let fixture = Fixture::new("helm").await;
     let map = |name: &str, data: Value| {

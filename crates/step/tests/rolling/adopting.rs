@@ -134,6 +134,28 @@ async fn what_kubectl_has_applied_is_taken_over_without_a_restart() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn what_kubectl_has_set_and_the_manifest_does_not_name_is_told() {
+    let world = World::new("adopt_set").await;
+    let set = documents(&[CONFIG, SERVICE]);
+    world.given(&set).await;
+    let patch = r#"{"spec": {"publishNotReadyAddresses": true}}"#;
+    world
+        .kubectl(&["patch", "service", "web", "--patch", patch], "")
+        .await;
+    let named =
+        "kubectl-patch has set .spec.publishNotReadyAddresses, which the manifest does not name";
+    let compared = world.task(Action::Diff(plain(&set).into()));
+    let compared = world.run(&compared).await;
+    let objects = compared.outputs()["objects"].to_string();
+    assert!(objects.contains(named), "{objects}");
+    let told = world.deploy(plain(&set)).await;
+    assert!(told.said(named), "{:?}", told.lines);
+    let service = world.get("v1/Service", "web").await.unwrap();
+    assert_eq!(service["spec"]["publishNotReadyAddresses"], true);
+    world.finish().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn configuration_that_stays_behind_under_its_bare_name_is_told() {
     let world = World::new("adopt_left").await;
     let image = world.cluster.image("sample-v1").await.unwrap();
@@ -257,7 +279,8 @@ async fn a_helm_release_is_taken_over_without_a_restart() {
     let world = World::new("adopt_helm").await;
     let image = world.cluster.image("sample-v1").await.unwrap();
     let folder = tempfile::tempdir().unwrap();
-    let chart = chart(folder.path(), &app(&image));
+    let unread = CONFIG.replace("name: web", "name: unread");
+    let chart = chart(folder.path(), &documents(&[&app(&image), &unread]));
     helm(&world, &["install", "demo", &chart]).await;
     let before = running(&world).await;
     let rendered = helm(&world, &["template", "demo", &chart]).await;
@@ -272,6 +295,9 @@ async fn a_helm_release_is_taken_over_without_a_restart() {
         "{:?}",
         told.lines
     );
+    // Configuration that no pod reads is deployed under a name of its own; what helm had made of it stays, and is named.
+    let left = format!("ConfigMap/{}/unread", world.namespace.name());
+    assert_eq!(told.outputs()["leftBehind"], serde_json::json!([left]));
     assert_eq!(running(&world).await, before, "nothing restarts");
     let web = world.get("apps/v1/Deployment", "web").await.unwrap();
     let annotations = &web["metadata"]["annotations"];
