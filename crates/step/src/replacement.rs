@@ -1,6 +1,7 @@
 //! Replacing objects whose changes the API server never allows: who may ask for it, and what is kept before, so that a
 //! task that is killed between the deletion and the new object has lost nothing.
 
+use std::pin::pin;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
@@ -21,9 +22,11 @@ use crate::run::Run;
 
 /// How long the end of an object that is replaced may take, when no pods end with it that may take longer.
 const GONE_WITHIN: Duration = Duration::from_secs(120);
-/// How long the end of an object that goes already may take before it is left to whoever comes next; its pods may take the
-/// time that they have.
+/// How long the end of an object that goes already may take before it is left to whoever comes next: from the beginning, but
+/// its pods may take the time that they have; and once the step's time is over or it is to stop, whatever its pods may take.
 const BACK_WITHIN: Duration = Duration::from_secs(10);
+/// Why it is left to them then.
+const LATE: &str = "the end of the old one takes longer than this step may; whoever deploys or rolls back next makes it again";
 /// How often an object that changes after it was kept is kept anew.
 const RACES: u32 = 5;
 
@@ -231,8 +234,22 @@ pub(crate) async fn restore(
 ) {
     let open = unfinished(&stored.head).into_iter();
     let (mut restored, mut over) = (Vec::new(), Vec::new());
+    let number = stored.head.number;
+    let mut late = pin!(late(run));
+    let mut is_late = false;
     for Begun { object, parts, .. } in open.filter(|begun| whose(&begun.task)) {
-        match bring_back(run, locked, unit, (stored.head.number, &parts)).await {
+        let back = match is_late {
+            true => Err(LATE.to_owned()),
+            false => tokio::select! {
+                biased;
+                back = bring_back(run, locked, unit, (number, &parts)) => back,
+                () = &mut late => {
+                    is_late = true;
+                    Err(LATE.to_owned())
+                }
+            },
+        };
+        match back {
             Ok(true) => {
                 let text = format!("{object} was deleted to be replaced: it is back as it was");
                 run.warn(unit, text);
@@ -252,6 +269,12 @@ pub(crate) async fn restore(
     let data = json!({ RESTORED: restored, OVER: over });
     let head = &mut stored.head;
     head.note_with(unit.name(), "", text, data, clock::now());
+}
+
+/// Resolves when nothing is waited for any longer: a while after the step should have ended or was to stop.
+async fn late(run: &Run<'_>) {
+    run.bounds.stopped().await;
+    tokio::time::sleep(BACK_WITHIN).await;
 }
 
 async fn bring_back(

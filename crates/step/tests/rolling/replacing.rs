@@ -277,6 +277,59 @@ async fn what_a_killed_replacement_has_deleted_is_brought_back_by_whoever_comes_
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn whoever_brings_an_object_back_waits_no_longer_than_the_step_may_take() {
+    let mut world = World::new("replacing_late").await;
+    world.limits.lease = std::time::Duration::from_secs(3);
+    let image = world.cluster.image("sample-v1").await.unwrap();
+    let slow = web(&image, "")
+        .replace(
+            "terminationGracePeriodSeconds: 0",
+            "terminationGracePeriodSeconds: 600",
+        )
+        .replace(
+            "          readinessProbe:",
+            "          lifecycle: {preStop: {sleep: {seconds: 600}}}\n          readinessProbe:",
+        );
+    let others = config("a", "1");
+    let set = documents(&[&others, &slow]);
+    world.deploy(plain(&set)).await.outputs();
+    let asked = slow.replace("app: web", "app: shop").replace(
+        "{name: web}",
+        "{name: web, annotations: {sortie.dev/replace: \"true\"}}",
+    );
+    let folder = tempfile::tempdir().unwrap();
+    let deed = Deed::Deploy(documents(&[&others, &asked]));
+    let order = Order::of(&world, deed, folder.path());
+    run_until(&order, Some("delete:after".to_owned()))
+        .await
+        .unwrap_err();
+
+    let mut task = world.task(Action::RollingDeploy(plain(&others)));
+    task.timeout = std::time::Duration::from_secs(8);
+    let told = world.run(&task).await;
+    assert!(
+        told.said("is not back: the end of the old one takes longer than this step may"),
+        "{:?}",
+        told.lines
+    );
+    let pods = ["delete", "pods", "--all", "--force", "--grace-period=0"];
+    world.kubectl(&pods, "").await;
+    let told = world.deploy(plain(&others)).await;
+    told.outputs();
+    assert!(
+        told.said("web was deleted to be replaced: it is back as it was"),
+        "{:?}",
+        told.lines
+    );
+    let live = world.get("apps/v1/Deployment", "web").await.unwrap();
+    assert_eq!(live["spec"]["selector"]["matchLabels"]["app"], "web");
+    let scale = ["scale", "deployment/web", "--replicas=0"];
+    world.kubectl(&scale, "").await;
+    world.kubectl(&pods, "").await;
+    world.finish().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn an_object_that_does_not_go_away_is_named_and_brought_back_when_it_has_gone() {
     let world = World::new("replacing_stuck").await;
     let held = |value: &str| {
