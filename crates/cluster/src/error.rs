@@ -493,16 +493,16 @@ pub(crate) fn holder_clause(
     pods: &[String],
     remaining: &[String],
 ) -> String {
+    let of_pods =
+        (!pods.is_empty()).then(|| format!("waiting for pods to end: {}", pods.join(", ")));
     if !remaining.is_empty() {
-        return remaining.join("; ");
+        let parts = remaining.iter().cloned().chain(of_pods);
+        return parts.collect::<Vec<_>>().join("; ");
     }
     if !finalizers.is_empty() {
         return format!("waiting for finalizers {}", finalizers.join(", "));
     }
-    if pods.is_empty() {
-        return String::from("its dependants are still being deleted");
-    }
-    format!("waiting for pods to end: {}", pods.join(", "))
+    of_pods.unwrap_or_else(|| String::from("its dependants are still being deleted"))
 }
 
 #[cfg(test)]

@@ -1,4 +1,4 @@
-//! Pods that end with the workload that is deleted: how long they may take, and which are still there.
+//! Pods that end with the workload or the namespace that is deleted: how long they may take, and which are still there.
 
 use std::time::Duration;
 
@@ -27,6 +27,8 @@ pub(super) struct Ending {
     /// The pods that its selector selects, as far as they may be watched.
     pub(super) pods: Option<Watched>,
     uid: String,
+    /// Whether all of them are meant, whoever owns them: it is their namespace that goes.
+    all: bool,
     /// What the names of its ReplicaSets begin with, when it is a Deployment.
     revisions: Option<String>,
 }
@@ -38,13 +40,19 @@ impl Ending {
             within: Duration::ZERO,
             pods: None,
             uid: text(live, "/metadata/uid"),
+            all: id.group.is_empty() && id.kind == "Namespace",
             revisions: (id.kind == "Deployment").then(|| format!("{}-", id.name)),
         };
-        let Some(spec) = pod_spec(id, live) else {
-            return ending;
+        let mut grace = match pod_spec(id, live) {
+            Some(spec) => grace(spec),
+            None if ending.all => Duration::ZERO,
+            None => return ending,
         };
-        let mut grace = grace(spec);
-        if let Some(selection) = selection(id, live) {
+        let selection = match ending.all {
+            true => Some(Selection::of(Resource::pods(), &id.name)),
+            false => selection(id, live),
+        };
+        if let Some(selection) = selection {
             // Who may not watch pods has the grace period of the template to go by.
             ending.pods = cluster.watch(selection).await.ok();
             if let Some(pods) = &ending.pods {
@@ -75,7 +83,7 @@ impl Ending {
         open
     }
 
-    /// The pods of a view that are the object's: its own, or those of its ReplicaSets.
+    /// The pods of a view that are the object's: its own, those of its ReplicaSets, or all of a namespace.
     fn own<'a>(&'a self, view: &'a View) -> impl Iterator<Item = &'a Value> {
         let is_ours = |owner: &Value| {
             let name = owner["name"].as_str().unwrap_or_default();
@@ -88,9 +96,8 @@ impl Ending {
         };
         view.objects.values().map(AsRef::as_ref).filter(move |pod| {
             let owners = pod.pointer("/metadata/ownerReferences");
-            owners
-                .and_then(Value::as_array)
-                .is_some_and(|owners| owners.iter().any(is_ours))
+            let owners = owners.and_then(Value::as_array);
+            self.all || owners.is_some_and(|owners| owners.iter().any(is_ours))
         })
     }
 }

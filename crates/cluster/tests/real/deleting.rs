@@ -183,6 +183,41 @@ async fn a_workload_is_waited_for_as_long_as_its_pods_may_take_to_end() {
 }
 
 #[tokio::test]
+async fn a_namespace_is_waited_for_as_long_as_anybodys_pods_in_it_may_take_to_end() {
+    let fixture = Fixture::new("ends_namespace").await;
+    slow_to_end(&fixture, 6).await;
+    let doomed = Doomed {
+        id: sortie_manifest::ObjectId {
+            group: String::new(),
+            kind: "Namespace".into(),
+            namespace: None,
+            name: fixture.ns().into(),
+        },
+        uid: None,
+        release: None,
+    };
+    let told = std::sync::Mutex::new(Vec::new());
+    let held = |_: &sortie_manifest::ObjectId, why: Option<&str>| {
+        told.lock().unwrap().extend(why.map(str::to_owned));
+    };
+    let patience = (Duration::from_secs(1), &held as Held<'_>);
+    let guard = Guard::unfenced();
+    let gone = fixture.cluster.delete(&doomed, patience, &guard).await;
+    assert_eq!(gone.unwrap(), Gone::Deleted);
+    let told = told.into_inner().unwrap();
+    let named = |why: &String| why.contains("waiting for pods to end: web-");
+    assert!(told.iter().any(named), "{told:?}");
+    // It is there again for its end.
+    let again =
+        json!({"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": fixture.ns()}});
+    let path = "/api/v1/namespaces";
+    fixture
+        .send(http::Method::POST, path, "application/json", &again)
+        .await;
+    fixture.finish().await;
+}
+
+#[tokio::test]
 async fn what_is_brought_back_outwaits_the_end_of_its_pods() {
     let fixture = Fixture::new("back_slowly").await;
     let (doomed, live) = slow_to_end(&fixture, 6).await;
