@@ -94,7 +94,12 @@ pub(crate) fn unfinished_promotion(head: &Head) -> Option<Progress> {
 
 /// The record that says how many pods the two sides of a release have, where its canary is not gone.
 pub(crate) fn standing(history: &History) -> Option<(&Head, Progress)> {
-    for head in history.heads().rev() {
+    of_heads(history.heads().rev())
+}
+
+/// The same of heads, the newest first.
+fn of_heads<'a>(heads: impl Iterator<Item = &'a Head>) -> Option<(&'a Head, Progress)> {
+    for head in heads {
         match (head.side.is_canary(), Progress::of(head)) {
             // A canary of another kind has no stable side to be cared for.
             (true, None) => {}
@@ -178,7 +183,7 @@ pub(crate) fn both(
     // An autoscaler's number is what it had decided before there was a canary.
     let stated = replicas(original).filter(|_| scaler.is_none());
     let replicas = stated
-        .or(earlier.map(|earlier| earlier.replicas))
+        .or_else(|| earlier.map(|earlier| earlier.replicas))
         .unwrap_or(now);
     Both {
         scaler,
@@ -239,4 +244,138 @@ fn slack(original: &Object, replicas: u32) -> Slack {
             .unwrap_or(Amount::Percent(25))
     };
     Slack::of(amount("maxSurge"), amount("maxUnavailable"), replicas)
+}
+
+#[cfg(test)]
+mod tests {
+    use jiff::Timestamp;
+    use serde_json::json;
+    use sortie_cluster::record::{Release, Side};
+    use sortie_manifest::Origin;
+
+    use super::*;
+
+    fn object(kind: &str, spec: Value) -> Object {
+        let value = json!({"apiVersion": "apps/v1", "kind": kind, "metadata": {"name": "web", "namespace": "shop"}, "spec": spec});
+        Object::from_value(value, Origin::outside("test")).unwrap()
+    }
+
+    #[test]
+    fn only_what_may_run_twice_shares_its_pods() {
+        for (kind, spec, is_fit) in [
+            ("Deployment", json!({}), true),
+            (
+                "Deployment",
+                json!({"strategy": {"type": "RollingUpdate"}}),
+                true,
+            ),
+            (
+                "Deployment",
+                json!({"strategy": {"type": "Recreate"}}),
+                false,
+            ),
+            ("StatefulSet", json!({}), true),
+            ("StatefulSet", json!({"volumeClaimTemplates": []}), true),
+            ("StatefulSet", json!({"volumeClaimTemplates": [{}]}), false),
+            ("DaemonSet", json!({}), false),
+        ] {
+            let checked = check(&object(kind, spec.clone()));
+            assert_eq!(checked.is_ok(), is_fit, "{kind} {spec}");
+        }
+    }
+
+    #[test]
+    fn pods_are_those_of_the_manifest_and_else_those_that_there_were() {
+        let slack = |surge, unavailable| Slack { surge, unavailable };
+        let id = |name: &str| ObjectId {
+            name: name.to_owned(),
+            ..object("Deployment", json!({})).id()
+        };
+        let scaler = Scaler {
+            object: id("scaler"),
+            limits: None,
+        };
+        let made = |spec: Value, live: u32, scaler: Option<&Scaler>, earlier: Option<&Both>| {
+            let live = object("Deployment", json!({"replicas": live}));
+            let named = (id("web"), id("web-canary"), scaler.cloned());
+            both(&object("Deployment", spec), &live, named, earlier)
+        };
+        let rolling = json!({"replicas": 10, "strategy": {"rollingUpdate": {"maxSurge": 3, "maxUnavailable": "10%"}}});
+        let first = made(rolling, 8, None, None);
+        assert_eq!((first.replicas, first.before), (10, 8));
+        assert_eq!(first.slack, slack(3, 1));
+        // The stable side has fewer by now.
+        let next = made(json!({}), 3, None, Some(&first));
+        assert_eq!((next.replicas, next.before), (10, 8));
+        assert_eq!(next.slack, slack(3, 2));
+        let scaled = made(json!({"replicas": 10}), 6, Some(&scaler), None);
+        assert_eq!((scaled.replicas, scaled.before), (6, 6));
+    }
+
+    fn head(number: u64, is_canary: bool, status: Status, is_progressive: bool) -> Head {
+        let release = Release::new("shop", "web").unwrap();
+        let mut head = Head::new(&release, number, Timestamp::UNIX_EPOCH);
+        head.status = status;
+        if is_canary {
+            head.side = Side::canary();
+        }
+        let data = match is_progressive {
+            true => json!({NOTED: Progress { percent: 30, workloads: Vec::new() }}),
+            false => json!({}),
+        };
+        head.note_with("Prepare", "", "opened", data, Timestamp::UNIX_EPOCH);
+        head
+    }
+
+    #[test]
+    fn the_newest_record_says_who_has_the_pods() {
+        use Status::{Failed, InProgress, Succeeded, Superseded};
+        let good = || head(1, false, Succeeded, false);
+        let over = |mut head: Head| {
+            note_over(&mut head);
+            head
+        };
+        for (heads, expected) in [
+            (vec![good()], None),
+            (vec![good(), head(2, true, Succeeded, true)], Some(2)),
+            (vec![good(), head(2, true, Failed, true)], Some(2)),
+            (vec![good(), head(2, true, Superseded, true)], None),
+            (vec![good(), head(2, true, Succeeded, false)], None),
+            (
+                vec![
+                    good(),
+                    head(2, true, Succeeded, true),
+                    head(3, false, Failed, false),
+                ],
+                None,
+            ),
+            (
+                vec![
+                    good(),
+                    head(2, true, Succeeded, true),
+                    head(3, false, InProgress, true),
+                ],
+                Some(3),
+            ),
+            (vec![good(), head(3, false, Succeeded, true)], None),
+            (vec![good(), over(head(3, false, Failed, true))], None),
+        ] {
+            let numbers: Vec<u64> = heads.iter().map(|head| head.number).collect();
+            let found = of_heads(heads.iter().rev()).map(|(head, _)| head.number);
+            assert_eq!(found, expected, "{numbers:?}");
+        }
+    }
+
+    #[test]
+    fn where_the_planner_is_counts_for_its_goal_alone() {
+        let mut head = head(1, true, Status::InProgress, true);
+        assert_eq!(state(&head, 30), None);
+        let done = State {
+            phase: Phase::Done,
+            asked: None,
+        };
+        note(&mut head, (30, &done));
+        assert_eq!(state(&head, 30), Some(done));
+        assert_eq!(state(&head, 0), None);
+    }
 }

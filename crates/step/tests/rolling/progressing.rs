@@ -12,7 +12,10 @@ use tokio::task::JoinSet;
 
 use crate::canarying::canary;
 use crate::coloring::SERVICE;
-use crate::crashing::whole;
+use crate::crashing::ground::Who;
+use crate::crashing::process::Halt;
+use crate::crashing::story::Story;
+use crate::crashing::{Scene, whole};
 use crate::scaling::replicas;
 use crate::world::{Told, World, documents, plain, web};
 
@@ -294,4 +297,80 @@ async fn what_cannot_share_its_pods_is_refused_before_the_first_write() {
         assert!(copy.is_none());
     }
     world.finish().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_autoscaler_is_held_until_it_may_decide_again() {
+    const SCALER: &str = "
+apiVersion: autoscaling/v2
+kind: HorizontalPodAutoscaler
+metadata: {name: web}
+spec:
+  scaleTargetRef: {apiVersion: apps/v1, kind: Deployment, name: web}
+  minReplicas: 3
+  maxReplicas: 6
+  metrics: [{type: Resource, resource: {name: cpu, target: {type: Utilization, averageUtilization: 90}}}]
+";
+    let world = World::new("progressive_scaled").await;
+    let image = world.cluster.image("sample-v1").await.unwrap();
+    // It decides, and not the manifest.
+    let set = |version: &str| {
+        let app = app(&image, version).replace("  replicas: 4\n", "");
+        documents(&[&app, SCALER])
+    };
+    let limits = async || {
+        let scaler = world
+            .get("autoscaling/v2/HorizontalPodAutoscaler", "web")
+            .await
+            .unwrap();
+        (
+            scaler["spec"]["minReplicas"].clone(),
+            scaler["spec"]["maxReplicas"].clone(),
+        )
+    };
+    world.deploy(plain(&set("1"))).await.outputs();
+    world.available("web", 3).await;
+    world.share(&set("2"), 30, "e1").await.outputs();
+    assert_eq!(world.sides().await, (2, Some(1)));
+    assert_eq!(limits().await, (json!(2), json!(2)));
+    let told = world.back("e1").await;
+    assert_eq!(told.outputs()["rolledBack"], true);
+    assert_eq!(world.sides().await, (3, None));
+    assert_eq!(limits().await, (json!(3), json!(6)));
+    world.share(&set("2"), 100, "e2").await.outputs();
+    assert_eq!(world.sides().await, (3, None));
+    assert_eq!(limits().await, (json!(3), json!(6)));
+    world.finish().await;
+}
+
+impl World {
+    /// Waits until so many pods of a Deployment are available.
+    async fn available(&self, name: &str, count: u32) {
+        let wait = format!("--for=jsonpath={{.status.availableReplicas}}={count}");
+        let deployment = format!("deployment/{name}");
+        self.kubectl(&["wait", &wait, &deployment, "--timeout=90s"], "")
+            .await;
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_promotion_that_was_killed_half_way_goes_back_too() {
+    let scene = Scene::set(Story::Promotion, "half_promoted").await;
+    // The originals have the new version by then, and no pods.
+    let halt = Halt::Die("patch:before:2".to_owned());
+    assert_eq!(scene.start(Who::First, &halt).end().await, None);
+    let world = &scene.world;
+    let half = world.heads().await;
+    assert_eq!(half.last().unwrap().status.name(), "InProgress");
+    assert_eq!(world.sides().await, (0, Some(1)));
+    let told = world.back("").await;
+    assert_eq!(told.outputs()["releaseNumber"], 1);
+    assert_eq!(world.sides().await, (1, None));
+    let live = world.get("apps/v1/Deployment", "web").await.unwrap();
+    let image = live.pointer("/spec/template/spec/containers/0/image");
+    assert_eq!(image, Some(&json!("example.com/web:1")));
+    // Nothing is left to go back.
+    let deleted = world.run(&world.task(Action::CanaryDelete)).await;
+    assert_eq!(deleted.outputs()["canaryDeleted"], false);
+    scene.close().await;
 }
