@@ -180,21 +180,17 @@ spec: {minAvailable: 2, selector: {matchLabels: {app: web}}}
     fn each_colour_has_a_budget_and_no_pod_has_two() {
         let green = json!({"app": "web", "sortie.dev/color": "green"});
         let blue = json!({"app": "web", "harness.io/color": "blue"});
-        for (live, expected) in [
-            (None, (None, Some(green.clone()))),
+        let bare = json!({"app": "web"});
+        for (live, kept, copied) in [
+            (None, None, Some(&green)),
             // It saw both, and is the primary's now.
-            (
-                Some(json!({"app": "web"})),
-                (Some(blue.clone()), Some(green.clone())),
-            ),
-            (
-                Some(blue.clone()),
-                (Some(blue.clone()), Some(green.clone())),
-            ),
+            (Some(&bare), Some(&blue), Some(&green)),
+            (Some(&blue), Some(&blue), Some(&green)),
             // It is the stage's own already.
-            (Some(green.clone()), (Some(green.clone()), None)),
+            (Some(&green), Some(&green), None),
         ] {
-            assert_eq!(shared_out("", live.clone()), expected, "{live:?}");
+            let found = shared_out("", live.cloned());
+            assert_eq!(found, (kept.cloned(), copied.cloned()), "{live:?}");
         }
     }
 
