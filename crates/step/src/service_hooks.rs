@@ -39,15 +39,21 @@ pub(crate) struct ServiceHooks<'a> {
 }
 
 impl<'a> ServiceHooks<'a> {
-    /// Those of the step.
+    /// Those of the step. What their scripts name is there: one around the wait comes too late to say so itself.
     ///
     /// # Errors
-    /// There are some, and nobody who runs them.
-    pub(crate) fn of(run: &'a Run<'a>) -> Result<Self, Failure> {
-        match run.task.hooks.first() {
-            Some(hook) if run.env.scripts.is_none() => Err(nobody(&hook.id)),
-            _ => Ok(Self { run }),
+    /// There are some, and nobody who runs them; or a script names what does not exist.
+    pub(crate) async fn of(
+        run: &'a Run<'a>,
+        resolving: &mut Resolving<'_>,
+    ) -> Result<Self, Failure> {
+        for hook in &run.task.hooks {
+            if run.env.scripts.is_none() {
+                return Err(nobody(&hook.id));
+            }
+            resolved(hook, resolving).await?;
         }
+        Ok(Self { run })
     }
 
     /// Run those before an action in their order. They get `files` and may change them.
@@ -161,16 +167,9 @@ async fn one(
 ) -> Result<Vec<SourceFile>, Failure> {
     let scripts = run.env.scripts.as_ref().ok_or_else(|| nobody(&hook.id))?;
     let name = name(hook, point);
-    let text = resolving.text(&hook.script).await.map_err(|error| {
-        let text = format!(
-            "cannot resolve the expressions of {name}: {}",
-            chain(&error)
-        );
-        let hint = "correct the name, or define it before this step";
-        Failure::new(FailureKind::Configuration, error.code(), text, hint)
-    })?;
+    let text = resolved(hook, resolving).await?;
     let script = Script {
-        text: SecretString::from(text),
+        text,
         files,
         variables,
         limit: run.task.timeout.saturating_add(GRACE),
@@ -189,10 +188,30 @@ async fn one(
         }
     };
     let left = scripts.run(script, &hear).await;
+    run.bounds
+        .pending()
+        .set(format!("{name} was over, and the step went on"));
     let last = last.into_inner().unwrap_or_else(PoisonError::into_inner);
     let left = left.map_err(|error| error.failure(&name, &Vec::from(last)))?;
     run.info(unit(point.1), format!("{name} ended well"));
     Ok(left)
+}
+
+/// The script with its expressions replaced. Secrets in it are known to the masker.
+async fn resolved(
+    hook: &ServiceHook,
+    resolving: &mut Resolving<'_>,
+) -> Result<SecretString, Failure> {
+    let text = resolving.text(&hook.script).await.map_err(|error| {
+        let text = format!(
+            "cannot resolve the expressions of hook {}: {}",
+            hook.id,
+            chain(&error)
+        );
+        let hint = "correct the name, or define it before this step";
+        Failure::new(FailureKind::Configuration, error.code(), text, hint)
+    })?;
+    Ok(SecretString::from(text))
 }
 
 /// A line without known secrets and control characters. What is hidden only once a control character is gone is

@@ -149,21 +149,8 @@ async fn hooks_of_a_service_run_at_their_places_and_reach_nothing_of_the_delegat
         assert!(said.contains(seen), "{seen}: {said}");
     }
 
-    // A hook that fails ends the step, before anything is written.
-    let failing = hook(
-        "postHook",
-        "broken",
-        "TemplateManifest",
-        "echo first; echo the reason >&2; exit 7",
-    );
-    stack.sortie(&["apply", "-f", "-"], &service(&sample, &failing));
-    let (code, said, errors) = stack.try_sortie(&["run", "hooked", "--follow"], "");
-    let said = format!("{said}\n{errors}");
-    assert_eq!(code, Some(1), "{said}");
-    assert!(
-        said.contains("SRT-T083: hook broken (after TemplateManifest): it ended with exit code 7; it said: first / the reason"),
-        "{said}"
-    );
+    applied(&stack, &sample);
+    failing(&stack, &sample);
 
     // Without a runner the step says what to do.
     let plain = values.replace("enabled: true", "enabled: false");
@@ -176,6 +163,80 @@ async fn hooks_of_a_service_run_at_their_places_and_reach_nothing_of_the_delegat
         "{said}"
     );
     stack.finish().await;
+}
+
+/// The same hooks around a step that applies files of the service.
+fn applied(stack: &Stack, sample: &str) {
+    let say = |time: &str, id: &str, action: &str| {
+        hook(time, id, action, &format!("echo {id} of $WORKLOADS_LIST."))
+    };
+    let hooks = [
+        say("preHook", "h1", "FetchFiles"),
+        say("postHook", "h2", "SteadyStateCheck"),
+        say("preHook", "h3", "SteadyStateCheck"),
+    ];
+    stack.sortie(&["apply", "-f", "-"], &service(sample, &hooks.concat()));
+    let said = stack.sortie(&["run", "applied", "--follow"], "");
+    let places = [
+        "h1 of .",
+        "h3 of Deployment/hello.",
+        "h2 of Deployment/hello.",
+    ];
+    let found = places.map(|place| {
+        said.find(place)
+            .unwrap_or_else(|| panic!("{place}: {said}"))
+    });
+    assert!(found.is_sorted(), "{said}");
+}
+
+/// Hooks that end the step, before anything is written.
+fn failing(stack: &Stack, sample: &str) {
+    for (hook, expected) in [
+        (
+            hook(
+                "postHook",
+                "broken",
+                "TemplateManifest",
+                "echo first; echo the reason >&2; exit 7",
+            ),
+            "SRT-T083: hook broken (after TemplateManifest): it ended with exit code 7; it said: first / the reason",
+        ),
+        (
+            hook("preHook", "slow", "FetchFiles", "sleep 1000"),
+            // Whoever looks at the clock first tells it; the next script could not begin if this one went on.
+            "expired after 5",
+        ),
+        (
+            hook(
+                "postHook",
+                "typo",
+                "SteadyStateCheck",
+                "echo <+service.nmae>",
+            ),
+            "cannot resolve the expressions of hook typo",
+        ),
+        (
+            hook(
+                "postHook",
+                "link",
+                "FetchFiles",
+                "ln -s /etc/passwd more.yaml",
+            ),
+            "SRT-T085: hook link (after FetchFiles): what it left in its folder cannot be used: more.yaml is a symbolic link",
+        ),
+    ] {
+        stack.sortie(&["apply", "-f", "-"], &service(sample, &hook));
+        let pipeline = if hook.contains("slow") {
+            "short"
+        } else {
+            "hooked"
+        };
+        let (code, said, errors) = stack.try_sortie(&["run", pipeline, "--follow"], "");
+        let said = format!("{said}\n{errors}");
+        assert_eq!(code, Some(1), "{said}");
+        assert!(said.contains(expected), "{expected}: {said}");
+        assert!(!said.contains("Apply: running"), "{said}");
+    }
 }
 
 fn hook(time: &str, id: &str, action: &str, script: &str) -> String {
@@ -233,6 +294,14 @@ fn service(sample: &str, hooks: &str) -> String {
 
 /// Everything but the service.
 fn entities(namespace: &str) -> String {
+    let pipelines = [
+        pipeline("hooked", "{type: K8sRollingDeploy, timeout: 4m, spec: {}}"),
+        pipeline("short", "{type: K8sRollingDeploy, timeout: 5s, spec: {}}"),
+        pipeline(
+            "applied",
+            "{type: K8sApply, timeout: 4m, spec: {filePaths: [hello.yaml]}}",
+        ),
+    ];
     format!(
         r#"connector:
   name: cluster
@@ -255,10 +324,18 @@ secret:
   name: password
   identifier: password
   spec: {{secretManagerIdentifier: harnessSecretManager, valueType: Inline, value: s3cret-s3cret}}
----
+{}"#,
+        pipelines.concat()
+    )
+}
+
+/// A pipeline of one step.
+fn pipeline(id: &str, step: &str) -> String {
+    format!(
+        r#"---
 pipeline:
-  name: hooked
-  identifier: hooked
+  name: {id}
+  identifier: {id}
   stages:
     - stage:
         name: deploy
@@ -270,9 +347,10 @@ pipeline:
           environment: {{environmentRef: demo, infrastructureDefinitions: [{{identifier: demo}}]}}
           execution:
             steps:
-              - step: {{name: rolling, identifier: rolling, type: K8sRollingDeploy, timeout: 4m, spec: {{}}}}
+              - step: {{name: one, identifier: one, {step}
         failureStrategies:
           - onFailure: {{errors: [AllErrors], action: {{type: Abort}}}}
-"#
+"#,
+        step = step.trim_start_matches('{')
     )
 }

@@ -313,7 +313,7 @@ pub(crate) async fn render_sources(
         .pending()
         .set("the sources were still being fetched");
     let mut resolving = Resolving::new(context, run.env.resolver.as_ref(), run.sink);
-    let hooks = ServiceHooks::of(run)?;
+    let hooks = ServiceHooks::of(run, &mut resolving).await?;
     let mut files = Vec::new();
     let point = HookAction::FetchFiles;
     hooks.before(point, &mut files, &mut resolving).await?;
