@@ -2,11 +2,16 @@
 
 use std::time::Duration;
 
+use sortie_cluster::watch::{Selection, Watched};
 use sortie_render::SourceFile;
 use sortie_step::task::{
     Action, Amount, Apply, BlueGreenDeploy, CanaryDeploy, Delete, Patch, PatchKind, Resources,
-    RollingDeploy, RollingRollback, Rollout, RolloutCommand, Scale, Set, Source, StageScaleDown, StageScaleUp,
-    SwapServices,
+    RollingDeploy, RollingRollback, Rollout, RolloutCommand, Scale, Set, Source, StageScaleDown,
+    StageScaleUp, SwapServices,
+};
+
+use sortie_strategy::routing::{
+    Config, Destination, How, Match, Protocol, Provider, Route, Routing, Rule,
 };
 
 use crate::steps::{Steps, succeeded};
@@ -85,6 +90,85 @@ pub(crate) async fn strategies(steps: &Steps, image: &str) {
     }
     run("colours", Action::StageScaleDown(StageScaleDown::default())).await;
     run("colours", Action::StageScaleUp(StageScaleUp::default())).await;
+}
+
+/// Routes of every kind, as a step and with a canary, and back. Returns watches of them, to be kept.
+pub(crate) async fn routes(steps: &Steps, (image, gateway): (&str, &str)) -> Vec<Watched> {
+    let run = async |action: Action| succeeded(&steps.run_on("routed", action).await);
+    run(Action::RollingDeploy(deployment("routed", "one", image))).await;
+    let gateway = |protocol| Provider::GatewayApi {
+        protocol,
+        hosts: vec![format!("{protocol:?}.charts.lab").to_lowercase()],
+        gateways: vec![gateway.to_owned()],
+    };
+    let istio = Provider::Istio {
+        hosts: Vec::new(),
+        gateways: Vec::new(),
+        is_delegate: false,
+    };
+    let http = gateway(Protocol::Http);
+    for provider in [
+        gateway(Protocol::Grpc),
+        istio,
+        Provider::Smi { root: None },
+        http.clone(),
+    ] {
+        let routing = Routing::Config(config(provider, &[("stable", 100)]));
+        run(Action::TrafficRouting(routing)).await;
+        let rollback = Action::RollingRollback(RollingRollback::default());
+        succeeded(&steps.undo_on("routed", rollback).await);
+    }
+    let mut deploy = deployment("routed", "two", image);
+    let shares = config(http, &[("stable", 90), ("canary", 10)]);
+    deploy.routing = Some(Routing::Config(shares));
+    let instances = Amount::Count(1);
+    run(Action::CanaryDeploy(CanaryDeploy { deploy, instances })).await;
+    run(Action::CanaryDelete).await;
+    assert!(
+        steps.said("gets no requests any more"),
+        "the route goes back"
+    );
+    let rollback = Action::RollingRollback(RollingRollback::default());
+    succeeded(&steps.undo_on("routed", rollback).await);
+    // What a router has taken before anybody looks is not watched.
+    let mut watches = Vec::new();
+    for (group, kind) in [
+        ("gateway.networking.k8s.io", "GRPCRoute"),
+        ("gateway.networking.k8s.io", "HTTPRoute"),
+        ("networking.istio.io", "VirtualService"),
+        ("split.smi-spec.io", "TrafficSplit"),
+        ("specs.smi-spec.io", "HTTPRouteGroup"),
+    ] {
+        let resource = steps.cluster().resolve_preferred(group, kind).await;
+        let selection = Selection::of(resource.unwrap(), steps.namespace());
+        watches.push(steps.cluster().watch(selection).await.unwrap());
+    }
+    watches
+}
+
+fn config(provider: Provider, destinations: &[(&str, u32)]) -> Config {
+    let to = |(host, weight): &(&str, u32)| Destination {
+        host: (*host).to_owned(),
+        port: None,
+        weight: Some(*weight),
+    };
+    let path = Match {
+        how: How::Exact,
+        value: "/charts.Rights/Used".to_owned(),
+    };
+    let route = |name: &str, rules| Route {
+        name: name.to_owned(),
+        rules,
+        destinations: destinations.iter().map(to).collect(),
+    };
+    Config {
+        provider,
+        name: "routed".to_owned(),
+        routes: vec![
+            route("some", vec![Rule::Uri(path)]),
+            route("all", Vec::new()),
+        ],
+    }
 }
 
 /// Steps without a release number, on the objects of the release `shop` and on one of their own.

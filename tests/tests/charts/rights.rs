@@ -15,7 +15,7 @@ use serde_json::{Value, json};
 use sortie_cluster::LogRequest;
 use sortie_cluster::watch::Selection;
 use sortie_step::FailureKind;
-use sortie_testkit::{Audited, Cluster, TestNamespace, wait_for};
+use sortie_testkit::{Audited, Cluster, Crds, TestNamespace, wait_for};
 
 use crate::account::Account;
 use crate::beside;
@@ -228,6 +228,11 @@ async fn the_preset_namespaces_is_what_the_steps_need() {
 
     beside::single(&steps).await;
     beside::strategies(&steps, &image).await;
+    let gateway = cluster.gateway().await.unwrap();
+    for crds in [Crds::Istio, Crds::Smi] {
+        cluster.install_crds(crds).await.unwrap();
+    }
+    let watches = beside::routes(&steps, (&image, &gateway.name)).await;
 
     // Two at a time, of which one waits for the other's lease; and collection of old records.
     let note = |number: u32| {
@@ -247,6 +252,7 @@ async fn the_preset_namespaces_is_what_the_steps_need() {
     succeeded(&steps.deploy_versioned(&note(6)).await);
     assert!(steps.said("nothing names it any more"));
     judge(&account, &account.rules("-deploy", Some(good))).await;
+    drop(watches);
     judge(&account, &account.rules("-health-rules", Some(elsewhere))).await;
 
     // Elsewhere the policy refuses before the API server is asked, and the API server refuses without the policy.

@@ -58,6 +58,7 @@ impl Steps {
             limits: Limits {
                 history: 2,
                 load_balancer: Duration::from_secs(1),
+                settle: Duration::from_secs(1),
                 ..Limits::default()
             },
         };
@@ -71,6 +72,11 @@ impl Steps {
     /// The connection that the steps use.
     pub(crate) fn cluster(&self) -> &sortie_cluster::Cluster {
         &self.env.cluster
+    }
+
+    /// Where the steps work.
+    pub(crate) fn namespace(&self) -> &str {
+        &self.namespace
     }
 
     /// From here on the API server alone says what is allowed.

@@ -56,13 +56,14 @@ pub(super) async fn look(
         .map(|(_, live)| carries(live, &run.release_id()));
     let live = live.and_then(|(_, live)| object_of(live));
     let was_made = live.is_some_and(|live| live.label(TRACK) == Some(CANARY));
-    if !is_routed && !(was_made && is_ours == Some(true)) {
+    let stands = was_made && is_ours == Some(true);
+    if !is_routed && !stands {
         return Ok(None);
     }
     let apart = plan(objects, stable, seen)?;
     if apart.service.is_some() && is_ours == Some(false) {
         let text = format!("{id} is there already, and does not belong to the release");
-        return Err(unusable(text));
+        return Err(unusable(&text));
     }
     Ok(Some(apart))
 }
@@ -119,7 +120,7 @@ fn plan(objects: &[Object], stable: &Object, seen: &[Seen]) -> Result<Apart, Fai
     let selected = selector_of(stable);
     let selected = selected.filter(|selected| !selected.is_empty());
     let selected = selected.ok_or_else(|| {
-        inseparable(format!(
+        inseparable(&format!(
             "the Service {} selects no pods by their labels",
             stable.name()
         ))
@@ -127,7 +128,7 @@ fn plan(objects: &[Object], stable: &Object, seen: &[Seen]) -> Result<Apart, Fai
     let reaches = |one: &&Seen| selector::matches_map(selected, &pod_labels(&one.original));
     let reached: Vec<&Seen> = seen.iter().filter(reaches).collect();
     if reached.is_empty() {
-        return Err(inseparable(format!(
+        return Err(inseparable(&format!(
             "the Service {} reaches no workload that gets a canary",
             stable.name()
         )));
@@ -158,7 +159,7 @@ fn plan(objects: &[Object], stable: &Object, seen: &[Seen]) -> Result<Apart, Fai
                     "{} of the set does not select the canary's pods alone",
                     own.id()
                 );
-                return Err(unusable(text));
+                return Err(unusable(&text));
             }
             None
         }
@@ -233,7 +234,7 @@ fn label(
         let differs = |one: &&Seen| {
             let live = one.copy.as_ref().and_then(match_labels);
             live.and_then(|live| live.get(key))
-                .is_some_and(|live| *live != Value::from(value.as_str()))
+                .is_some_and(|live| live.as_str() != Some(&value))
         };
         if reached.iter().any(differs) {
             is_live = true;
@@ -252,7 +253,7 @@ fn label(
             "delete the canary first (K8sCanaryDelete, or sortie cancel), then deploy it with its route",
         ));
     }
-    Err(inseparable(format!(
+    Err(inseparable(&format!(
         "every label that the Service {} selects is part of an expression in a workload's selector",
         stable.name()
     )))
@@ -294,7 +295,7 @@ fn is_expressed(workload: &Object, key: &str) -> bool {
     expressions.any(|one| one.get("key").and_then(Value::as_str) == Some(key))
 }
 
-fn inseparable(why: String) -> Failure {
+fn inseparable(why: &str) -> Failure {
     Failure::new(
         FailureKind::Configuration,
         "SRT-T090",
@@ -303,7 +304,7 @@ fn inseparable(why: String) -> Failure {
     )
 }
 
-fn unusable(why: String) -> Failure {
+fn unusable(why: &str) -> Failure {
     Failure::new(
         FailureKind::Configuration,
         "SRT-T091",

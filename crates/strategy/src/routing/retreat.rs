@@ -201,11 +201,13 @@ mod tests {
     }
 
     fn route(ours: &str, rules: Value) -> Value {
-        json!({
+        let mut route = json!({
             "apiVersion": "gateway.networking.k8s.io/v1", "kind": "HTTPRoute",
             "metadata": {"name": "web", "namespace": "shop", "annotations": {"sortie.dev/routes": ours}},
-            "spec": {"rules": rules},
-        })
+            "spec": {},
+        });
+        route["spec"]["rules"] = rules;
+        route
     }
 
     fn rules(object: &Value) -> &Value {

@@ -39,6 +39,9 @@ impl Router {
     /// Somebody else decides what one of them says, or the cluster cannot be asked.
     pub(crate) async fn open(run: &Run<'_>) -> Result<Option<Self>, Failure> {
         let services = services_of(run, &[], &[]).await?;
+        if services.canary.is_none() {
+            return Ok(None);
+        }
         let mut routes = Vec::new();
         for live in of_namespace(run).await? {
             if canary_share(&live.object, &services).is_none() {
