@@ -13,5 +13,6 @@ pub mod routing;
 pub mod simulator;
 pub mod swap;
 pub mod weights;
+pub mod writer;
 
 pub use decision::Decision;

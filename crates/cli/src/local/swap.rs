@@ -15,8 +15,6 @@ use crate::args::{Output, Swap};
 use crate::exit::{Exit, Result};
 use crate::{Surroundings, print};
 
-/// How long pods and endpoints of a colour may take before and after the swap.
-const PATIENCE: Duration = Duration::from_secs(120);
 /// The code of a colour that was scaled down.
 const SCALED_DOWN: &str = "SRT-T066";
 
@@ -55,8 +53,7 @@ pub(super) async fn swap(
 ) -> Result {
     let action = Action::SwapServices(SwapServices {
         settle,
-        patience: PATIENCE,
-        back: false,
+        ..SwapServices::default()
     });
     let outputs = follow::run(job(verb, cluster, release, timeout, action), around);
     let outputs = outputs.await.map_err(|failure| {

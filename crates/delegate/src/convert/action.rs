@@ -14,12 +14,6 @@ use sortie_step::task::{
 
 use super::{Blobs, Malformed, traffic};
 
-/// How long clients may still be on their way to the former colour after a swap, unless the step says otherwise.
-const SETTLE: Duration = Duration::from_secs(30);
-
-/// How long pods and endpoints of a colour may take before and after a swap.
-const PATIENCE: Duration = Duration::from_secs(120);
-
 /// The files of a task.
 pub(super) struct Files<'a> {
     /// Those that are too large for the message.
@@ -59,11 +53,14 @@ impl Files<'_> {
                 deploy: self.deployment(step.deployment)?,
                 skip_unchanged: step.skip_unchanged,
             }),
-            Wire::KubernetesSwapServices(step) => Action::SwapServices(SwapServices {
-                settle: step.settle_ms.map_or(SETTLE, Duration::from_millis),
-                patience: PATIENCE,
-                back: step.back,
-            }),
+            Wire::KubernetesSwapServices(step) => {
+                let usual = SwapServices::default();
+                Action::SwapServices(SwapServices {
+                    settle: step.settle_ms.map_or(usual.settle, Duration::from_millis),
+                    back: step.back,
+                    ..usual
+                })
+            }
             Wire::KubernetesStageScaleDown(_) => Action::StageScaleDown(StageScaleDown::default()),
             Wire::KubernetesStageScaleUp(step) => Action::StageScaleUp(StageScaleUp {
                 instances: step.instances.map(|_| amount(step.instances)).transpose()?,

@@ -8,22 +8,13 @@ use sortie_cluster::{Cause, Error};
 use sortie_manifest::selector;
 use sortie_manifest::workload::Workload;
 
+use sortie_strategy::writer::is_ours_or_a_persons;
+
 use super::exchange::Exchange;
 use super::sight::of_color;
 use crate::failure::{Failure, FailureKind};
 use crate::protection::{is_controlled, text};
 use crate::run::Run;
-
-/// Beginnings of the names of field managers who may have set the colour: we, and what people deploy by.
-const MANAGERS: [&str; 7] = [
-    "sortie",
-    "kubectl",
-    "helm",
-    "Helm",
-    "harness",
-    "Harness",
-    "before-first-apply",
-];
 
 /// What a primary Service finds in its new colour.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -157,7 +148,7 @@ fn controller(service: &Value) -> Option<String> {
     let decides = |entry: &&Value| {
         let selector = entry.pointer("/fieldsV1/f:spec/f:selector");
         let manager = text(entry, "/manager");
-        selector.is_some() && !MANAGERS.iter().any(|known| manager.starts_with(known))
+        selector.is_some() && !is_ours_or_a_persons(manager)
     };
     let manager = entries.iter().find(decides)?;
     Some(format!("field manager {:?}", text(manager, "/manager")))

@@ -42,6 +42,17 @@ pub struct SwapServices {
     pub back: bool,
 }
 
+impl Default for SwapServices {
+    /// A swap forward, with the times of a step that says nothing of them.
+    fn default() -> Self {
+        Self {
+            settle: Duration::from_secs(30),
+            patience: Duration::from_secs(120),
+            back: false,
+        }
+    }
+}
+
 /// Options of taking the pods of the colour without traffic.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct StageScaleDown {

@@ -155,7 +155,9 @@ fn identity(kind: RouteKind, backend: &Value, namespace: &str) -> String {
     let at = |pointer: &str| backend.pointer(pointer).filter(|value| !value.is_null());
     let parts = match kind {
         RouteKind::HttpRoute | RouteKind::GrpcRoute => {
-            let or = |pointer: &str, default: &str| at(pointer).cloned().unwrap_or(default.into());
+            let or = |pointer: &str, default: &str| {
+                at(pointer).cloned().unwrap_or_else(|| default.into())
+            };
             json!([
                 or("/group", ""),
                 or("/kind", "Service"),

@@ -4,10 +4,7 @@ use serde_json::Value;
 use sortie_manifest::labels::RELEASE;
 
 use super::kind::RouteKind;
-
-/// Field managers that stand for Sortie, or for a person who wrote the object once.
-const OURS: [&str; 3] = ["sortie", "sortie-control", "before-first-apply"];
-const PEOPLE: &str = "kubectl";
+use crate::writer::is_ours_or_a_persons;
 
 /// Whoever else decides where the route leads: a controller that owns the object, a tool that says it manages it, or the
 /// last writer of its rules. `None`: it is the release's, or a person's, or its author allows it by the annotation
@@ -61,7 +58,6 @@ fn writer_of_rules(route: &Value) -> Option<String> {
         .iter()
         .filter(writes)
         .filter_map(|entry| entry.get("manager")?.as_str());
-    let mut others =
-        managers.filter(|manager| !OURS.contains(manager) && !manager.starts_with(PEOPLE));
+    let mut others = managers.filter(|manager| !is_ours_or_a_persons(manager));
     others.next().map(str::to_owned)
 }
