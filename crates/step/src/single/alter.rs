@@ -161,7 +161,10 @@ fn of_version(form: Form, mut body: Value, live: &Value) -> Value {
         }
         (_, Value::Object(fields)) => {
             let metadata = fields.entry("metadata").or_insert_with(|| json!({}));
-            metadata["resourceVersion"] = version.into();
+            // What is no map is refused when it is read.
+            if let Some(metadata) = metadata.as_object_mut() {
+                metadata.insert("resourceVersion".to_owned(), version.into());
+            }
         }
         _ => {}
     }
@@ -246,6 +249,10 @@ mod tests {
         for form in [Form::Merge, Form::Strategic] {
             let body = of_version(form, json!({"spec": {"a": 1}}), &live);
             assert_eq!(body["metadata"]["resourceVersion"], "7");
+            for odd in [json!("x"), json!([1]), Value::Null] {
+                let body = json!({"metadata": odd});
+                assert_eq!(of_version(form, body.clone(), &live), body);
+            }
             let body = of_version(form, json!({"metadata": {"labels": {"a": "b"}}}), &live);
             assert_eq!(
                 body["metadata"],

@@ -1,6 +1,6 @@
 //! Objects that people name: `[namespace/]Kind/name`.
 
-use serde_json::{Value, json};
+use serde_json::{Map, Value, json};
 use sortie_cluster::{Cause, Error, Resource};
 use sortie_manifest::{Object, ObjectId, labels};
 
@@ -78,9 +78,9 @@ pub(super) async fn locate(run: &Run<'_>, text: &str) -> Result<(Resource, Objec
         namespace,
         name,
     };
-    let mut metadata = json!({"name": id.name});
+    let mut metadata = Map::from_iter([("name".to_owned(), Value::from(id.name.as_str()))]);
     if let Some(namespace) = &id.namespace {
-        metadata["namespace"] = namespace.clone().into();
+        metadata.insert("namespace".to_owned(), namespace.as_str().into());
     }
     let bare =
         json!({"apiVersion": resource.api_version(), "kind": resource.kind, "metadata": metadata});

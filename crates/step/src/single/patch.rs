@@ -84,6 +84,11 @@ fn read(files: &[SourceFile], kind: PatchKind) -> Result<Value, Failure> {
         }
         PatchKind::Merge | PatchKind::Strategic => patch.is_object(),
     };
+    let is_mapped = |field: &str| patch.get(field).is_none_or(Value::is_object);
+    if fits && kind != PatchKind::Json && !is_mapped("metadata") {
+        let text = "the metadata of a merge patch is a map, such as {labels: {tier: front}}";
+        return Err(unusable(text));
+    }
     match (fits, kind) {
         (true, _) => Ok(patch),
         (false, PatchKind::Json) => Err(unusable(
@@ -178,6 +183,12 @@ fn cause(run: &Run<'_>, id: &ObjectId) -> String {
     text
 }
 
+/// A field of a map, which is made where it is missing.
+fn at<'a>(map: &'a mut Value, key: &str) -> Option<&'a mut Value> {
+    let fields = map.as_object_mut()?;
+    Some(fields.entry(key).or_insert_with(|| json!({})))
+}
+
 /// Adds the change cause to a patch of the object.
 fn annotate(patch: &mut Value, cause: &str, live: &Value) {
     match patch {
@@ -189,17 +200,14 @@ fn annotate(patch: &mut Value, cause: &str, live: &Value) {
             let path = format!("/metadata/annotations/{}", CHANGE_CAUSE.replace('/', "~1"));
             operations.push(json!({"op": "add", "path": path, "value": cause}));
         }
-        Value::Object(_) => {
-            let metadata = patch.pointer("/metadata");
+        whole => {
             // What is no map is the API server's to refuse.
-            if metadata.is_none_or(Value::is_object) {
-                let annotations = patch.pointer("/metadata/annotations");
-                if annotations.is_none_or(Value::is_object) {
-                    patch["metadata"]["annotations"][CHANGE_CAUSE] = cause.into();
-                }
+            let annotations =
+                at(whole, "metadata").and_then(|metadata| at(metadata, "annotations"));
+            if let Some(annotations) = annotations.and_then(Value::as_object_mut) {
+                annotations.insert(CHANGE_CAUSE.to_owned(), cause.into());
             }
         }
-        _ => {}
     }
 }
 
@@ -228,6 +236,10 @@ mod tests {
                 3
             );
             assert!(of(&[list], kind).unwrap_err().contains("map of the fields"));
+            for odd in ["metadata: x", "metadata: [1]", "metadata:"] {
+                let why = of(&[odd], kind).unwrap_err();
+                assert!(why.contains("metadata of a merge patch is a map"), "{why}");
+            }
             assert!(of(&[map, map], kind).unwrap_err().contains("there are 2"));
             assert!(of(&[], kind).unwrap_err().contains("there are 0"));
             assert!(of(&["a: [1"], kind).unwrap_err().contains("patch.yaml:1"));
