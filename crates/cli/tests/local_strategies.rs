@@ -338,6 +338,21 @@ async fn colours_take_turns_and_a_scaled_one_comes_back() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn nothing_has_the_traffic_before_a_first_colour_is_good() {
+    let world = World::new("cli_blue_green_first").await;
+    world.version("sample-v3").await;
+    let ended = world.deploy(&["blue-green"]).await;
+    assert_eq!(ended.code, 1, "{ended:?}");
+    let hint = "no version of it has the traffic yet";
+    assert!(ended.stderr.contains(hint), "{ended:?}");
+    let ended = world.on(&["rollback"]).await;
+    refused(&ended, 2, "SRT-Z020", hint);
+    world.on(&["cancel"]).await.ok();
+    assert_eq!(world.replicas("web-blue").await, "0");
+    world.namespace.finish().await.unwrap();
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn a_colour_that_fails_leaves_the_traffic_where_it_is() {
     let world = World::new("cli_blue_green_fails").await;
     world.version("sample-v1").await;

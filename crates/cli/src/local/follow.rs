@@ -4,6 +4,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use serde_json::Value;
+use sortie_cluster::record::{History, PRIMARY};
 use sortie_cluster::{Cluster, record};
 use sortie_render::git::Network;
 use sortie_render::tools::Search;
@@ -35,6 +36,8 @@ pub(super) enum WayBack {
     Cancel,
     /// Nothing needs to be brought back: the version with the traffic runs on.
     Untouched,
+    /// Or take away what is there: no version of it has had the traffic yet.
+    CancelFirst,
 }
 
 /// A step to run here.
@@ -151,23 +154,34 @@ pub(super) async fn run(job: Job, around: &Surroundings) -> Result<Value> {
     };
     let is_done = matches!(outcome, Outcome::Succeeded { .. });
     let way_back = match way_back {
-        WayBack::Rollback if !is_done && !has_good(&environment.cluster, &task.release).await => {
-            WayBack::Uninstall
+        WayBack::Rollback | WayBack::Untouched if !is_done => {
+            let history = history_of(&environment.cluster, &task.release).await;
+            match history {
+                Some(history) => way_back.by(&history),
+                None => way_back,
+            }
         }
         way_back => way_back,
     };
     view.close(outcome, (verb, way_back), &task.release)
 }
 
-/// Whether there is a release to go back to, as far as that can be found out.
-async fn has_good(cluster: &Cluster, release: &Release) -> bool {
-    let Ok(release) = record::Release::new(&release.namespace, &release.name) else {
-        return true;
-    };
-    let history = record::Records::new(cluster.clone(), release)
-        .history()
-        .await;
-    history.map_or(true, |history| history.last_good(None).is_some())
+/// What is recorded of a release, as far as that can be found out.
+async fn history_of(cluster: &Cluster, release: &Release) -> Option<History> {
+    let release = record::Release::new(&release.namespace, &release.name).ok()?;
+    let records = record::Records::new(cluster.clone(), release);
+    records.history().await.ok()
+}
+
+impl WayBack {
+    /// The same, where nothing that is to be gone back to, or to be left as it is, was there before.
+    fn by(self, history: &History) -> Self {
+        match self {
+            Self::Rollback if history.last_good(None).is_none() => Self::Uninstall,
+            Self::Untouched if history.standing(PRIMARY).is_none() => Self::CancelFirst,
+            other => other,
+        }
+    }
 }
 
 /// How manifests are rendered on this machine.
@@ -257,6 +271,9 @@ pub(super) fn failed(
             "the version with the traffic was not touched; correct the set and deploy it again"
                 .to_owned(),
         ),
+        WayBack::CancelFirst => Some(format!(
+            "no version of it has the traffic yet; correct the set and deploy it again, or `sortie cancel {named}` takes its pods away"
+        )),
     });
     let number = number.map_or_else(String::new, |number| format!(", release number {number}"));
     let mut failure = explained(failure, &format!("{verb} {name} failed{number}"));
@@ -331,6 +348,10 @@ mod tests {
                 "look; `sortie cancel -n shop --release web` takes",
             ),
             (WayBack::Untouched, "look; the version with the traffic"),
+            (
+                WayBack::CancelFirst,
+                "look; no version of it has the traffic yet",
+            ),
         ] {
             let told = hint(way_back, Some(2));
             assert!(told.starts_with(expected), "{told}");

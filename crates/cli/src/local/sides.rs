@@ -166,6 +166,9 @@ pub(super) fn check_whole(history: &History, release: &Release) -> Result<()> {
             "the version with the traffic was not touched; `sortie cancel {named}` takes the pods of {}",
             numbered(colors.stage)
         ),
+        None if history.standing(PRIMARY).is_none() => format!(
+            "no version of it has the traffic yet; correct the set and deploy it again, or `sortie cancel {named}` takes its pods away"
+        ),
         None => "the version with the traffic was not touched; correct the set and deploy it again"
             .to_owned(),
     };

@@ -231,7 +231,7 @@ fn carry_on(verb: &str, way_back: WayBack, release: &Release) -> String {
         WayBack::Uninstall => format!(
             "{verb} again to carry on, or take away what is there: sortie uninstall {named}"
         ),
-        WayBack::Cancel => {
+        WayBack::Cancel | WayBack::CancelFirst => {
             format!("{verb} again to carry on, or take its pods away: sortie cancel {named}")
         }
         WayBack::Untouched => {

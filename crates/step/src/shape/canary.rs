@@ -67,7 +67,12 @@ pub(super) async fn shape(
                 set_in_spec(copy, "replicas", wanted.into());
                 instances += wanted;
                 let beside = if one.live.is_some() {
-                    format!(" beside the {current} of {}", one.original.name())
+                    let more = if wanted > current {
+                        ", which are fewer"
+                    } else {
+                        ""
+                    };
+                    format!(" beside the {current} of {}{more}", one.original.name())
                 } else {
                     String::new()
                 };
@@ -81,7 +86,7 @@ pub(super) async fn shape(
         return Err(no_nodes());
     }
     let mut shaped = shaped(run, made, instances);
-    let rendered = hash::manifest(objects);
+    let rendered = hash::manifest_in(objects, &run.task.release.namespace);
     shaped.noted.insert(RENDERED.to_owned(), rendered.into());
     Ok(shaped)
 }

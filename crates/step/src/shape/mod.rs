@@ -182,6 +182,9 @@ impl Shape {
             objects.retain(|object| !hooks::is_after(object));
         }
         shaped.notes.extend(left_out);
+        if matches!(self, Self::Whole) {
+            shaped.notes.extend(beside(history));
+        }
         shaped.versioned = versioned;
         shaped.objects.extend(objects);
         sortie_manifest::order::sort(&mut shaped.objects);
@@ -218,6 +221,15 @@ fn steered() -> Failure {
         "a progressive canary takes no trafficRouting: the weights of routes that lead to both sides follow its pods",
         "leave trafficRouting out; make the route by K8sTrafficRouting before the first step, with both Services in the set",
     )
+}
+
+/// That a canary runs on beside a release that is deployed as a whole.
+fn beside(history: &History) -> Option<String> {
+    let canary = history.heads().rev().find(|head| head.is_canary_left())?;
+    Some(format!(
+        "the canary of number {} runs on beside it, until it is deleted",
+        canary.number
+    ))
 }
 
 /// A set without colours would let the Services of a release with two select the pods of both.

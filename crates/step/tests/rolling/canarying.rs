@@ -163,7 +163,10 @@ async fn a_failed_canary_is_not_forgotten() {
     task.timeout = std::time::Duration::from_secs(4);
     world.run(&task).await.failure();
     for image in ["example.com/web:3", "example.com/web:4"] {
-        world.deploy(plain(&set(image))).await.outputs();
+        let told = world.deploy(plain(&set(image))).await;
+        told.outputs();
+        let said = "the canary of number 2 runs on beside it";
+        assert!(told.said(said), "{:?}", told.lines);
     }
     assert_eq!(world.statuses().await, ["Failed", "Succeeded"]);
     let told = world.canary_delete().await;
