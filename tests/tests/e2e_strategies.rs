@@ -1,4 +1,5 @@
-//! Canary and blue-green pipelines, their rollbacks, and a client that loops through the Service meanwhile.
+//! The usual step groups of each strategy as pipelines: what succeeds, each step that fails with its rollback, and a client
+//! that loops through the Service meanwhile.
 #![allow(
     clippy::unwrap_used,
     clippy::expect_used,
@@ -8,138 +9,250 @@
 
 use std::time::Duration;
 
-use anyhow::Result;
-use sortie_testkit::TrafficProbe;
-use sortie_tests::Product;
+use anyhow::{Context as _, Result};
+use k8s_openapi::api::core::v1::Service;
+use kube::Api;
+use kube::api::ListParams;
+use serde_json::Value;
+use sortie_testkit::{TrafficProbe, TrafficReport};
 use sortie_tests::rollout::{Images, deployed_image, deployments, run_pipeline};
+use sortie_tests::{Example, Product};
 
-/// Requests that a client has made at least, each on a connection of its own.
-const REQUESTS: u64 = 1000;
-/// How long a client may take for its last ones.
-const PATIENCE: Duration = Duration::from_secs(60);
+/// How long a client may take for its last requests.
+const PATIENCE: Duration = Duration::from_secs(120);
 
-/// Runs a pipeline and asserts how it ends; says what it said.
-async fn ends(
-    product: &Product,
-    pipeline: &str,
-    images: &Images,
-    version: &str,
-    code: i32,
-) -> Result<String> {
-    let ended = run_pipeline(product, pipeline, images, version).await?;
-    let said = format!("{}\n{}", ended.stdout, ended.stderr);
-    assert_eq!(ended.code, Some(code), "{version}: {said}");
-    Ok(said)
+/// Requests that a client makes at least while one pipeline runs, each on a connection of its own.
+fn requests() -> u64 {
+    if std::env::var_os("SORTIE_FULL").is_some() {
+        5000
+    } else {
+        1000
+    }
 }
 
-async fn client(product: &Product) -> Result<TrafficProbe> {
-    let (address, port) = product
-        .cluster()
-        .service(product.namespace(), "hello")
-        .await?;
-    TrafficProbe::start(product.cluster(), address, port)
+/// The product with the example.
+struct Shop {
+    product: Product,
+    images: Images,
+    example: Example,
 }
 
-/// The names of the Deployments, sorted.
-async fn names(product: &Product) -> Result<Vec<String>> {
-    let listed = deployments(product)
-        .list(&kube::api::ListParams::default())
-        .await?;
-    let mut names: Vec<String> = listed
-        .items
-        .into_iter()
-        .filter_map(|deployment| deployment.metadata.name)
-        .collect();
-    names.sort();
-    Ok(names)
+impl Shop {
+    async fn open(test: &str) -> Result<Self> {
+        let product = Product::start(test).await?;
+        let images = Images::load(product.cluster()).await?;
+        let example = product.apply_example().await?;
+        Ok(Self {
+            product,
+            images,
+            example,
+        })
+    }
+
+    /// Runs a pipeline and asserts how it ends; says what it said.
+    async fn run(&self, pipeline: &str, version: &str, code: i32) -> Result<String> {
+        let ended = run_pipeline(&self.product, pipeline, &self.images, version).await?;
+        let said = format!("{}\n{}", ended.stdout, ended.stderr);
+        assert_eq!(ended.code, Some(code), "{version}: {said}");
+        Ok(said)
+    }
+
+    /// The same with a client of the version that serves; no request of it fails.
+    async fn watched(
+        &self,
+        pipeline: &str,
+        version: &str,
+        code: i32,
+    ) -> Result<(String, TrafficReport)> {
+        let cluster = self.product.cluster();
+        let (address, port) = cluster.service(self.product.namespace(), "hello").await?;
+        let mut probe = TrafficProbe::start(cluster, address, port)?;
+        probe
+            .wait_for(PATIENCE, |report| report.total >= 20)
+            .await?;
+        let said = self.run(pipeline, version, code).await?;
+        let ended = probe.report().total;
+        let enough = |report: &TrafficReport| report.total >= requests().max(ended + 50);
+        probe.wait_for(PATIENCE, enough).await?;
+        let traffic = probe.stop().await?;
+        assert_eq!(traffic.failed, 0, "{pipeline} {version}: {traffic:?}");
+        Ok((said, traffic))
+    }
+
+    /// Changes a file of the example, and stores it.
+    async fn edit(&self, file: &str, from: &str, to: &str) -> Result<()> {
+        self.example.edit(file, from, to)?;
+        let folder = self.example.path().display().to_string();
+        self.product
+            .sortie(&["apply", "-f", &folder])
+            .await
+            .map(drop)
+    }
+
+    /// The Deployments and how many pods each wants, sorted.
+    async fn sizes(&self) -> Result<Vec<(String, i32)>> {
+        let listed = deployments(&self.product);
+        let listed = listed.list(&ListParams::default()).await?;
+        let size = |deployment: k8s_openapi::api::apps::v1::Deployment| {
+            let replicas = deployment.spec.and_then(|spec| spec.replicas);
+            Some((deployment.metadata.name?, replicas?))
+        };
+        let mut sizes: Vec<_> = listed.items.into_iter().filter_map(size).collect();
+        sizes.sort();
+        Ok(sizes)
+    }
+
+    async fn has_sizes(&self, expected: &[(&str, i32)]) -> Result<()> {
+        let sizes = self.sizes().await?;
+        let sizes: Vec<_> = sizes.iter().map(|(name, size)| (&**name, *size)).collect();
+        assert_eq!(sizes, expected);
+        Ok(())
+    }
+
+    /// The colour that has the traffic.
+    async fn color(&self) -> Result<String> {
+        let client = self.product.test_namespace().client();
+        let services: Api<Service> = Api::namespaced(client, self.product.namespace());
+        let spec = services.get("hello").await?.spec.context("a spec")?;
+        let selector = spec.selector.context("a selector")?;
+        let color = selector.get("sortie.dev/color");
+        Ok(color.context("a colour")?.clone())
+    }
+
+    /// State and track of the two newest records.
+    async fn newest(&self) -> Result<[(Value, Value); 2]> {
+        let namespace = self.product.namespace();
+        let verb = [
+            "history",
+            "-n",
+            namespace,
+            "--release",
+            "hello",
+            "-o",
+            "json",
+        ];
+        let listed = self.product.sortie(&verb).await?;
+        let listed: Value = serde_json::from_str(&listed.stdout)?;
+        let record = |at: usize| &listed["items"][at];
+        Ok([0, 1].map(|at| (record(at)["status"].clone(), record(at)["track"].clone())))
+    }
+
+    async fn has_image(&self, version: &str) -> Result<()> {
+        let image = deployed_image(&self.product).await?;
+        assert_eq!(image, self.images.tag(version));
+        Ok(())
+    }
+}
+
+/// All that was answered is of these versions.
+#[track_caller]
+fn only(traffic: &TrafficReport, versions: &[&str]) {
+    let answered: Vec<&str> = traffic.versions.keys().map(String::as_str).collect();
+    assert!(
+        answered.iter().all(|one| versions.contains(one)),
+        "{traffic:?}"
+    );
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_rolling_deployment_succeeds_or_is_rolled_back() -> Result<()> {
+    let shop = Shop::open("e2e-rolling").await?;
+    shop.run("hello", "v1", 0).await?;
+    let (_, traffic) = shop.watched("hello", "v2", 0).await?;
+    assert!(traffic.count("v2") > 0, "{traffic:?}");
+
+    let (said, traffic) = shop.watched("hello", "v3", 1).await?;
+    assert!(said.contains("SRT-H007"), "{said}");
+    only(&traffic, &["v2"]);
+    shop.has_image("v2").await?;
+    shop.has_sizes(&[("hello", 3)]).await?;
+    shop.product.finish().await
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_canary_goes_before_everybody() -> Result<()> {
-    let product = Product::start("e2e-canary").await?;
-    let images = Images::load(product.cluster()).await?;
-    product.apply_example().await?;
+    let shop = Shop::open("e2e-canary").await?;
     let canary = "hello_canary";
-    ends(&product, canary, &images, "v1", 0).await?;
-    assert_eq!(names(&product).await?, ["hello"]);
-
-    let mut probe = client(&product).await?;
-    probe
-        .wait_for(PATIENCE, |report| report.count("v1") >= 20)
-        .await?;
-    let said = ends(&product, canary, &images, "v2", 0).await?;
+    shop.run(canary, "v1", 0).await?;
+    shop.has_sizes(&[("hello", 3)]).await?;
+    let (said, traffic) = shop.watched(canary, "v2", 0).await?;
     assert!(said.contains("hello-canary"), "{said}");
-    assert_eq!(deployed_image(&product).await?, images.tag("v2"));
-    // A broken version is found by its canary, and the present one never sees it.
-    let said = ends(&product, canary, &images, "v3", 1).await?;
+    assert!(traffic.count("v2") > 0, "{traffic:?}");
+    shop.has_image("v2").await?;
+
+    // A broken version is found by its canary, and nobody else ever sees it.
+    let (said, traffic) = shop.watched(canary, "v3", 1).await?;
     assert!(said.contains("SRT-H007"), "{said}");
     assert!(said.contains("cannot open /data/settings.toml"), "{said}");
-    assert_eq!(deployed_image(&product).await?, images.tag("v2"));
-    assert_eq!(names(&product).await?, ["hello"]);
-    probe
-        .wait_for(PATIENCE, |report| {
-            report.count("v1") + report.count("v2") >= REQUESTS
-        })
-        .await?;
-    let traffic = probe.stop().await?;
-    assert_eq!(traffic.failed, 0, "{traffic:?}");
-    product.finish().await
+    only(&traffic, &["v2"]);
+    shop.has_image("v2").await?;
+    shop.has_sizes(&[("hello", 3)]).await?;
+
+    // One that breaks only after its canary is rolled back as well.
+    let crash = "              env:\n                - name: CRASH\n                  value: {{ if and (eq .Values.version \"v3\") (ne .Values.step \"K8sCanaryDeploy\") }}\"1\"{{ else }}\"0\"{{ end }}\n";
+    shop.example
+        .edit("files.yaml", "              env:\n", crash)?;
+    let values =
+        "    version: <+pipeline.variables.version>\n    step: <+step.type>\n    replicas: <+";
+    shop.edit("files.yaml", "    replicas: <+", values).await?;
+    let (said, traffic) = shop.watched(canary, "v3", 1).await?;
+    assert!(said.contains("SRT-H007"), "{said}");
+    only(&traffic, &["v2", "v3"]);
+    let ended = [("Failed", Value::Null), ("Superseded", "canary".into())];
+    assert_eq!(
+        shop.newest().await?,
+        ended.map(|(status, track)| (status.into(), track))
+    );
+    shop.has_image("v2").await?;
+    shop.has_sizes(&[("hello", 3)]).await?;
+    shop.product.finish().await
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn two_colours_exchange_the_traffic() -> Result<()> {
-    let product = Product::start("e2e-colours").await?;
-    let images = Images::load(product.cluster()).await?;
-    let example = product.apply_example().await?;
+    let shop = Shop::open("e2e-colours").await?;
     let colours = "hello_blue_green";
-    ends(&product, colours, &images, "v1", 0).await?;
-    assert_eq!(names(&product).await?, ["hello-blue"]);
-
-    let mut probe = client(&product).await?;
-    probe
-        .wait_for(PATIENCE, |report| report.count("v1") >= 20)
+    let pipeline = "pipeline-blue-green.yaml";
+    shop.run(colours, "v1", 0).await?;
+    shop.has_sizes(&[("hello-blue", 3)]).await?;
+    let (_, traffic) = shop.watched(colours, "v2", 0).await?;
+    assert!(traffic.count("v1") > 0, "{traffic:?}");
+    assert!(traffic.count("v2") > 0, "{traffic:?}");
+    assert_eq!(shop.color().await?, "green");
+    // The old version is scaled down.
+    shop.has_sizes(&[("hello-blue", 0), ("hello-green", 3)])
         .await?;
-    ends(&product, colours, &images, "v2", 0).await?;
-    assert_eq!(names(&product).await?, ["hello-blue", "hello-green"]);
-    let replicas = async |name: &str| -> Result<Option<i32>> {
-        let deployment = deployments(&product).get(name).await?;
-        Ok(deployment.spec.and_then(|spec| spec.replicas))
-    };
-    assert_eq!(
-        replicas("hello-blue").await?,
-        Some(0),
-        "the old version is scaled down"
-    );
-    assert_eq!(replicas("hello-green").await?, Some(3));
-    let before = probe.report();
 
     // A broken version never gets traffic.
-    let said = ends(&product, colours, &images, "v3", 1).await?;
+    let (said, traffic) = shop.watched(colours, "v3", 1).await?;
     assert!(said.contains("SRT-H007"), "{said}");
+    only(&traffic, &["v2"]);
+    assert_eq!(shop.color().await?, "green");
 
-    // Version 1 gets the traffic, a later step fails, and version 2 has it again.
-    let fails = "                    settleDelay: 2s\n              - step:\n                  name: too much\n                  identifier: too_much\n                  type: K8sScale\n                  timeout: 1m\n                  spec:\n                    workload: Deployment/nobody\n                    instanceSelection: {type: Count, spec: {count: 1}}\n";
-    example.edit(
-        "pipeline-blue-green.yaml",
-        "                    settleDelay: 2s\n",
-        fails,
-    )?;
-    let folder = example.path().display().to_string();
-    product.sortie(&["apply", "-f", &folder]).await?;
-    let said = ends(&product, colours, &images, "v1", 1).await?;
+    // What fails before the swap leaves the traffic where it is.
+    let fails = "              - step:\n                  name: too much\n                  identifier: too_much\n                  type: K8sScale\n                  timeout: 1m\n                  spec:\n                    workload: Deployment/nobody\n                    instanceSelection: {type: Count, spec: {count: 1}}\n";
+    let swap = "              - step:\n                  name: swap\n                  ";
+    let before = format!("{fails}{swap}");
+    shop.edit(pipeline, swap, &before).await?;
+    let (said, traffic) = shop.watched(colours, "v1", 1).await?;
     assert!(said.contains("nobody"), "{said}");
-    let seen = probe.report();
-    assert!(
-        seen.count("v1") > before.count("v1"),
-        "version 1 had the traffic: {seen:?}"
-    );
-    let so_far = seen.count("v2");
-    probe
-        .wait_for(PATIENCE, |report| {
-            report.count("v2") >= so_far + 50 && report.count("v1") + report.count("v2") >= REQUESTS
-        })
+    only(&traffic, &["v2"]);
+    assert_eq!(shop.color().await?, "green");
+    shop.has_sizes(&[("hello-blue", 3), ("hello-green", 3)])
         .await?;
-    let traffic = probe.stop().await?;
-    assert_eq!(traffic.failed, 0, "{traffic:?}");
-    product.finish().await
+
+    // What fails after it gives the traffic back.
+    shop.example.edit(pipeline, &before, swap)?;
+    let settle = "                    settleDelay: 2s\n";
+    let after = format!("{settle}{fails}");
+    shop.edit(pipeline, settle, &after).await?;
+    let (said, traffic) = shop.watched(colours, "v1", 1).await?;
+    assert!(said.contains("nobody"), "{said}");
+    assert!(traffic.count("v1") > 0, "version 1 had it: {traffic:?}");
+    assert_eq!(shop.color().await?, "green");
+    shop.has_sizes(&[("hello-blue", 3), ("hello-green", 3)])
+        .await?;
+    let (_, traffic) = shop.watched(colours, "v3", 1).await?;
+    only(&traffic, &["v2"]);
+    shop.product.finish().await
 }

@@ -30,6 +30,8 @@ pub enum Audit {
     /// Every write of tests' own accounts, and what controllers make and delete, with bodies; of Secrets and tokens
     /// without. For [`effects`](crate::effects).
     Effects,
+    /// Every request of everybody, without bodies: what programs cost an API server.
+    Everything,
 }
 
 impl Audit {
@@ -50,6 +52,16 @@ rules:
     users: [system:kube-controller-manager, system:kube-scheduler, system:kube-proxy, system:apiserver]
   - level: None
     nonResourceURLs: ['*']
+  - level: Metadata
+"
+            }
+            Self::Everything => {
+                "\
+apiVersion: audit.k8s.io/v1
+kind: Policy
+omitStages: [RequestReceived]
+omitManagedFields: true
+rules:
   - level: Metadata
 "
             }

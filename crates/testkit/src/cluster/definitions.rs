@@ -19,6 +19,8 @@ pub enum Crds {
     Istio,
     /// Service Mesh Interface: traffic splits and groups of routes.
     Smi,
+    /// Argo Rollouts, for a benchmark beside it.
+    ArgoRollouts,
 }
 
 impl Crds {
@@ -39,6 +41,13 @@ impl Crds {
                 "trafficsplits.split.smi-spec.io",
                 "httproutegroups.specs.smi-spec.io",
             ],
+            Self::ArgoRollouts => &[
+                "rollouts.argoproj.io",
+                "experiments.argoproj.io",
+                "analysisruns.argoproj.io",
+                "analysistemplates.argoproj.io",
+                "clusteranalysistemplates.argoproj.io",
+            ],
         }
     }
 
@@ -47,6 +56,7 @@ impl Crds {
             Self::GatewayApi => "crds-gateway-api",
             Self::Istio => "crds-istio",
             Self::Smi => "crds-smi",
+            Self::ArgoRollouts => "crds-argo-rollouts",
         }
     }
 }
@@ -74,7 +84,7 @@ impl Cluster {
                 .with_context(|| format!("read {}", file.display()))?;
             let text = match crds {
                 Crds::Smi => in_today_s_form(&text)?,
-                Crds::GatewayApi | Crds::Istio => text,
+                Crds::GatewayApi | Crds::Istio | Crds::ArgoRollouts => text,
             };
             let kubeconfig = self.kubeconfig().to_owned();
             blocking(move || kubectl_apply(&kubeconfig, &text))
