@@ -6,12 +6,16 @@ use std::os::unix::net::{UnixListener, UnixStream};
 use std::os::unix::process::CommandExt as _;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
+use std::sync::Mutex;
 
 use sortie_runner::frame::{self, End, File, LENGTH, Order, Report, Script, VERSION};
 use tempfile::TempDir;
 
 /// The user of the runner where the tests are root.
 const NOBODY: u32 = 65_534;
+
+/// One runner is started at a time.
+static STARTING: Mutex<()> = Mutex::new(());
 
 /// A runner and its delegate.
 struct World {
@@ -49,6 +53,8 @@ impl World {
         // Root may look into everything: as in the pod, the runner is somebody else.
         let is_root = rustix::process::geteuid().is_root();
         let program = folder.path().join("sortie-runner");
+        // A process that is started while the copy is open for writing keeps it open: then nobody can run it.
+        let starting = STARTING.lock();
         std::fs::copy(env!("CARGO_BIN_EXE_sortie-runner"), &program).unwrap();
         let mut command = Command::new(program);
         if is_root {
@@ -74,6 +80,7 @@ impl World {
             .stdin(Stdio::null())
             .spawn()
             .unwrap();
+        drop(starting);
         let stream = accepted(&listener);
         let mut world = Self {
             folder,
