@@ -4,43 +4,22 @@
 mod support;
 
 use serde_json::Value;
-use support::world::World;
+use support::world::{World, web};
 use support::{Ended, Person};
 
-const APP: &str = r#"
-apiVersion: v1
-kind: ConfigMap
-metadata: {name: web}
-data:
-  greeting: {{ .Values.greeting | quote }}
----
-apiVersion: apps/v1
-kind: Deployment
-metadata: {name: web}
-spec:
-  replicas: 1
-  selector:
-    matchLabels: {app: web}
-  template:
-    metadata:
-      labels: {app: web}
-    spec:
-      terminationGracePeriodSeconds: 1
-      containers:
-        - name: web
-          image: {{ .Values.image }}
-          imagePullPolicy: IfNotPresent
-          readinessProbe:
-            httpGet: {path: /ready, port: 8080}
-            periodSeconds: 1
-"#;
+/// A configuration, and the application that is reached at this path.
+fn app(path: &str) -> String {
+    let config = "apiVersion: v1\nkind: ConfigMap\nmetadata: {name: web}\ndata:\n  greeting: {{ .Values.greeting | quote }}\n";
+    let web = web(1, "{{ .Values.image }}").replace("/ready", path);
+    format!("{config}---{web}")
+}
 
 const CONFIG: &str = "apiVersion: v1\nkind: ConfigMap\nmetadata: {name: web}\n";
 
 impl World {
     async fn new(test: &str) -> Self {
         let me = Person::with_tools();
-        me.file("k8s/app.yaml", APP);
+        me.file("k8s/app.yaml", &app("/ready"));
         Self::of(test, me).await
     }
 
@@ -234,10 +213,7 @@ async fn versions_come_a_broken_one_is_explained_and_goes() {
     assert_eq!(named(&told), named(objects));
     assert_ne!(ill.unwrap()["status"], Value::Null, "{failed}");
     let shown = world.on(&["status"]).await.stdout;
-    assert!(
-        shown.contains("/web: SRT-H007: pod web-"),
-        "{shown}"
-    );
+    assert!(shown.contains("/web: SRT-H007: pod web-"), "{shown}");
 
     let ended = world.on(&["rollback"]).await.ok();
     assert!(ended.stdout.contains("runs in namespace"), "{ended:?}");
@@ -392,10 +368,7 @@ async fn what_the_cluster_refuses_is_told_by_exit_code_and_place() {
 async fn ctrl_c_stops_at_a_safe_place_and_the_next_deployment_carries_on() {
     let world = World::new("cli_interrupt").await;
     world.values("sample-v1", "hello").await;
-    world.me.file(
-        "k8s/app.yaml",
-        &APP.replace("path: /ready", "path: /nothing"),
-    );
+    world.me.file("k8s/app.yaml", &app("/nothing"));
     let release = ["-n", world.namespace.name(), "--release", "shop"];
     let arguments = [
         &["deploy", "k8s", "--values", "values.yaml"],
@@ -428,7 +401,7 @@ async fn ctrl_c_stops_at_a_safe_place_and_the_next_deployment_carries_on() {
         "{ended:?}"
     );
 
-    world.me.file("k8s/app.yaml", APP);
+    world.me.file("k8s/app.yaml", &app("/ready"));
     world.deploy(&[]).await.ok();
     assert_eq!(world.numbers().await[0].1, "Succeeded");
     world.namespace.finish().await.unwrap();

@@ -4,37 +4,14 @@
 mod support;
 
 use serde_json::{Value, json};
-use support::world::World;
+use support::world::{World, web};
 use support::{Ended, Person};
 
-const APP: &str = r#"
-apiVersion: v1
-kind: Service
-metadata: {name: web}
-spec:
-  selector: {app: web}
-  ports: [{port: 80, targetPort: 8080}]
----
-apiVersion: apps/v1
-kind: Deployment
-metadata: {name: web}
-spec:
-  replicas: 2
-  selector:
-    matchLabels: {app: web}
-  template:
-    metadata:
-      labels: {app: web}
-    spec:
-      terminationGracePeriodSeconds: 1
-      containers:
-        - name: web
-          image: IMAGE
-          imagePullPolicy: IfNotPresent
-          readinessProbe:
-            httpGet: {path: /ready, port: 8080}
-            periodSeconds: 1
-"#;
+/// The application behind a Service.
+fn app(image: &str) -> String {
+    let service = "apiVersion: v1\nkind: Service\nmetadata: {name: web}\nspec: {selector: {app: web}, ports: [{port: 80, targetPort: 8080}]}\n";
+    format!("{service}---{}", web(2, image))
+}
 
 impl World {
     async fn new(test: &str) -> Self {
@@ -44,7 +21,7 @@ impl World {
     /// The files have this version from now on.
     async fn version(&self, image: &str) {
         let image = self.cluster.image(image).await.unwrap();
-        self.me.file("k8s/app.yaml", &APP.replace("IMAGE", &image));
+        self.me.file("k8s/app.yaml", &app(&image));
     }
 
     async fn deploy(&self, strategy: &[&str]) -> Ended {
@@ -78,7 +55,7 @@ fn refused(ended: &Ended, exit: i32, code: &str, said: &str) {
 #[tokio::test]
 async fn options_that_do_not_go_together_are_wrong_use() {
     let me = Person::new();
-    me.file("k8s/app.yaml", APP);
+    me.file("k8s/app.yaml", &app("example.com/web:1"));
     let release = ["-n", "shop", "--release", "web"];
     for (options, said) in [
         (&["--canary", "2"][..], "add --strategy canary"),

@@ -10,6 +10,33 @@ pub struct World {
     pub me: Person,
 }
 
+/// The sample application as a Deployment.
+pub fn web(replicas: u32, image: &str) -> String {
+    format!(
+        r#"
+apiVersion: apps/v1
+kind: Deployment
+metadata: {{name: web}}
+spec:
+  replicas: {replicas}
+  selector:
+    matchLabels: {{app: web}}
+  template:
+    metadata:
+      labels: {{app: web}}
+    spec:
+      terminationGracePeriodSeconds: 1
+      containers:
+        - name: web
+          image: {image}
+          imagePullPolicy: IfNotPresent
+          readinessProbe:
+            httpGet: {{path: /ready, port: 8080}}
+            periodSeconds: 1
+"#
+    )
+}
+
 impl World {
     /// `me` with the cluster's kubeconfig.
     pub async fn of(test: &str, me: Person) -> Self {
