@@ -1,18 +1,41 @@
 //! Hashes of values that do not depend on the order of keys.
 
+use std::borrow::Cow;
+
 use aws_lc_rs::digest::{Context, Digest, SHA256, digest as sha};
-use serde_json::Value;
+use serde_json::{Map, Value};
 
 use crate::object::Object;
 
 /// SHA-256 of a set of objects, as 64 hexadecimal digits: of their own digests, sorted. Neither the order of the objects
 /// nor that of the keys counts, and where they were written does not either.
 pub fn manifest(objects: &[Object]) -> String {
+    let values = objects.iter().map(|object| Cow::Borrowed(object.value()));
+    of_all(values)
+}
+
+/// As [`manifest`] of objects that are meant for `namespace`: whether they name it or leave it out does not count.
+pub fn manifest_in(objects: &[Object], namespace: &str) -> String {
+    let left_out = |object: &Object| {
+        let mut value = object.value().clone();
+        if let Some(Value::Object(metadata)) = value.get_mut("metadata") {
+            metadata.remove("namespace");
+        }
+        value
+    };
+    let values = objects.iter().map(|object| match object.namespace() {
+        Some(named) if named == namespace => Cow::Owned(left_out(object)),
+        _ => Cow::Borrowed(object.value()),
+    });
+    of_all(values)
+}
+
+fn of_all<'a>(values: impl ExactSizeIterator<Item = Cow<'a, Map<String, Value>>>) -> String {
     let mut text = Vec::new();
-    let mut digests: Vec<Digest> = Vec::with_capacity(objects.len());
-    for object in objects {
+    let mut digests: Vec<Digest> = Vec::with_capacity(values.len());
+    for value in values {
         text.clear();
-        write_map(object.value(), &mut text);
+        write_map(&value, &mut text);
         digests.push(sha(&SHA256, &text));
     }
     digests.sort_unstable_by(|one, other| one.as_ref().cmp(other.as_ref()));
@@ -68,7 +91,7 @@ fn write_value(value: &Value, out: &mut Vec<u8>) {
     }
 }
 
-fn write_map(map: &serde_json::Map<String, Value>, out: &mut Vec<u8>) {
+fn write_map(map: &Map<String, Value>, out: &mut Vec<u8>) {
     let mut entries: Vec<_> = map.iter().collect();
     entries.sort_unstable_by_key(|(key, _)| *key);
     out.push(b'{');

@@ -237,7 +237,15 @@ fn hashes_ignore_order_and_see_every_value() {
     );
     let all = hash::manifest(&[one.clone(), two.clone()]);
     assert_eq!(all, hash::manifest(&[two.clone(), turned]));
-    assert_ne!(all, hash::manifest(&[changed, two]));
+    assert_ne!(all, hash::manifest(&[changed, two.clone()]));
+    // The namespace that a set is meant for counts neither way; another one does.
+    let placed = |namespace: &str| {
+        let mut one = one.clone();
+        one.set_namespace(namespace).unwrap();
+        hash::manifest_in(&[one, two.clone()], "shop")
+    };
+    assert_eq!(placed("shop"), all);
+    assert_ne!(placed("elsewhere"), all);
     assert_ne!(all, hash::manifest(std::slice::from_ref(&one)));
     assert_eq!(
         hash::canonical(&json!({"b": [1, {"d": null, "c": "\u{e9}\""}], "a": true})),

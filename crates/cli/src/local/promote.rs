@@ -151,7 +151,7 @@ async fn check(
         let objects = objects
             .await
             .map_err(|failure| follow::explained(failure, "promote failed"))?;
-        match is_of_set(canary, &objects) {
+        match is_of_set(canary, &objects, release.namespace()) {
             Some(false) => {
                 format!("the set is not the one that canary number {number} was deployed from")
             }

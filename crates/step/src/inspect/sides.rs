@@ -80,11 +80,12 @@ fn selected(service: &Value, key: &str) -> Option<String> {
     Some(color.to_owned())
 }
 
-/// Whether a canary, or a colour, was deployed from this set as it is rendered. `None`: its record does not say.
+/// Whether a canary, or a colour, was deployed from this set as it is rendered for `namespace`. `None`: its record does not
+/// say.
 #[must_use]
-pub fn is_of_set(head: &Head, objects: &[Object]) -> Option<bool> {
+pub fn is_of_set(head: &Head, objects: &[Object], namespace: &str) -> Option<bool> {
     let rendered: String = opened(head, RENDERED)?;
-    Some(rendered == hash::manifest(objects))
+    Some(rendered == hash::manifest_in(objects, namespace))
 }
 
 /// Whether a canary has taken its pods from the release, so that it takes its place by getting all of them.

@@ -32,7 +32,7 @@ pub(super) async fn shape(
     skip_unchanged: bool,
 ) -> Result<Wanted, Failure> {
     let namespace = &run.task.release.namespace;
-    let rendered = hash::manifest(objects);
+    let rendered = hash::manifest_in(objects, namespace);
     let found = services::find(objects)?;
     let mut made_up = Vec::new();
     let mut live = Vec::new();

@@ -296,7 +296,7 @@ fn configure(copies: &mut Copies, objects: &[Object], namespace: &str, word: Wor
         let of_copy: Vec<(usize, &Object)> = of_copy.collect();
         if !of_copy.is_empty() {
             let contents: Vec<Object> = of_copy.iter().map(|(_, one)| (*one).clone()).collect();
-            let mut hash = hash::manifest(&contents);
+            let mut hash = hash::manifest_in(&contents, namespace);
             hash.truncate(HASH_LENGTH);
             copy::annotate_pods(&mut separated, CONFIGURATION, &hash);
         }

@@ -24,7 +24,7 @@ pub(super) async fn shape(
     percent: u32,
 ) -> Result<Wanted, Failure> {
     let namespace = &run.task.release.namespace;
-    let rendered = hash::manifest(objects);
+    let rendered = hash::manifest_in(objects, namespace);
     if let Some(number) = is_what_runs(run, history, &rendered) {
         let reason = format!("the set is release number {number} already: nothing to shift");
         run.info(crate::report::Unit::Initialize, &reason);
@@ -87,7 +87,7 @@ pub(super) fn promotion(
     history: &History,
     objects: &[Object],
 ) -> Result<Shaped, Failure> {
-    let rendered = hash::manifest(objects);
+    let rendered = hash::manifest_in(objects, &run.task.release.namespace);
     let newest = history.newest().map(|stored| &stored.head);
     let complete = newest.filter(|head| progressive::is_complete(head, run.task));
     let Some((head, progress)) = complete.and_then(|head| Some((head, Progress::of(head)?))) else {

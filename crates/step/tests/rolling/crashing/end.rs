@@ -8,7 +8,7 @@ use sortie_cluster::record::{Head, PART_TYPE, Release};
 use crate::world::{RELEASE, World};
 
 /// Keys that differ from run to run.
-const OWN: [&str; 19] = [
+const OWN: [&str; 18] = [
     "uid",
     "resourceVersion",
     "creationTimestamp",
@@ -28,8 +28,6 @@ const OWN: [&str; 19] = [
     "topology.kubernetes.io/zone",
     // A hash of the object, and with it of the namespace.
     "sortie.dev/applied",
-    // A hash of objects with their namespace.
-    "sortie.dev/configuration",
 ];
 
 /// What of a status is the same in each run once everything is at rest.
