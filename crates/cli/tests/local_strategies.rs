@@ -193,7 +193,7 @@ async fn a_canary_comes_is_looked_at_and_goes_or_is_promoted() {
     let ended = world.on(&["promote", "k8s"]).await;
     refused(&ended, 1, "SRT-Z019", "did not end well");
     let ended = world.on(&["cancel"]).await.ok();
-    let said = "canary of release shop, number 4, is deleted";
+    let said = "release shop: the canary is deleted from namespace";
     assert!(ended.stdout.contains(said), "{ended:?}");
     world.on(&["status"]).await.ok();
     assert_eq!(world.replicas("web").await, "2");
