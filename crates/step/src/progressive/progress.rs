@@ -255,7 +255,7 @@ mod tests {
 
     use super::*;
 
-    fn object(kind: &str, spec: Value) -> Object {
+    fn object(kind: &str, spec: &Value) -> Object {
         let value = json!({"apiVersion": "apps/v1", "kind": kind, "metadata": {"name": "web", "namespace": "shop"}, "spec": spec});
         Object::from_value(value, Origin::outside("test")).unwrap()
     }
@@ -279,7 +279,7 @@ mod tests {
             ("StatefulSet", json!({"volumeClaimTemplates": [{}]}), false),
             ("DaemonSet", json!({}), false),
         ] {
-            let checked = check(&object(kind, spec.clone()));
+            let checked = check(&object(kind, &spec));
             assert_eq!(checked.is_ok(), is_fit, "{kind} {spec}");
         }
     }
@@ -289,16 +289,16 @@ mod tests {
         let slack = |surge, unavailable| Slack { surge, unavailable };
         let id = |name: &str| ObjectId {
             name: name.to_owned(),
-            ..object("Deployment", json!({})).id()
+            ..object("Deployment", &json!({})).id()
         };
         let scaler = Scaler {
             object: id("scaler"),
             limits: None,
         };
         let made = |spec: Value, live: u32, scaler: Option<&Scaler>, earlier: Option<&Both>| {
-            let live = object("Deployment", json!({"replicas": live}));
+            let live = object("Deployment", &json!({"replicas": live}));
             let named = (id("web"), id("web-canary"), scaler.cloned());
-            both(&object("Deployment", spec), &live, named, earlier)
+            both(&object("Deployment", &spec), &live, named, earlier)
         };
         let rolling = json!({"replicas": 10, "strategy": {"rollingUpdate": {"maxSurge": 3, "maxUnavailable": "10%"}}});
         let first = made(rolling, 8, None, None);
