@@ -18,6 +18,9 @@ use tokio::time::Instant;
 use crate::{Strategy, pods};
 
 const LIMIT: Duration = Duration::from_secs(300);
+/// How long the former set stays after a blue-green deployment, and is not counted: without any delay the controller asks
+/// itself again and again and never takes its pods.
+const DELAY: Duration = Duration::from_secs(1);
 
 /// The controller as a process.
 pub(crate) struct Controller {
@@ -114,7 +117,7 @@ impl Workload {
                 "maxSurge": "25%", "maxUnavailable": 0, "steps": [{"setWeight": 10}]}}),
             Strategy::BlueGreen => json!({"blueGreen": {
                 "activeService": "web", "previewService": "web-stage",
-                "autoPromotionEnabled": true, "scaleDownDelaySeconds": 0}}),
+                "autoPromotionEnabled": true, "scaleDownDelaySeconds": DELAY.as_secs()}}),
         };
         json!({
             "apiVersion": "argoproj.io/v1alpha1", "kind": "Rollout", "metadata": {"name": "web"},
@@ -127,7 +130,7 @@ impl Workload {
         })
     }
 
-    /// Seconds from the request for another version until it has replaced the former one.
+    /// Seconds from the request for another version until it has replaced the former one, without [`DELAY`].
     pub(crate) async fn deploy(&self, number: u32) -> Result<f64> {
         let begun = Instant::now();
         let patch = json!({"spec": {"template": pods(number)}});
@@ -137,7 +140,11 @@ impl Workload {
             .await;
         self.finished(&patched.context("change the Rollout")?)
             .await?;
-        Ok(begun.elapsed().as_secs_f64())
+        let idle = match self.strategy {
+            Strategy::Canary => Duration::ZERO,
+            Strategy::BlueGreen => DELAY,
+        };
+        Ok(begun.elapsed().saturating_sub(idle).as_secs_f64())
     }
 
     async fn finished(&self, asked: &DynamicObject) -> Result<()> {
