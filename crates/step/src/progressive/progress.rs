@@ -223,7 +223,7 @@ fn unfit(original: &Object) -> Option<&'static str> {
 fn refused(object: &ObjectId, why: &str) -> Failure {
     Failure::new(
         FailureKind::Configuration,
-        "SRT-T080",
+        "SRT-T110",
         format!("{object} cannot be brought in by a progressive canary: {why}"),
         "use a canary of type Standard, or let the rolling deployment alone bring it in (annotation sortie.dev/direct-apply)",
     )

@@ -216,7 +216,7 @@ async fn limit(run: &Run<'_>, locked: &Locked, id: &ObjectId, limits: Limits) ->
 fn foreign(workload: &ObjectId, scaler: &ObjectId) -> Failure {
     Failure::new(
         FailureKind::Configuration,
-        "SRT-T085",
+        "SRT-T115",
         format!("{workload} cannot share its pods: {scaler} makes an autoscaler of its own"),
         "pause the ScaledObject and delete it for the time of the canary, or use a canary of type Standard",
     )

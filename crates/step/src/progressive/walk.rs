@@ -312,7 +312,7 @@ impl<'a> Walk<'a> {
 fn gone(id: &ObjectId) -> Failure {
     Failure::new(
         FailureKind::Unknown,
-        "SRT-T083",
+        "SRT-T113",
         format!("{id} was deleted while its pods were exchanged"),
         "deploy the release again by a rolling deployment, then remove the canary",
     )
@@ -321,7 +321,7 @@ fn gone(id: &ObjectId) -> Failure {
 fn stopped(why: &str) -> Failure {
     Failure::new(
         FailureKind::Unknown,
-        "SRT-T084",
+        "SRT-T114",
         format!("the exchange of pods has stopped where it was: {why}"),
         "look at the router, then run the step again or roll back",
     )

@@ -319,7 +319,7 @@ pub(super) fn has_room(history: &History) -> Result<(), Failure> {
 fn in_the_way(number: u64) -> Failure {
     Failure::new(
         FailureKind::Configuration,
-        "SRT-T081",
+        "SRT-T111",
         format!("the progressive canary of number {number} has pods that the release is short of"),
         "bring it to 100 %, or remove it: its pods go back then; after that another canary has room",
     )

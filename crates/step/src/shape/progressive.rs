@@ -150,7 +150,7 @@ fn both_of(
 fn overtaken(why: &str) -> Failure {
     Failure::new(
         FailureKind::Configuration,
-        "SRT-T082",
+        "SRT-T112",
         format!("the canary cannot become the release: {why}"),
         "run the step again with the set that is to become the release, or remove the canary",
     )

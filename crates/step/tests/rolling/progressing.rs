@@ -163,7 +163,7 @@ async fn a_new_version_takes_over_step_by_step() {
     );
     // Another canary would not give back what this one has taken.
     let other = world.of_execution(canary(plain(&v2), Amount::Count(1)), "e2");
-    assert_eq!(other.await.failure().code, "SRT-T081");
+    assert_eq!(other.await.failure().code, "SRT-T111");
 
     let told = world.share(&v2, 100, "e1").await;
     assert_eq!(told.outputs()["releaseNumber"], 6);
@@ -291,7 +291,7 @@ async fn what_cannot_share_its_pods_is_refused_before_the_first_write() {
         let heads = world.heads().await.len();
         let other = set.replace("name: DRAIN", "name: OTHER");
         let told = world.share(&other, 10, "e1").await;
-        assert_eq!(told.failure().code, "SRT-T080", "{kind}");
+        assert_eq!(told.failure().code, "SRT-T110", "{kind}");
         assert_eq!(world.heads().await.len(), heads, "{kind}");
         let copy = world.get(&format!("apps/v1/{kind}"), "web-canary").await;
         assert!(copy.is_none());
