@@ -281,6 +281,11 @@ async fn what_never_was_cannot_be_rolled_back() {
             let told = format!("there is no release typo in namespace {namespace}");
             assert!(ended.stderr.contains(&told), "{verb:?}: {ended:?}");
             assert!(!ended.stderr.contains("manifest"), "{verb:?}: {ended:?}");
+            // Whoever reads events hears the end, however early it comes.
+            let ended = world.me.sortie(&[verb, &named, &["-o", "json"]].concat());
+            let last = ended.await.lines().pop().unwrap();
+            let told = (&last["event"], &last["status"]);
+            assert_eq!(told, (&"end".into(), &"FAILED".into()), "{last}");
         }
     }
     world.namespace.finish().await.unwrap();

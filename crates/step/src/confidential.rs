@@ -10,10 +10,10 @@ use secrecy::{ExposeSecret as _, SecretString};
 use serde_json::{Map, Value};
 use sortie_manifest::Object;
 
-use crate::disguise::forms;
+use crate::disguise::{SHORTEST_BEGINNING, cut_short, forms, squeezed};
 
 /// Shorter values, in bytes, would mask ordinary words.
-const SHORTEST: usize = 6;
+const SHORTEST: usize = SHORTEST_BEGINNING;
 /// Shorter lines of a value of many would mask ordinary words.
 const SHORTEST_LINE: usize = 8;
 /// Longer values are no passwords; such as whole programs are left out.
@@ -88,6 +88,7 @@ impl Confidential {
                 forms(value).into_iter().for_each(|form| self.add(form));
             } else {
                 self.add(value.clone());
+                self.add(SecretString::from(squeezed(text)));
             }
         }
     }
@@ -108,14 +109,15 @@ impl Confidential {
         }
     }
 
-    /// `text` with `mask` in the place of each value in it; of those that begin at the same place, the longest.
+    /// `text` with `mask` in the place of each value in it, and of the beginning of one before a cut; of those that begin at
+    /// the same place, the longest.
     pub(crate) fn mask(&self, text: &str, mask: &str) -> String {
         if self.by_start.is_empty() {
             return text.to_owned();
         }
         let (mut masked, mut from, mut at) = (String::with_capacity(text.len()), 0, 0);
         while let Some(start) = text.as_bytes().get(at..at + SHORTEST) {
-            let Some(length) = self.length_at(start, text.as_bytes().get(at..)) else {
+            let Some(length) = self.length_at(start, text, at) else {
                 at += 1;
                 continue;
             };
@@ -128,11 +130,16 @@ impl Confidential {
         masked
     }
 
-    fn length_at(&self, start: &[u8], rest: Option<&[u8]>) -> Option<usize> {
+    fn length_at(&self, start: &[u8], text: &str, at: usize) -> Option<usize> {
         let bucket = self.by_start.get(&self.hasher.hash_one(start))?;
-        let values = bucket.iter().map(|value| value.expose_secret().as_bytes());
-        let begins = values.filter(|value| rest.is_some_and(|rest| rest.starts_with(value)));
-        begins.map(<[u8]>::len).max()
+        // Values begin where characters begin.
+        let rest = text.get(at..)?;
+        let values = bucket.iter().map(|value| value.expose_secret());
+        let lengths = values.filter_map(|value| match rest.starts_with(value) {
+            true => Some(value.len()),
+            false => cut_short(value, rest),
+        });
+        lengths.max()
     }
 }
 
@@ -286,6 +293,24 @@ mod tests {
             ("auth dXNlcjpwYXNz", "auth ***"),
         ] {
             assert_eq!(masked(&objects, text), expected);
+        }
+    }
+
+    #[test]
+    fn what_is_cut_in_the_middle_of_a_value_shows_nothing_of_it() {
+        let long = "eyJhbGciOi".repeat(60);
+        let spaced = format!("user  admin {}", "x".repeat(600));
+        let objects = set(
+            &json!({"stringData": {"token": long, "line": spaced}}),
+            &json!({}),
+        );
+        let cut: String = long.chars().take(190).collect();
+        for (text, expected) in [
+            (format!("last log: \"é {cut}…\""), "last log: \"é ***…\""),
+            ("the user admin xxx…".to_owned(), "the ***…"),
+            ("the user…".to_owned(), "the user…"),
+        ] {
+            assert_eq!(masked(&objects, &text), expected);
         }
     }
 

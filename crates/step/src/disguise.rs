@@ -18,11 +18,18 @@ const UNRESERVED: &str = "-_.~";
 /// Characters that Go's `url.PathEscape` leaves alone, too.
 const IN_PATHS: &str = "-_.~$&+=:@";
 
+/// What stands at the end of a text that was cut to fit a line.
+const CUT: char = '…';
+
+/// Shorter beginnings of a secret before a cut would mask ordinary words, in bytes.
+pub(crate) const SHORTEST_BEGINNING: usize = 6;
+
 /// `secret` as it is, by line (for keys and certificates), in base64, also inside of something larger, in URLs and in JSON. The
 /// longest first, so that a form which contains another is masked whole.
 pub(crate) fn forms(secret: &SecretString) -> Vec<SecretString> {
     let value = secret.expose_secret();
     let mut forms: BTreeSet<String> = value.lines().map(|line| line.trim().to_owned()).collect();
+    forms.extend(value.lines().map(squeezed));
     for value in [value, value.trim()] {
         if value.trim().len() < MIN_SECRET {
             continue;
@@ -42,6 +49,43 @@ pub(crate) fn forms(secret: &SecretString) -> Vec<SecretString> {
         .collect();
     forms.sort_by_key(|form| std::cmp::Reverse(form.len()));
     forms.into_iter().map(SecretString::from).collect()
+}
+
+/// A line as messages show it, each gap one space wide.
+pub(crate) fn squeezed(line: &str) -> String {
+    line.split_whitespace().collect::<Vec<_>>().join(" ")
+}
+
+/// How many bytes at the beginning of `rest` are the beginning of `secret`, up to where a text was cut.
+pub(crate) fn cut_short(secret: &str, rest: &str) -> Option<usize> {
+    let (shown, _) = rest.split_once(CUT)?;
+    (shown.len() >= SHORTEST_BEGINNING && shown.len() < secret.len() && secret.starts_with(shown))
+        .then_some(shown.len())
+}
+
+/// The same, wherever in `text` it begins: each beginning of a secret before a cut becomes `mask`.
+pub(crate) fn mask_beginnings(text: &str, secret: &str, mask: &str) -> String {
+    let Some(start) = secret
+        .char_indices()
+        .map(|(at, letter)| at + letter.len_utf8())
+        .find(|end| *end >= SHORTEST_BEGINNING)
+        .and_then(|end| secret.get(..end))
+    else {
+        return text.to_owned();
+    };
+    let (mut masked, mut rest) = (String::with_capacity(text.len()), text);
+    while let Some(at) = rest.find(start) {
+        let (before, here) = rest.split_at(at);
+        masked.push_str(before);
+        let first = here.chars().next().map_or(1, char::len_utf8);
+        let length = cut_short(secret, here);
+        masked.push_str(match length {
+            Some(_) => mask,
+            None => here.get(..first).unwrap_or_default(),
+        });
+        rest = here.get(length.unwrap_or(first)..).unwrap_or_default();
+    }
+    masked + rest
 }
 
 /// Both alphabets, with and without padding, and the part that stays the same when other bytes stand before and behind.
@@ -102,6 +146,26 @@ mod tests {
         forms(&SecretString::from(secret))
             .iter()
             .any(|form| text.contains(form.expose_secret()))
+    }
+
+    #[test]
+    fn the_beginning_of_a_secret_before_a_cut_is_masked() {
+        for (secret, text, expected) in [
+            (
+                "swordfish-long",
+                "token swordfish…; swordf…",
+                "token ***…; ***…",
+            ),
+            ("swordfish-long", "sword…", "sword…"),
+            ("swordfish-long", "swordfish and…", "swordfish and…"),
+            ("swordfish", "swordfish…", "swordfish…"),
+            ("ünïcödé-1", "a ünïcö…", "a ***…"),
+            ("short", "short…", "short…"),
+            ("aaaaaaaab", "aaaaaaaa…", "***…"),
+            ("abababab-x", "abababababab…", "abab***…"),
+        ] {
+            assert_eq!(mask_beginnings(text, secret, "***"), expected, "{text}");
+        }
     }
 
     #[test]

@@ -16,10 +16,12 @@ use sortie_cluster::{Cause as Refusal, Cluster, Error, clock};
 use sortie_health::diagnosis::{Cause, Glance, Observation, covers, glance};
 use sortie_health::{ClusterRules, Facts, Status, Verdict};
 use sortie_manifest::workload::Workload;
-use sortie_manifest::{ObjectId, labels};
+use sortie_manifest::{Object, ObjectId, labels};
 
 use crate::adoption::object_of;
+use crate::confidential::Confidential;
 use crate::failure::chain;
+use crate::report::MASK;
 use crate::steady::facts::{Set, complete, is_tracked};
 use crate::steady::{last_words, surroundings};
 
@@ -74,7 +76,8 @@ type Surroundings = [Vec<Value>; 3];
 
 /// Look at each of these objects, in their order, as a deployment of all of them would: by what they say about each other
 /// and by the [rules](crate::health_rules) of the cluster. Of a release with
-/// this [hash](sortie_cluster::record::Release::hash) only its own pods are read.
+/// this [hash](sortie_cluster::record::Release::hash) only its own pods are read. What the Secrets among the objects hold is
+/// masked in everything that is told.
 ///
 /// # Errors
 /// The API server does not answer. What it does not show is unknown, with the reason. Pods and events that may not be read leave their workloads unexplained.
@@ -149,7 +152,29 @@ pub async fn inspect(
             is_forbidden: false,
         });
     }
+    mask(&mut inspected, found.into_iter().flatten().flatten());
     Ok(inspected)
+}
+
+/// Mask what the Secrets among `objects` hold. What these say about themselves or others makes nothing public: it may be just
+/// what is to be masked.
+fn mask(inspected: &mut [Inspected], objects: impl Iterator<Item = Value>) {
+    let specified = objects.filter_map(|mut object| {
+        object.as_object_mut()?.remove("status");
+        object_of(object).filter(|object| object.kind() != "Event")
+    });
+    let objects: Vec<Object> = specified.collect();
+    let mut held = Confidential::default();
+    held.learn(objects.iter(), &[]);
+    for Inspected {
+        verdict, trouble, ..
+    } in inspected
+    {
+        verdict.message = held.mask(&verdict.message, MASK);
+        if let Some(trouble) = trouble {
+            trouble.explanation = held.mask(&trouble.explanation, MASK);
+        }
+    }
 }
 
 /// Whether the API server refuses to show one object, and may show others.

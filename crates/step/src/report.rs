@@ -8,7 +8,7 @@ use sortie_health::Status as Health;
 use sortie_manifest::{Object, ObjectId};
 
 use crate::confidential::Confidential;
-use crate::disguise::forms;
+use crate::disguise::{forms, mask_beginnings};
 use crate::task::Release;
 
 /// A part of a step with its own log and status, in the order a user sees them.
@@ -156,7 +156,7 @@ pub trait Sink: Send + Sync + fmt::Debug {
 }
 
 /// What replaces a secret's value in anything a person reads.
-const MASK: &str = "**************";
+pub(crate) const MASK: &str = "**************";
 
 /// A sink that lets no known secret through. Secrets are made known before the first line that could hold them.
 #[derive(Debug)]
@@ -205,6 +205,7 @@ impl Masked {
             if text.contains(secret.expose_secret()) {
                 text = text.replace(secret.expose_secret(), MASK);
             }
+            text = mask_beginnings(&text, secret.expose_secret(), MASK);
         }
         text
     }
@@ -280,6 +281,18 @@ mod tests {
             sink.mask("SRT-R040: web.yaml:3:5: aHVudGVyMmh1bnRlcjI= is wrong"),
             format!("SRT-R040: web.yaml:3:5: {MASK} is wrong")
         );
+    }
+
+    #[test]
+    fn what_is_cut_in_the_middle_of_a_secret_shows_nothing_of_it() {
+        let sink = Masked::new(Arc::new(Recorder::default()));
+        sink.learn(&SecretString::from("first  part\tof a long secret"));
+        for (text, expected) in [
+            ("log: \"a first part of…\"", "log: \"a **************…\""),
+            ("first part of a long secret", MASK),
+        ] {
+            assert_eq!(sink.mask(text), expected);
+        }
     }
 
     #[test]

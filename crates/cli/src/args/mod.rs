@@ -182,3 +182,18 @@ pub enum Verb {
         shell: clap_complete::Shell,
     },
 }
+
+impl Verb {
+    /// Whether it runs a step on a release from here, which tells events with `-o json`.
+    pub(crate) const fn changes_a_release(&self) -> bool {
+        matches!(
+            self,
+            Self::Deploy(_)
+                | Self::Promote(_)
+                | Self::Swap(_)
+                | Self::Cancel(_)
+                | Self::Rollback(_)
+                | Self::Uninstall(_)
+        )
+    }
+}

@@ -17,7 +17,7 @@ mod sides;
 pub(crate) mod status;
 pub(crate) mod swap;
 pub(crate) mod uninstall;
-mod view;
+pub(crate) mod view;
 
 use serde_json::Value;
 use sortie_cluster::record::{History, RecordError, Records, Release};

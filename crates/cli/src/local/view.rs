@@ -192,27 +192,27 @@ impl View {
                 print::line(&line);
             }
         }
-        let failure = match outcome {
-            Outcome::Succeeded { outputs } => return Ok(outputs),
-            Outcome::Failed(failure) => follow::failed(failure, (verb, way_back), release),
-            Outcome::Aborted => Failure::new(
+        match outcome {
+            Outcome::Succeeded { outputs } => Ok(outputs),
+            Outcome::Failed(failure) => Err(follow::failed(failure, (verb, way_back), release)),
+            Outcome::Aborted => Err(Failure::new(
                 Exit::Interrupted,
                 format!(
                     "{verb} {} was stopped at a safe place; what was written stays",
                     release.name
                 ),
             )
-            .hint(carry_on(verb, way_back, release)),
-        };
-        if self.output == Output::Json && self.look == Look::Whole {
-            print::json(&ended(status, &failure));
+            .hint(carry_on(verb, way_back, release))),
         }
-        Err(failure)
     }
 }
 
-/// The last event of a step that did not succeed.
-fn ended(status: &str, failure: &Failure) -> Value {
+/// The last event of a verb that changes a release and did not succeed, wherever it ended.
+pub(crate) fn ended(failure: &Failure) -> Value {
+    let status = match failure.exit {
+        Exit::Interrupted => "ABORTED",
+        _ => "FAILED",
+    };
     json!({
         "event": "end", "status": status, "code": failure.code, "message": failure.message, "hint": failure.hint,
     })
@@ -265,7 +265,7 @@ mod tests {
     fn a_step_that_fails_ends_with_an_event_of_its_own() {
         let mut failure = Failure::new(Exit::Failed, "deploy web failed").hint("look");
         failure.code = Some("SRT-T010".to_owned());
-        let event = ended("FAILED", &failure);
+        let event = ended(&failure);
         let expected = json!({
             "event": "end", "status": "FAILED", "code": "SRT-T010",
             "message": "deploy web failed", "hint": "look",

@@ -174,11 +174,12 @@ fn own(object: &Value) -> Option<Rule> {
     Some(rule)
 }
 
-/// Being deleted, and what holds it back.
+/// Being deleted, and what holds it back but the garbage collector, which nobody has to do anything about.
 fn being_deleted(object: &Value) -> Verdict {
     let finalizers: Vec<&str> = read::list(object, "/metadata/finalizers")
         .iter()
         .filter_map(Value::as_str)
+        .filter(|name| *name != "foregroundDeletion")
         .collect();
     if finalizers.is_empty() {
         return Verdict::progressing("is being deleted");

@@ -378,6 +378,10 @@ fn the_ladder_before_every_rule() {
     check(&json!({"metadata": {}}), Unknown, "no kind");
     let going = json!({"apiVersion": "v1", "kind": "ConfigMap", "metadata": {"name": "c", "deletionTimestamp": "2026-01-01T00:00:00Z", "finalizers": ["example.com/hold"]}});
     check(&going, Progressing, "waiting for example.com/hold");
+    // Nobody has to do anything about the garbage collector's.
+    let mut collected = going;
+    collected["metadata"]["finalizers"] = json!(["foregroundDeletion"]);
+    assert_eq!(assess(&collected).message, "is being deleted");
     let hostile = object(
         "example.com/v1",
         "Widget",

@@ -8,7 +8,7 @@ use sortie_health::Verdict;
 use sortie_health::diagnosis::covers;
 use sortie_manifest::{Object, ObjectId};
 
-use super::{Inspected, Trouble, diagnose, is_ill};
+use super::{Inspected, Trouble, diagnose, is_ill, mask};
 
 const REVISION: &str = "deployment.kubernetes.io/revision";
 
@@ -21,7 +21,7 @@ struct Around<'a> {
 }
 
 /// Look at each of these objects, in their order, by what they say. A workload that is not healthy is explained by the
-/// pods, ReplicaSets and events among them.
+/// pods, ReplicaSets and events among them, and what Secrets among them hold is masked.
 #[must_use]
 pub fn inspect_documents(objects: Vec<Object>, now: Timestamp) -> Vec<Inspected> {
     let (ids, objects): (Vec<ObjectId>, Vec<Value>) = objects
@@ -50,7 +50,9 @@ pub fn inspect_documents(objects: Vec<Object>, now: Timestamp) -> Vec<Inspected>
             is_forbidden: false,
         }
     });
-    inspected.collect()
+    let mut inspected: Vec<Inspected> = inspected.collect();
+    mask(&mut inspected, objects.into_iter());
+    inspected
 }
 
 impl Around<'_> {

@@ -1,5 +1,9 @@
 //! What the Secrets of a set hold is in nothing that a step says, and nowhere in a record but among its objects.
 
+use std::sync::Arc;
+
+use sortie_step::inspect::inspect;
+
 use crate::world::{Told, World, config, documents, plain, web};
 
 const PASSWORD: &str = "correct-horse/battery";
@@ -33,6 +37,12 @@ async fn what_a_pod_repeats_of_a_secret_of_the_set_is_masked() {
     let heads = world.heads().await;
     let text = format!("{heads:?}");
     assert!(text.contains("**************"), "{text}");
+    assert!(!text.contains("battery"), "{text}");
+    // Whoever asks later hears no more.
+    let inventory = &heads.last().unwrap().inventory;
+    let inspected = inspect(&world.api, None, inventory, &Arc::default()).await;
+    let text = format!("{:?}", inspected.unwrap());
+    assert!(text.contains("/**************"), "{text}");
     assert!(!text.contains("battery"), "{text}");
     world.finish().await;
 }
