@@ -282,8 +282,8 @@ async fn what_never_was_cannot_be_rolled_back() {
             assert!(ended.stderr.contains(&told), "{verb:?}: {ended:?}");
             assert!(!ended.stderr.contains("manifest"), "{verb:?}: {ended:?}");
             // Whoever reads events hears the end, however early it comes.
-            let ended = world.me.sortie(&[verb, &named, &["-o", "json"]].concat());
-            let last = ended.await.lines().pop().unwrap();
+            let told = [verb, &named, &["-o", "json"]].concat();
+            let last = world.me.sortie(&told).await.lines().pop().unwrap();
             let told = (&last["event"], &last["status"]);
             assert_eq!(told, (&"end".into(), &"FAILED".into()), "{last}");
         }

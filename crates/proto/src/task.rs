@@ -176,10 +176,7 @@ mod tests {
                 }),
                 &["m", "v"],
             ),
-            (
-                Step::KubernetesProgressiveRollback(Default::default()),
-                &[],
-            ),
+            (Step::KubernetesProgressiveRollback(Default::default()), &[]),
             (
                 Step::KubernetesBlueGreenDeploy(v1::KubernetesBlueGreenDeploy {
                     deployment: deployment(),

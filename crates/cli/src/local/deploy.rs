@@ -124,7 +124,7 @@ fn tell(strategy: task::Strategy, release: &str, namespace: &str, outputs: &Valu
     let is_canary = outputs.get("targetInstances").is_some();
     match strategy {
         task::Strategy::Progressive(_) if !is_canary && number == 0 => {
-            print::line(&super::text(outputs, "reason"));
+            print::line(super::text(outputs, "reason"));
         }
         // A first deployment has no canary, and at 100 % it is gone.
         task::Strategy::Progressive(_) if !is_canary => print::line(&format!(

@@ -163,7 +163,7 @@ fn another(looked: u64, now: &Head) -> Failure {
     let color = now.side.color.as_deref().unwrap_or_default();
     Failure::new(
         FailureKind::Unknown,
-        "SRT-T071",
+        "SRT-T072",
         format!(
             "release number {looked} was in the stage, and now it is number {} ({color}): nothing was scaled",
             now.number

@@ -21,7 +21,6 @@ fn task(id: &str, execution: &str) -> Task {
         },
         undo_changes: false,
         hooks: Vec::new(),
-        hooks: Vec::new(),
         timeout: std::time::Duration::from_secs(1),
         action: Action::SwapServices(SwapServices {
             settle: std::time::Duration::ZERO,

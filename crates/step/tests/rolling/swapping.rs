@@ -517,13 +517,13 @@ async fn only_what_was_looked_at_loses_its_pods() {
     let (outcome, ()) = tokio::join!(sortie_step::run_until(&task, &env, &leave), leaving);
     assert!(outcome.is_err(), "{outcome:?}");
     let told = world.scale_down("").await;
-    assert_eq!(told.failure().code, "SRT-T071", "{:?}", told.failure());
+    assert_eq!(told.failure().code, "SRT-T072", "{:?}", told.failure());
     assert_eq!(world.roles().await, ["blue stage", "green primary"]);
     let numbered = StageScaleDown { number: Some(2) };
     let told = world
         .of_execution(Action::StageScaleDown(numbered), "")
         .await;
-    assert_eq!(told.failure().code, "SRT-T071", "{:?}", told.failure());
+    assert_eq!(told.failure().code, "SRT-T072", "{:?}", told.failure());
     for name in ["web-blue", "web-green"] {
         let workload = world.get("apps/v1/Deployment", name).await.unwrap();
         assert_eq!(workload["spec"]["replicas"], 2, "{name}");

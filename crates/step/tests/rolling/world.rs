@@ -108,7 +108,6 @@ impl World {
             namespace,
             policy: Policy::default(),
             resolver: Arc::new(Nothing),
-            scripts: None,
             cancel: CancellationToken::new(),
             holder: "test".to_owned(),
             limits: Limits {
@@ -340,6 +339,7 @@ pub(crate) fn environment(
         },
         policy: Policy::default(),
         resolver: Arc::new(Nothing),
+        scripts: None,
         sink,
         cancel: CancellationToken::new(),
         holder: "test".to_owned(),

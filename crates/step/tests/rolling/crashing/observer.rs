@@ -302,13 +302,19 @@ mod tests {
 
     #[test]
     fn what_may_not_be_is_found_though_it_is_over_at_the_end() {
-        let unready = |told: &mut Told| drop(told.pod("b", "blue", false).pod("b", "blue", true));
-        let empty = |told: &mut Told| drop(told.endpoints(&[false]).endpoints(&[true]));
+        let unready = |told: &mut Told| {
+            told.pod("b", "blue", false).pod("b", "blue", true);
+        };
+        let empty = |told: &mut Told| {
+            told.endpoints(&[false]).endpoints(&[true]);
+        };
         let many = |told: &mut Told| {
             told.pod("c", "blue", false).pod("d", "blue", false);
             told.changes("Pod", "c", None).changes("Pod", "d", None);
         };
-        let deserted = |told: &mut Told| drop(told.selects("green").selects("blue"));
+        let deserted = |told: &mut Told| {
+            told.selects("green").selects("blue");
+        };
         let gone = |told: &mut Told| {
             told.workload(0, &json!({"app": "web", "sortie.dev/color": "blue"}));
             told.changes("Pod", "a", None).changes("Pod", "b", None);
