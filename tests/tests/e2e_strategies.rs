@@ -256,3 +256,39 @@ async fn two_colours_exchange_the_traffic() -> Result<()> {
     only(&traffic, &["v2"]);
     shop.product.finish().await
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_version_takes_over_share_by_share() -> Result<()> {
+    let shop = Shop::open("e2e-progressive").await?;
+    let progressive = "hello_progressive";
+    // Nothing runs yet, so that there is nothing to share.
+    let said = shop.run(progressive, "v1", 0).await?;
+    assert!(said.contains("deployed as a whole"), "{said}");
+    shop.has_image("v1").await?;
+    shop.has_sizes(&[("hello", 3)]).await?;
+    let (said, traffic) = shop.watched(progressive, "v2", 0).await?;
+    assert!(said.contains("hello-canary"), "{said}");
+    assert!(traffic.count("v1") > 0 && traffic.count("v2") > 0);
+    shop.has_image("v2").await?;
+    shop.has_sizes(&[("hello", 3)]).await?;
+
+    // A broken version gets no pod of the present one.
+    let (said, traffic) = shop.watched(progressive, "v3", 1).await?;
+    assert!(said.contains("SRT-H007"), "{said}");
+    assert_eq!(traffic.count("v2"), traffic.total, "{traffic:?}");
+    shop.has_image("v2").await?;
+    shop.has_sizes(&[("hello", 3)]).await?;
+
+    // What fails in the middle goes back share by share.
+    let last = "              - step:\n                  name: share 100\n";
+    let fails = "              - step:\n                  name: too much\n                  identifier: too_much\n                  type: K8sScale\n                  timeout: 1m\n                  spec:\n                    workload: Deployment/nobody\n                    instanceSelection: {type: Count, spec: {count: 1}}\n";
+    let before_last = format!("{fails}{last}");
+    shop.edit("pipeline-progressive.yaml", last, &before_last)
+        .await?;
+    let (said, traffic) = shop.watched(progressive, "v1", 1).await?;
+    assert!(said.contains("nobody"), "{said}");
+    assert!(traffic.count("v1") > 0, "version 1 had its share");
+    shop.has_image("v2").await?;
+    shop.has_sizes(&[("hello", 3)]).await?;
+    shop.product.finish().await
+}

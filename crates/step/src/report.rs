@@ -228,6 +228,18 @@ impl Sink for Masked {
     }
 }
 
+/// Hears nothing.
+#[cfg(test)]
+#[derive(Debug)]
+pub(crate) struct Deaf;
+
+#[cfg(test)]
+impl Sink for Deaf {
+    fn unit(&self, _: Unit, _: UnitStatus) {}
+    fn log(&self, _: Unit, _: Level, _: &str) {}
+    fn object(&self, _: Unit, _: ObjectRow) {}
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

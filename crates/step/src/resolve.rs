@@ -267,16 +267,7 @@ mod tests {
     use serde_json::json;
 
     use super::*;
-    use crate::report::{Level, ObjectRow, Sink, Unit, UnitStatus};
-
-    #[derive(Debug)]
-    struct Deaf;
-
-    impl Sink for Deaf {
-        fn unit(&self, _: Unit, _: UnitStatus) {}
-        fn log(&self, _: Unit, _: Level, _: &str) {}
-        fn object(&self, _: Unit, _: ObjectRow) {}
-    }
+    use crate::report::Deaf;
 
     /// Answers from a table, and keeps what it was asked.
     #[derive(Debug, Default)]

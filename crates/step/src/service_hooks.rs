@@ -363,16 +363,7 @@ mod tests {
     use std::sync::Arc;
 
     use super::*;
-    use crate::report::{ObjectRow, Sink, UnitStatus};
-
-    #[derive(Debug)]
-    struct Deaf;
-
-    impl Sink for Deaf {
-        fn unit(&self, _: Unit, _: UnitStatus) {}
-        fn log(&self, _: Unit, _: Level, _: &str) {}
-        fn object(&self, _: Unit, _: ObjectRow) {}
-    }
+    use crate::report::Deaf;
 
     fn files(of: &[(&str, &str)]) -> Vec<SourceFile> {
         let file = |(path, text): &(&str, &str)| SourceFile::new(*path, *text);
