@@ -170,14 +170,6 @@ mod tests {
             ),
             (Step::KubernetesCanaryDelete(Default::default()), &[]),
             (
-                Step::KubernetesProgressiveDeploy(v1::KubernetesProgressiveDeploy {
-                    deployment: deployment(),
-                    ..Default::default()
-                }),
-                &["m", "v"],
-            ),
-            (Step::KubernetesProgressiveRollback(Default::default()), &[]),
-            (
                 Step::KubernetesBlueGreenDeploy(v1::KubernetesBlueGreenDeploy {
                     deployment: deployment(),
                     ..Default::default()
@@ -231,6 +223,14 @@ mod tests {
                 &["m", "v"],
             ),
             (Step::KubernetesTrafficRouting(Default::default()), &[]),
+            (
+                Step::KubernetesProgressiveDeploy(v1::KubernetesProgressiveDeploy {
+                    deployment: deployment(),
+                    ..Default::default()
+                }),
+                &["m", "v"],
+            ),
+            (Step::KubernetesProgressiveRollback(Default::default()), &[]),
         ]
     }
 

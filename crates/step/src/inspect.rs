@@ -76,8 +76,8 @@ type Surroundings = [Vec<Value>; 3];
 
 /// Look at each of these objects, in their order, as a deployment of all of them would: by what they say about each other
 /// and by the [rules](crate::health_rules) of the cluster. Of a release with
-/// this [hash](sortie_cluster::record::Release::hash) only its own pods are read. What the Secrets among the objects hold is
-/// masked in everything that is told.
+/// this [hash](sortie_cluster::record::Release::hash) only its own pods are read. What the Secrets among the objects hold, and
+/// those among `known`, is masked in everything that is told.
 ///
 /// # Errors
 /// The API server does not answer. What it does not show is unknown, with the reason. Pods and events that may not be read leave their workloads unexplained.
@@ -86,6 +86,7 @@ pub async fn inspect(
     release: Option<&str>,
     objects: &[Tracked],
     rules: &Arc<ClusterRules>,
+    known: Vec<Object>,
 ) -> Result<Vec<Inspected>, Error> {
     let found: Vec<Found> = stream::iter(objects)
         .map(|tracked| async {
@@ -152,7 +153,9 @@ pub async fn inspect(
             is_forbidden: false,
         });
     }
-    mask(&mut inspected, found.into_iter().flatten().flatten());
+    let found = found.into_iter().flatten().flatten();
+    let known = known.into_iter().map(Object::into_value);
+    mask(&mut inspected, found.chain(known));
     Ok(inspected)
 }
 

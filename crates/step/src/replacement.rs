@@ -25,6 +25,8 @@ const GONE_WITHIN: Duration = Duration::from_secs(120);
 /// How long the end of an object that goes already may take before it is left to whoever comes next: from the beginning, but
 /// its pods may take the time that they have; and once the step's time is over or it is to stop, whatever its pods may take.
 const BACK_WITHIN: Duration = Duration::from_secs(10);
+/// What each of the other objects still gets then.
+const MOMENT: Duration = Duration::from_secs(2);
 /// Why it is left to them then.
 const LATE: &str = "the end of the old one takes longer than this step may; whoever deploys or rolls back next makes it again";
 /// How often an object that changes after it was kept is kept anew.
@@ -239,7 +241,10 @@ pub(crate) async fn restore(
     let mut is_late = false;
     for Begun { object, parts, .. } in open.filter(|begun| whose(&begun.task)) {
         let back = match is_late {
-            true => Err(LATE.to_owned()),
+            // What is there, or needs no waiting, is not left away for one that takes long.
+            true => tokio::time::timeout(MOMENT, bring_back(run, locked, unit, (number, &parts)))
+                .await
+                .unwrap_or_else(|_| Err(LATE.to_owned())),
             false => tokio::select! {
                 biased;
                 back = bring_back(run, locked, unit, (number, &parts)) => back,

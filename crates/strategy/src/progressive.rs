@@ -139,6 +139,21 @@ impl State {
             asked: None,
         }
     }
+
+    /// How whoever comes later goes on from here; `None` after a failure, which the next run does not inherit. A router gets
+    /// its time anew.
+    #[must_use]
+    pub fn resumed(mut self, now: Timestamp) -> Option<Self> {
+        if matches!(self.phase, Phase::Failed(_)) {
+            return None;
+        }
+        if let Some(asked) = &mut self.asked
+            && asked.accepted.is_none()
+        {
+            asked.at = now;
+        }
+        Some(self)
+    }
 }
 
 impl Default for State {

@@ -17,6 +17,7 @@ fn side(pods: u32) -> Side {
     Side {
         wanted: pods,
         pods,
+        ready: pods,
         available: pods,
     }
 }

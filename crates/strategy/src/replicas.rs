@@ -146,7 +146,9 @@ pub struct Side {
     pub wanted: u32,
     /// Pods that exist, those that end included.
     pub pods: u32,
-    /// Pods that are available.
+    /// Pods that are ready by themselves, whether or not requests reach them yet.
+    pub ready: u32,
+    /// Pods that are available: requests reach them.
     pub available: u32,
 }
 
@@ -185,7 +187,7 @@ impl Sides {
 /// when there is nothing to do but wait.
 ///
 /// Growing comes first, stable before canary, within `replicas + surge` pods that exist. A side shrinks by its pods that are
-/// not available, which cost nothing, and by as many available ones as leave `replicas - unavailable` of both sides; never
+/// not ready, which cost nothing, and by as many available ones as leave `replicas - unavailable` of both sides; never
 /// below `keep`, what the traffic it gets asks for.
 pub fn next(sides: Sides, goal: Pair, keep: Pair, replicas: u32, slack: Slack) -> Pair {
     let Sides { canary, stable } = sides;
@@ -208,7 +210,7 @@ pub fn next(sides: Sides, goal: Pair, keep: Pair, replicas: u32, slack: Slack) -
         (&mut asked.stable, stable, goal.stable, keep.stable),
     ] {
         let surplus = side.wanted.saturating_sub(goal.max(keep));
-        let idle = side.wanted.saturating_sub(side.available).min(surplus);
+        let idle = side.wanted.saturating_sub(side.ready).min(surplus);
         let serving = (surplus - idle).min(spare);
         spare -= serving;
         *asked -= idle + serving;

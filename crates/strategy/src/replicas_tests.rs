@@ -144,7 +144,7 @@ proptest! {
         luck in prop::collection::vec(any::<u8>(), 64),
     ) {
         let slack = Slack::of(Amount::Count(surge), Amount::Count(unavailable), replicas);
-        let full = Side { wanted: replicas, pods: replicas, available: replicas };
+        let full = Side { wanted: replicas, pods: replicas, ready: replicas, available: replicas };
         let mut sides = Sides { canary: Side::default(), stable: full };
         let mut luck = luck.into_iter().cycle();
         for percent in percents {
@@ -159,6 +159,8 @@ proptest! {
                     side.pods = if side.pods > asked { asked } else { side.pods + (asked - side.pods).min(chance % 4) };
                     side.available = side.available.min(side.pods);
                     side.available += (side.pods - side.available).min(chance / 64);
+                    side.ready = side.ready.clamp(side.available, side.pods);
+                    side.ready += (side.pods - side.ready).min(chance / 16 % 4);
                 }
                 let (pods, available) = (sides.canary.pods + sides.stable.pods, sides.canary.available + sides.stable.available);
                 prop_assert!(pods <= replicas + slack.surge, "{sides:?}");
@@ -168,4 +170,28 @@ proptest! {
             }
         }
     }
+}
+
+#[test]
+fn a_ready_pod_that_no_request_reaches_yet_is_not_given_up() {
+    let full = Side {
+        wanted: 4,
+        pods: 4,
+        ready: 4,
+        available: 0,
+    };
+    let sides = Sides {
+        canary: Side::default(),
+        stable: full,
+    };
+    let goal = Pair {
+        canary: 4,
+        stable: 0,
+    };
+    let slack = Slack {
+        surge: 1,
+        unavailable: 0,
+    };
+    let asked = next(sides, goal, Pair::default(), 4, slack);
+    assert_eq!((asked.canary, asked.stable), (1, 4));
 }

@@ -72,7 +72,8 @@ impl Pods {
         Side {
             wanted: self.wanted,
             pods: self.exist(),
-            available: self.ready,
+            ready: self.ready,
+            available: self.endpoints.min(self.ready),
         }
     }
 }

@@ -117,6 +117,9 @@ async fn of_cluster(objects: Vec<Object>, args: &Health) -> Result<Vec<Inspected
     let ids: Vec<ObjectId> = objects.iter().map(Object::id).collect();
     let origins: Vec<Origin> = objects.iter().map(|one| one.origin().clone()).collect();
     let unknown = unknown_kinds(&cluster, &objects, &namespace).await?;
+    // A release may have given them other names.
+    let is_secret = |one: &&Object| one.kind() == "Secret";
+    let secrets: Vec<Object> = objects.iter().filter(is_secret).cloned().collect();
     let refusal = |origin: &Origin| unknown.iter().find(|why| why.origin() == Some(origin));
     let known = objects
         .into_iter()
@@ -132,7 +135,9 @@ async fn of_cluster(objects: Vec<Object>, args: &Health) -> Result<Vec<Inspected
         .collect();
     let namespaces = [namespace.as_str(), health_rules::SHARED_NAMESPACE];
     let rules = health_rules::read(&cluster, &namespaces).await?.rules;
-    let mut inspected = inspect(&cluster, None, &tracked, &rules).await?.into_iter();
+    let mut inspected = inspect(&cluster, None, &tracked, &rules, secrets)
+        .await?
+        .into_iter();
     let rows = ids.into_iter().zip(&origins);
     let row = |(id, origin)| match refusal(origin) {
         Some(why) => Some(Inspected::unread(id, why)),

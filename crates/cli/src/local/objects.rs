@@ -119,7 +119,7 @@ pub(super) async fn of_release(
     let namespaces = [release.namespace(), health_rules::SHARED_NAMESPACE];
     let rules = health_rules::read(cluster, &namespaces).await?.rules;
     let hash = release.hash();
-    Ok(inspect(cluster, Some(&hash), tracked, &rules).await?)
+    Ok(inspect(cluster, Some(&hash), tracked, &rules, Vec::new()).await?)
 }
 
 /// A table, and below it what is wrong with pods.

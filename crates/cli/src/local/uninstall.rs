@@ -67,6 +67,11 @@ pub(crate) async fn run(args: &Uninstall, around: &Surroundings) -> Result {
         }
         if !agrees(&release, &mut stops).await? {
             print::note("nothing was deleted");
+            if around.output == Output::Json {
+                print::json(
+                    &json!({ "event": "end", "status": "ABORTED", "message": "nothing was deleted" }),
+                );
+            }
             return Ok(Exit::Interrupted);
         }
     }

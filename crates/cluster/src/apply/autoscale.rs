@@ -147,20 +147,25 @@ fn is_gone(live: &Value, gone: &[ObjectId]) -> bool {
 
 /// Whether somebody other than us decides about the replicas of a live object: they were set as an autoscaler does it,
 /// through its `scale`; or we have applied the object and do not own its replicas, which we gave to an autoscaler once (or
-/// never named). Of replicas that nobody owned, the API server notes no owner when they are scaled.
+/// never named). Of replicas that nobody owned, the API server notes no owner when they are scaled. What we have scaled
+/// ourselves is not given away; nor is what has no pods, where an autoscaler rests.
 pub(super) fn is_scaled(live: &Value) -> bool {
-    let given_away = live.pointer("/spec/replicas").is_some()
+    let entries = live.pointer("/metadata/managedFields");
+    let entries = entries.and_then(Value::as_array).into_iter().flatten();
+    let owners: Vec<&Value> = entries
+        .filter(|entry| entry.pointer("/fieldsV1/f:spec/f:replicas").is_some())
+        .collect();
+    let is_by = |entry: &Value, manager: &str| entry.get("manager") == Some(&Value::from(manager));
+    let replicas = live.pointer("/spec/replicas").and_then(Value::as_u64);
+    let given_away = replicas.is_some_and(|replicas| replicas > 0)
+        && !owners.iter().any(|entry| is_by(entry, CONTROL_MANAGER))
         && managed_fields_of(live, MANAGER)
             .is_some_and(|fields| fields.pointer("/f:spec/f:replicas").is_none());
-    let entries = live.pointer("/metadata/managedFields");
-    let mut entries = entries.and_then(Value::as_array).into_iter().flatten();
-    let scaled = entries.any(|entry| {
-        let ours = [MANAGER, CONTROL_MANAGER].map(Value::from);
+    let scaled = owners.iter().any(|entry| {
         entry.get("subresource").and_then(Value::as_str) == Some("scale")
-            && !entry
-                .get("manager")
-                .is_some_and(|manager| ours.contains(manager))
-            && entry.pointer("/fieldsV1/f:spec/f:replicas").is_some()
+            && ![MANAGER, CONTROL_MANAGER]
+                .iter()
+                .any(|manager| is_by(entry, manager))
     });
     given_away || scaled
 }
@@ -193,5 +198,42 @@ fn may_be_scaled(target: &Target) -> bool {
         "Deployment" | "StatefulSet" | "ReplicaSet" => group == "apps",
         "ReplicationController" => group.is_empty(),
         _ => false,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+
+    #[test]
+    fn replicas_are_somebody_elses_when_we_have_given_them_away_and_have_not_scaled_them() {
+        let entry = |manager: &str, operation: &str, subresource: Option<&str>, fields: &Value| {
+            let mut entry =
+                json!({"manager": manager, "operation": operation, "fieldsV1": {"f:spec": fields}});
+            if let Some(subresource) = subresource {
+                entry["subresource"] = subresource.into();
+            }
+            entry
+        };
+        let owned = json!({"f:replicas": {}});
+        let ours = |fields| entry(MANAGER, "Apply", None, fields);
+        let control = entry(CONTROL_MANAGER, "Update", Some("scale"), &owned);
+        let controller = entry("kube-controller-manager", "Update", Some("scale"), &owned);
+        for (replicas, entries, expected) in [
+            (3, vec![ours(&owned)], false),
+            (3, vec![ours(&json!({}))], true),
+            (3, vec![ours(&owned), controller], true),
+            // We have scaled it: to a number, and to nothing, of which no entry remains.
+            (1, vec![ours(&json!({})), control], false),
+            (0, vec![ours(&json!({}))], false),
+            // Never ours.
+            (3, vec![], false),
+        ] {
+            let live =
+                json!({"metadata": {"managedFields": entries}, "spec": {"replicas": replicas}});
+            assert_eq!(is_scaled(&live), expected, "{live}");
+        }
     }
 }

@@ -7,10 +7,12 @@ use serde_json::{Map, Value};
 use sortie_manifest::{Object, Origin};
 use tokio::time::Instant;
 
+use super::compare::managed_fields_of;
 use super::immutable::invalid;
 use super::plan::refuse_foreign;
 use super::scrub::scrub;
-use super::{Applied, Change, Desired, Document, Outcome, Planned, Target};
+use super::write::NEVER;
+use super::{Applied, Change, Desired, Document, MANAGER, Outcome, Planned, Target};
 use crate::connect::Cluster;
 use crate::delete::{Doomed, Gone, Patience};
 use crate::error::{Cause, Error, Problem};
@@ -93,6 +95,8 @@ impl Cluster {
             }),
             // The successor finds what was kept.
             Err(error) if matches!(error.cause(), Cause::LeaseLost { .. }) => Err(error),
+            // Somebody was quicker, whose object stays.
+            Err(error) if error.is_conflict() => Err(error),
             Err(error) => {
                 let restored = self.restore(target, kept, guard).await;
                 Err(fail(Cause::NotReplaced {
@@ -178,11 +182,12 @@ impl Cluster {
         Ok(Document::new(answer.body))
     }
 
-    /// Makes the former object again. `false` when it is one that would run again.
+    /// Makes the former object again, where nothing has its name. `false` when it is one that would run again.
     async fn restore(&self, target: &Target, kept: &Value, guard: &Guard) -> Result<bool, Error> {
-        let Some(former) = former(kept) else {
+        let Some(mut former) = former(kept) else {
             return Ok(false);
         };
+        former["metadata"]["resourceVersion"] = NEVER.into();
         let mut call = super::plan::apply_call(target, &former, "force=true")?;
         call.method = Method::PATCH;
         call.write = Some((Point::Apply, guard));
@@ -192,6 +197,17 @@ impl Cluster {
                 Ok(_) => return Ok(true),
                 Err(error) if is_occupied(&error) && Instant::now() < give_up => {
                     tokio::time::sleep(FREE_PAUSE).await;
+                }
+                Err(error) if error.is_conflict() => {
+                    // An answer of ours may have been lost, and the request sent again.
+                    let live = self.find(&target.id).await?;
+                    let ours = live.is_some_and(|(_, live)| {
+                        managed_fields_of(&live, MANAGER) == managed_fields_of(kept, MANAGER)
+                    });
+                    return match ours {
+                        true => Ok(true),
+                        false => Err(scrub(error, &target.object)),
+                    };
                 }
                 Err(error) => return Err(scrub(error, &target.object)),
             }

@@ -26,7 +26,7 @@ use crate::lease::Guard;
 const RACES: u32 = 8;
 
 /// A version that no object has: etcd's first revision is an empty store's. Who sends it along can only create.
-const NEVER: &str = "1";
+pub(super) const NEVER: &str = "1";
 
 /// How long a kind may take to be served after its definition was applied.
 const SERVED_WITHIN: Duration = Duration::from_secs(10);

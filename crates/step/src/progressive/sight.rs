@@ -159,17 +159,16 @@ impl Around<'_> {
             .copied()
             .filter(|pod| is_of(pod, id))
             .collect();
-        let ready = count(
-            pods.iter()
-                .filter(|pod| is_ready(pod) && self.is_served(pod)),
-        );
+        let ready = pods.iter().filter(|pod| is_ready(pod));
+        let served = count(ready.clone().filter(|pod| self.is_served(pod)));
+        let ready = count(ready);
         let exist = count(pods.iter());
         let Some(live) = live else {
             let side = Side {
                 pods: exist,
                 ..Side::default()
             };
-            return (side, ready);
+            return (side, served);
         };
         let number = |pointer: &str| {
             let number = live.pointer(pointer).and_then(Value::as_u64);
@@ -185,20 +184,22 @@ impl Around<'_> {
         let side = Side {
             wanted: asked,
             pods: exist,
+            ready,
             // The controller may not have seen yet that some are to go.
-            available: available.min(ready).min(asked),
+            available: available.min(served).min(asked),
         };
-        (side, ready)
+        (side, served)
     }
 
-    /// Whether every Service that selects a pod leads to it.
+    /// Whether every Service that selects a pod leads to it. An external name leads nowhere, whatever it selects.
     fn is_served(&self, pod: &Value) -> bool {
         let labels = pod.pointer("/metadata/labels").and_then(Value::as_object);
         let labels = labels.cloned().unwrap_or_default();
         let uid = text(pod, "/metadata/uid");
         let mut selecting = self.services.iter().filter(|service| {
             let selector = service.pointer("/spec/selector").and_then(Value::as_object);
-            selector.is_some_and(|selector| is_selected(selector, &labels))
+            text(service, "/spec/type") != "ExternalName"
+                && selector.is_some_and(|selector| is_selected(selector, &labels))
         });
         selecting.all(|service| self.leads_to(text(service, "/metadata/name"), uid))
     }

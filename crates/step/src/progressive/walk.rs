@@ -8,7 +8,7 @@ use sortie_cluster::apply::{Applied, Change};
 use sortie_cluster::clock::Course;
 use sortie_cluster::record::Stored;
 use sortie_cluster::watch::any_changed;
-use sortie_cluster::{Error, Resource};
+use sortie_cluster::{Error, Resource, clock};
 use sortie_manifest::ObjectId;
 use sortie_strategy::progressive::{self, Action, Observation, Phase, Plan, State};
 use sortie_strategy::replicas::Pair;
@@ -73,7 +73,9 @@ impl<'a> Walk<'a> {
             run,
             locked,
             workloads: progress.workloads.clone(),
-            state: progress::state(&stored.head, plan.to).unwrap_or(begin),
+            state: progress::state(&stored.head, plan.to)
+                .and_then(|state| state.resumed(clock::now()))
+                .unwrap_or(begin),
             plan,
             written: Written::new(),
             unjudged: true,

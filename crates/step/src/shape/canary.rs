@@ -305,7 +305,7 @@ fn needs_its_node(object: &Object) -> bool {
     is_on_host || containers.any(has_port)
 }
 
-/// Whether nothing keeps another canary from being deployed.
+/// Whether nothing keeps a set from being deployed whose numbers of pods are its own affair.
 ///
 /// # Errors
 /// A progressive one stands, whose pods were taken from the originals.
@@ -321,7 +321,7 @@ fn in_the_way(number: u64) -> Failure {
         FailureKind::Configuration,
         "SRT-T111",
         format!("the progressive canary of number {number} has pods that the release is short of"),
-        "bring it to 100 %, or remove it: its pods go back then; after that another canary has room",
+        "bring it to 100 %, or remove it, and its pods go back; then deploy again",
     )
 }
 

@@ -143,7 +143,7 @@ impl Shape {
         if !matches!(self, Self::BlueGreen { .. }) {
             uncolored(run, history)?;
         }
-        if matches!(self, Self::Canary(_)) {
+        if !self.is_steered() {
             canary::has_room(history)?;
         }
         let place = (history.next_number(), self.is_first(history));

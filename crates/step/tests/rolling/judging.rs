@@ -73,7 +73,13 @@ async fn a_rule_for_a_kind_judges_a_deployment_and_whoever_asks_later() {
         .unwrap();
     let release = Release::new(world.namespace.name(), RELEASE).unwrap();
     let hash = release.hash();
-    let inspected = inspect(&world.api, Some(&hash), &head.inventory, &found.rules);
+    let inspected = inspect(
+        &world.api,
+        Some(&hash),
+        &head.inventory,
+        &found.rules,
+        Vec::new(),
+    );
     let inspected = inspected.await.unwrap();
     assert_eq!(
         inspected[0].verdict.status,
@@ -147,7 +153,7 @@ async fn whoever_asks_later_hears_what_the_deployment_said_of_claims_and_service
     let release = Release::new(world.namespace.name(), RELEASE).unwrap();
     let rules = Arc::default();
     let hash = release.hash();
-    let inspected = inspect(&world.api, Some(&hash), &head.inventory, &rules).await;
+    let inspected = inspect(&world.api, Some(&hash), &head.inventory, &rules, Vec::new()).await;
     world
         .kubectl(&["delete", "storageclass", &class, "--wait=false"], "")
         .await;
@@ -174,7 +180,14 @@ async fn what_may_not_be_read_hides_nothing_else() {
     world
         .with_rights("\n- {apiGroups: [\"\"], resources: [services], verbs: [get]}\n")
         .await;
-    let inspected = inspect(&world.api, None, &head.inventory, &Arc::default()).await;
+    let inspected = inspect(
+        &world.api,
+        None,
+        &head.inventory,
+        &Arc::default(),
+        Vec::new(),
+    )
+    .await;
     let inspected = inspected.unwrap();
     assert_eq!(inspected.len(), 2);
     for one in inspected {

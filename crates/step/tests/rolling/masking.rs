@@ -40,7 +40,7 @@ async fn what_a_pod_repeats_of_a_secret_of_the_set_is_masked() {
     assert!(!text.contains("battery"), "{text}");
     // Whoever asks later hears no more.
     let inventory = &heads.last().unwrap().inventory;
-    let inspected = inspect(&world.api, None, inventory, &Arc::default()).await;
+    let inspected = inspect(&world.api, None, inventory, &Arc::default(), Vec::new()).await;
     let text = format!("{:?}", inspected.unwrap());
     assert!(text.contains("/**************"), "{text}");
     assert!(!text.contains("battery"), "{text}");

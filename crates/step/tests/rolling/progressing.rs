@@ -164,6 +164,8 @@ async fn a_new_version_takes_over_step_by_step() {
     // Another canary would not give back what this one has taken.
     let other = world.of_execution(canary(plain(&v2), Amount::Count(1)), "e2");
     assert_eq!(other.await.failure().code, "SRT-T111");
+    let whole = world.deploy(plain(&v2)).await;
+    assert_eq!(whole.failure().code, "SRT-T111");
 
     let told = world.share(&v2, 100, "e1").await;
     assert_eq!(told.outputs()["releaseNumber"], 6);

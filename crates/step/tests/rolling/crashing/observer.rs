@@ -139,6 +139,7 @@ fn observed(name: &str, size: u32, workload: &Value, objects: &Objects) -> Optio
     let side = |wanted: u32, pods: &[&Value]| Side {
         wanted,
         pods: count(pods),
+        ready: ready(pods),
         available: ready(pods),
     };
     Some(Workload {
