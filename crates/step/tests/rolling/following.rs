@@ -76,7 +76,9 @@ async fn behind_a_gateway(
     name: &str,
     deploy: impl Fn(RollingDeploy) -> Action,
 ) -> (World, Gateway) {
-    let world = World::new(name).await;
+    let mut world = World::new(name).await;
+    // On a machine that is busy with other tests a router takes its time.
+    world.limits.settle = Duration::from_secs(5);
     let gateway = world.cluster.gateway().await.unwrap();
     let v1 = app(&world.cluster.image("sample-v1").await.unwrap());
     carry(&world, deploy(plain(&v1)), "e1").await.outputs();
