@@ -8,6 +8,7 @@ use sortie_cluster::patch::{Form, Patched};
 use sortie_cluster::record::changes::{Entry, Field, Undo, fields, fields_since, redoing};
 use sortie_cluster::{Cause, Error, clock};
 use sortie_manifest::ObjectId;
+use sortie_strategy::routing::changed_fields;
 
 use super::named::missing;
 use crate::adoption::object_of;
@@ -42,7 +43,12 @@ pub(super) struct Altered {
     pub(super) after: Value,
     /// Whether this task has changed it, now or before it was interrupted.
     pub(super) changed: bool,
+    /// Whether it is only on its way: the same is to be asked for once more, when that has settled.
+    pub(super) halfway: bool,
 }
+
+/// What an object becomes on its way from what it is to what is meant; `None`: it may become that at once.
+pub(super) type Way<'a> = &'a (dyn Fn(&Value, &Value) -> Option<Value> + Sync);
 
 /// The patch for an object as it is now; a note of an earlier attempt of the same task says what it meant to write.
 pub(super) type Make<'a> =
@@ -56,9 +62,23 @@ pub(super) type Make<'a> =
 pub(super) async fn alter(
     run: &Run<'_>,
     locked: &Locked,
-    mut ledger: Option<&mut Ledger>,
+    ledger: Option<&mut Ledger>,
     subject: Subject<'_>,
     make: Make<'_>,
+) -> Result<Altered, Failure> {
+    alter_by_way(run, locked, ledger, subject, (make, None)).await
+}
+
+/// The same, for an object that may have to become something else first. What is meant in the end is noted before that.
+///
+/// # Errors
+/// As [`alter`].
+pub(super) async fn alter_by_way(
+    run: &Run<'_>,
+    locked: &Locked,
+    mut ledger: Option<&mut Ledger>,
+    subject: Subject<'_>,
+    (make, way): (Make<'_>, Option<Way<'_>>),
 ) -> Result<Altered, Failure> {
     let (cluster, patched) = (&run.env.cluster, subject.patched);
     let id = patched.id;
@@ -76,6 +96,7 @@ pub(super) async fn alter(
             return Ok(Altered {
                 after: live,
                 changed: true,
+                halfway: false,
             });
         }
         let is_known = |field: &Field| field.is_ours(&live) || field.is_undone(&live);
@@ -99,6 +120,7 @@ pub(super) async fn alter(
             return Ok(Altered {
                 after: live,
                 changed: false,
+                halfway: false,
             });
         }
         if patched.subresource.is_none() {
@@ -111,14 +133,21 @@ pub(super) async fn alter(
             let entry = noted_as(run, subject, &live, found);
             ledger.note(run, locked, vec![entry]).await?;
         }
+        let first = way.and_then(|way| way(&live, &result));
+        let first = first.map(|first| Value::from(changed_fields(&live, &first)));
+        let halfway = first.is_some();
+        let first = first.map(|first| of_version(Form::Json, first, &live));
+        let body = first.as_ref().map_or(body, |first| (Form::Json, first));
         match cluster.patch_as(patched, body, locked.guard()).await {
             Err(error) if error.is_conflict() => {}
             Err(error) => return Err(Failure::cluster(&error)),
             Ok(after) => {
-                run.info(subject.unit, format!("{id} configured"));
+                let how = if halfway { "prepared" } else { "configured" };
+                run.info(subject.unit, format!("{id} {how}"));
                 return Ok(Altered {
                     after,
                     changed: true,
+                    halfway,
                 });
             }
         }

@@ -59,7 +59,7 @@ async fn under_lease(run: &Run<'_>, options: &Scale, locked: &Locked) -> Result<
         run.bounds.check()?;
         Ok(alter(run, locked, Some(&mut ledger), subject, &make).await?)
     };
-    let Altered { after, changed } = run
+    let Altered { after, changed, .. } = run
         .bounds
         .run_writes(locked.lost(), Box::pin(write))
         .await?;

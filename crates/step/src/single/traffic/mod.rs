@@ -15,9 +15,9 @@ use sortie_cluster::Resource;
 use sortie_cluster::patch::{Form, Patched};
 use sortie_cluster::record::changes::Entry;
 use sortie_manifest::{Object, ObjectId};
-use sortie_strategy::routing::{Routing, RoutingError, changed_fields};
+use sortie_strategy::routing::{Routing, RoutingError, changed_fields, easing};
 
-use super::alter::{Altered, Subject, alter, awaited, settle};
+use super::alter::{Altered, Subject, Way, alter_by_way, awaited, settle};
 use super::{apply, take};
 use crate::changes::Ledger;
 use crate::failure::{Failure, FailureKind, chain};
@@ -98,6 +98,7 @@ async fn write(
     let plan = Box::pin(plan::plan(run, asked));
     let plan = run.bounds.run(locked.lost(), plan).await?;
     run.units.enter(Unit::TrafficRouting);
+    prepare(run, locked, (asked, &plan)).await?;
     let made: Vec<Object> = plan.made.iter().map(|(_, object)| object.clone()).collect();
     let write = async {
         run.bounds.check()?;
@@ -108,7 +109,8 @@ async fn write(
         let mut written = Vec::new();
         for live in &plan.edited {
             run.bounds.check()?;
-            let changed = edit(run, locked, &mut ledger, (asked, &plan), live).await?;
+            let edited = edit(run, locked, &mut ledger, (asked, &plan), (live, &straight)).await?;
+            let changed = edited.changed;
             // One that this task has made before it was interrupted is as it should be.
             let changed = changed || ledger.noted(run, &live.id).is_some();
             written.push((live.resource.clone(), live.id.clone(), changed));
@@ -135,6 +137,50 @@ async fn write(
     Ok((routes.collect(), waiting))
 }
 
+/// Let the router know Services that no rule of a route names yet, before the first request is sent there: it may take the
+/// rules before it has heard of them.
+async fn prepare(
+    run: &Run<'_>,
+    locked: &Locked,
+    (asked, plan): (&Routing, &Plan),
+) -> Result<(), Ended> {
+    let write = async {
+        let mut ledger = Ledger::open(run, locked).await?;
+        let mut prepared = Vec::new();
+        let meant = wanted(run, asked, &plan.services, &plan.edited)?;
+        let way = |now: &Value, then: &Value| easing(then, now);
+        for live in &plan.edited {
+            run.bounds.check()?;
+            let then = meant.iter().find(|then| is_of(then, live));
+            // What the task has noted it has prepared before it was interrupted.
+            if then.is_none_or(|then| way(&live.object, then).is_none())
+                || ledger.noted(run, &live.id).is_some()
+            {
+                continue;
+            }
+            let altered = edit(run, locked, &mut ledger, (asked, plan), (live, &way)).await?;
+            if altered.halfway {
+                prepared.push((live.resource.clone(), live.id.clone(), true));
+            }
+        }
+        Ok(prepared)
+    };
+    let prepared = run
+        .bounds
+        .run_writes(locked.lost(), Box::pin(write))
+        .await?;
+    if prepared.is_empty() {
+        return Ok(());
+    }
+    let taken = async {
+        let waiting = waiting(run, &prepared).await?;
+        steady::wait(run, locked.guard(), waiting).await
+    };
+    run.bounds.run(locked.lost(), Box::pin(taken)).await?;
+    let text = "the router hears of new Services before requests go there";
+    retreat::settle(run, locked, text).await
+}
+
 /// Routes that were written, with their gateways, to be waited for.
 async fn waiting(
     run: &Run<'_>,
@@ -153,14 +199,23 @@ async fn waiting(
     Ok(waiting)
 }
 
-/// Change one object to what is asked for; whether that was necessary.
+fn is_of(route: &Value, live: &Live) -> bool {
+    text(route, "/kind") == live.id.kind && text(route, "/metadata/name") == live.id.name
+}
+
+/// At once what is meant.
+fn straight(_: &Value, _: &Value) -> Option<Value> {
+    None
+}
+
+/// Change one object to what is asked for, by this way.
 async fn edit(
     run: &Run<'_>,
     locked: &Locked,
     ledger: &mut Ledger,
     (asked, plan): (&Routing, &Plan),
-    live: &Live,
-) -> Result<bool, Failure> {
+    (live, way): (&Live, Way<'_>),
+) -> Result<Altered, Failure> {
     let others = plan.edited.iter().filter(|other| other.id != live.id);
     let others: Vec<Live> = others.cloned().collect();
     let make = |now: &Value, _: Option<&Entry>| {
@@ -170,10 +225,7 @@ async fn edit(
             ..live.clone()
         });
         let wanted = wanted(run, asked, &plan.services, &all)?;
-        let mut wanted = wanted.iter();
-        let wanted = wanted.find(|wanted| {
-            text(wanted, "/kind") == live.id.kind && text(wanted, "/metadata/name") == live.id.name
-        });
+        let wanted = wanted.iter().find(|wanted| is_of(wanted, live));
         let operations = wanted.map(|wanted| changed_fields(now, wanted));
         Ok((Form::Json, operations.unwrap_or_default().into()))
     };
@@ -186,8 +238,7 @@ async fn edit(
         unit: Unit::TrafficRouting,
         stays: false,
     };
-    let Altered { changed, .. } = alter(run, locked, Some(ledger), subject, &make).await?;
-    Ok(changed)
+    alter_by_way(run, locked, Some(ledger), subject, (&make, Some(way))).await
 }
 
 fn refused(error: &RoutingError) -> Failure {

@@ -55,7 +55,7 @@ pub(crate) async fn retreat(
         return Ok(());
     };
     if had_traffic || is_resumed {
-        settle(run, locked, side.word()).await?;
+        drain(run, locked, side.word()).await?;
     }
     if side == NewSide::Canary {
         // Nobody is on the way to its Service any more, so that no route need name it.
@@ -177,16 +177,17 @@ async fn leave(
 }
 
 /// Let clients arrive that were sent to a side a moment ago.
-async fn settle(run: &Run<'_>, locked: &Locked, side: &str) -> Result<(), Ended> {
+async fn drain(run: &Run<'_>, locked: &Locked, side: &str) -> Result<(), Ended> {
+    let text = format!("the {side} gets no requests any more, and some may still be on their way");
+    settle(run, locked, &text).await
+}
+
+/// Let pass what a router and its clients may take.
+pub(super) async fn settle(run: &Run<'_>, locked: &Locked, why: &str) -> Result<(), Ended> {
     let settle = run.env.limits.settle;
-    let text = format!(
-        "the {side} gets no requests any more; for {} s some may still be on their way",
-        settle.as_secs()
-    );
+    let text = format!("{why}: {} s for that", settle.as_secs());
     run.info(Unit::TrafficRouting, text);
-    run.bounds
-        .pending()
-        .set("requests may still have been on their way");
+    run.bounds.pending().set(why);
     let wait = async {
         tokio::time::sleep(settle).await;
         Ok(())
@@ -228,7 +229,7 @@ pub(crate) async fn settle_undone(
         Ok(())
     };
     run.bounds.run(locked.lost(), Box::pin(taken)).await?;
-    settle(run, locked, "new side").await
+    drain(run, locked, "new side").await
 }
 
 /// Whether an object is a route.
