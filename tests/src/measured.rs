@@ -109,3 +109,8 @@ pub fn processor(process: u32) -> Option<f64> {
     let ticks: Option<f64> = ticks.map(|ticks| ticks.parse::<f64>().ok()).sum();
     Some(ticks? / TICKS)
 }
+
+/// Let so many seconds pass before memory is read: what a program gives back, it gives back after a while.
+pub async fn quiet(seconds: u64) {
+    tokio::time::sleep(Duration::from_secs(seconds)).await;
+}

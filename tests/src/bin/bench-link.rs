@@ -30,10 +30,10 @@ async fn main() -> Result<()> {
 
 /// Resident memory, five samples after a quiet half minute.
 async fn idle_memory(product: &mut Product, bench: &mut Bench) -> Result<()> {
-    quiet(30).await;
+    measured::quiet(30).await;
     let (mut resident, mut anonymous, mut server) = (Vec::new(), Vec::new(), Vec::new());
     for _ in 0..5 {
-        quiet(2).await;
+        measured::quiet(2).await;
         let delegate = product.delegate()?.id()?;
         resident.push(measured::resident(delegate).context("the delegate has ended")?);
         anonymous.push(measured::anonymous(delegate).context("the delegate has ended")?);
@@ -233,8 +233,4 @@ fn milliseconds(value: &Value) -> Result<f64> {
 #[expect(clippy::disallowed_methods, reason = "a benchmark reads the clock")]
 fn milliseconds_now() -> Result<f64> {
     milliseconds(&Value::String(jiff::Timestamp::now().to_string()))
-}
-
-async fn quiet(seconds: u64) {
-    tokio::time::sleep(Duration::from_secs(seconds)).await;
 }

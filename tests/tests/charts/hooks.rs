@@ -20,13 +20,13 @@ echo "socket: $(ls /run/sortie | wc -l)"
 touch /run/sortie/other 2>/dev/null && echo "WROTE beside the socket"
 touch /usr/local/bin/bash 2>/dev/null && echo "WROTE to the image"
 grep -E '^(CapEff|NoNewPrivs|Seccomp):' /proc/self/status | tr '\t' ' ' | sed 's/^/status: /'
-find /work /tmp /dev/shm /dev/mqueue -user "$(id -u)" ! -path '/work/run*' 2>/dev/null | sed 's/^/LEFT /'
+find /scripts /tmp /dev/shm /dev/mqueue -user "$(id -u)" ! -path '/scripts/run*' 2>/dev/null | sed 's/^/LEFT /'
 grep -c planted /dev/termination-log | sed 's/^/planted: /'
 "#;
 
 /// Leaves something everywhere, and a process that goes on.
 const PLANT: &str = r#"
-echo planted | tee $HOME/.bashrc $TMPDIR/planted /tmp/planted /dev/shm/planted /work/planted > /dev/termination-log
+echo planted | tee $HOME/.bashrc $TMPDIR/planted /tmp/planted /dev/shm/planted /scripts/planted > /dev/termination-log
 setsid sleep 7777 >/dev/null 2>&1 &
 (setsid bash -c 'trap "" TERM; exec sleep 7778' >/dev/null 2>&1 &)
 cat > "$MANIFEST_FILES_DIRECTORY/more.yaml" <<'END'

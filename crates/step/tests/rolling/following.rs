@@ -97,6 +97,17 @@ fn probe(world: &World, gateway: &Gateway, headers: &str) -> TrafficProbe {
     TrafficProbe::start_with(&world.cluster, address, &host, headers).unwrap()
 }
 
+/// A client of version 1, which a route leads to.
+async fn from_the_beginning(world: &World, gateway: &Gateway) -> TrafficProbe {
+    let before = config(provider(world, gateway), vec![only_stable()]);
+    carry(world, Action::TrafficRouting(before), "e1")
+        .await
+        .outputs();
+    let begun = |report: &TrafficReport| report.count("v1") > 0;
+    measure(world, gateway, 50, begun).await;
+    probe(world, gateway, "")
+}
+
 async fn none_failed(mut probe: TrafficProbe) -> TrafficReport {
     let enough = |report: &TrafficReport| report.total >= 1000;
     probe.wait_for(LIMIT, enough).await.unwrap();
@@ -110,13 +121,7 @@ async fn a_canary_gets_its_weight_and_loses_it_before_its_pods() {
     let (world, gateway) = behind_a_gateway("followed", Action::RollingDeploy).await;
     let v2 = app(&world.cluster.image("sample-v2").await.unwrap());
     let provider = || provider(&world, &gateway);
-    let before = config(provider(), vec![only_stable()]);
-    carry(&world, Action::TrafficRouting(before), "e1")
-        .await
-        .outputs();
-    let begun = |report: &TrafficReport| report.count("v1") > 0;
-    measure(&world, &gateway, 50, begun).await;
-    let all_along = probe(&world, &gateway, "");
+    let all_along = from_the_beginning(&world, &gateway).await;
 
     let routing = config(provider(), vec![shares(80, 20)]);
     let task = world.task(canary(routed(&v2, routing.clone()), Amount::Count(1)));
@@ -196,13 +201,7 @@ async fn a_stage_with_a_share_of_the_traffic_loses_it_before_its_pods() {
     let v2 = app(&world.cluster.image("sample-v2").await.unwrap());
     world.swap(SWAP, "e1").await.outputs();
     let provider = || provider(&world, &gateway);
-    let before = config(provider(), vec![only_stable()]);
-    carry(&world, Action::TrafficRouting(before), "e1")
-        .await
-        .outputs();
-    let begun = |report: &TrafficReport| report.count("v1") > 0;
-    measure(&world, &gateway, 50, begun).await;
-    let all_along = probe(&world, &gateway, "");
+    let all_along = from_the_beginning(&world, &gateway).await;
 
     let mut some = shares(90, 10);
     some.destinations = vec![to("primary", 90), to("stage", 10)];

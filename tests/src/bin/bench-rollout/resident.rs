@@ -22,16 +22,12 @@ pub(crate) struct Resident {
 /// Five samples after a quiet half minute.
 pub(crate) async fn idle(process: u32) -> Result<Vec<f64>> {
     let mut samples = Vec::new();
-    quiet(30).await;
+    measured::quiet(30).await;
     for _ in 0..5 {
-        quiet(2).await;
+        measured::quiet(2).await;
         samples.push(measured::resident(process).context("it has ended")?);
     }
     Ok(samples)
-}
-
-async fn quiet(seconds: u64) {
-    tokio::time::sleep(Duration::from_secs(seconds)).await;
 }
 
 /// A delegate that brings two versions by each strategy, for each number of pods.
