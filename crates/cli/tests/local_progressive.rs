@@ -3,37 +3,14 @@
 
 mod support;
 
-use support::world::World;
+use support::world::{World, web};
 use support::{Ended, Person};
-
-/// The sample application with two pods.
-fn app(image: &str) -> String {
-    format!(
-        r#"
-apiVersion: apps/v1
-kind: Deployment
-metadata: {{name: web}}
-spec:
-  replicas: 2
-  selector: {{matchLabels: {{app: web}}}}
-  template:
-    metadata: {{labels: {{app: web}}}}
-    spec:
-      terminationGracePeriodSeconds: 1
-      containers:
-        - name: web
-          image: {image}
-          imagePullPolicy: IfNotPresent
-          readinessProbe: {{httpGet: {{path: /ready, port: 8080}}, periodSeconds: 1}}
-"#
-    )
-}
 
 impl World {
     /// The files have this version from now on.
     async fn version(&self, image: &str) {
         let image = self.cluster.image(image).await.unwrap();
-        self.me.file("k8s/app.yaml", &app(&image));
+        self.me.file("k8s/app.yaml", &web(2, &image));
     }
 
     async fn share(&self, percent: &str) -> Ended {

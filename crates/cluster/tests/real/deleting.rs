@@ -161,19 +161,24 @@ async fn slow_to_end(fixture: &Fixture, seconds: u64) -> (Doomed, serde_json::Va
     (doomed, live)
 }
 
-#[tokio::test]
-async fn a_workload_is_waited_for_as_long_as_its_pods_may_take_to_end() {
-    let fixture = Fixture::new("ends_slowly").await;
-    let (doomed, _) = slow_to_end(&fixture, 6).await;
+/// What is told while the deletion of something goes on for longer than it is given.
+async fn told_of_deletion(fixture: &Fixture, doomed: &Doomed) -> Vec<String> {
     let told = std::sync::Mutex::new(Vec::new());
     let held = |_: &sortie_manifest::ObjectId, why: Option<&str>| {
         told.lock().unwrap().extend(why.map(str::to_owned));
     };
     let patience = (Duration::from_secs(1), &held as Held<'_>);
     let guard = Guard::unfenced();
-    let gone = fixture.cluster.delete(&doomed, patience, &guard).await;
+    let gone = fixture.cluster.delete(doomed, patience, &guard).await;
     assert_eq!(gone.unwrap(), Gone::Deleted);
-    let told = told.into_inner().unwrap();
+    told.into_inner().unwrap()
+}
+
+#[tokio::test]
+async fn a_workload_is_waited_for_as_long_as_its_pods_may_take_to_end() {
+    let fixture = Fixture::new("ends_slowly").await;
+    let (doomed, _) = slow_to_end(&fixture, 6).await;
+    let told = told_of_deletion(&fixture, &doomed).await;
     assert!(
         told.iter()
             .any(|why| why.starts_with("waiting for pods to end: web-")),
@@ -196,15 +201,7 @@ async fn a_namespace_is_waited_for_as_long_as_anybodys_pods_in_it_may_take_to_en
         uid: None,
         release: None,
     };
-    let told = std::sync::Mutex::new(Vec::new());
-    let held = |_: &sortie_manifest::ObjectId, why: Option<&str>| {
-        told.lock().unwrap().extend(why.map(str::to_owned));
-    };
-    let patience = (Duration::from_secs(1), &held as Held<'_>);
-    let guard = Guard::unfenced();
-    let gone = fixture.cluster.delete(&doomed, patience, &guard).await;
-    assert_eq!(gone.unwrap(), Gone::Deleted);
-    let told = told.into_inner().unwrap();
+    let told = told_of_deletion(&fixture, &doomed).await;
     let named = |why: &String| why.contains("waiting for pods to end: web-");
     assert!(told.iter().any(named), "{told:?}");
     // It is there again for its end.
