@@ -256,6 +256,7 @@ impl Job {
             pod_name: name.clone(),
             instance: Some(format!("{name}-dev")),
             admin_address: SocketAddr::from((Ipv4Addr::LOCALHOST, 0)),
+            control_socket: None,
             scratch_dir: std::env::temp_dir(),
             extra_ca_file: None,
             runner_socket: None,

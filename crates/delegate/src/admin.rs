@@ -1,16 +1,16 @@
-//! The admin port: `/live`, `/ready`, `/metrics`, and `PUT /log-level`.
+//! The admin port: `/live`, `/ready` and `/metrics`.
 //!
-//! Probes and scrapers come over the pod's address and only read; the log level is changed from inside the pod.
+//! Everything in the pod's network reaches it, scripts of services too: it only reads. What changes the running process
+//! goes over the [control socket](crate::control).
 
-use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
 use std::time::Duration;
 
 use axum::Router;
-use axum::extract::{ConnectInfo, DefaultBodyLimit, State};
+use axum::extract::{DefaultBodyLimit, State};
 use axum::http::{StatusCode, header};
 use axum::response::IntoResponse;
-use axum::routing::{get, put};
+use axum::routing::get;
 use prometheus_client::registry::Registry;
 use sortie_cluster::Cluster;
 use tokio::net::TcpListener;
@@ -18,12 +18,11 @@ use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
 
 use crate::link::Standing;
-use crate::telemetry::LogLevel;
 
 /// How long the API server may take to answer a readiness check.
 const REACHABLE_WITHIN: Duration = Duration::from_secs(2);
 
-/// What the admin port shows and changes.
+/// What the admin port shows.
 #[derive(Debug)]
 pub struct Admin {
     /// How the link to the control plane stands.
@@ -32,8 +31,6 @@ pub struct Admin {
     pub cluster: Cluster,
     /// All metrics.
     pub registry: Registry,
-    /// The log's level, where it is this program's.
-    pub log_level: Option<LogLevel>,
 }
 
 /// Serve until `stop`.
@@ -49,11 +46,9 @@ pub async fn serve(
         .route("/live", get(|| async { "ok" }))
         .route("/ready", get(ready))
         .route("/metrics", get(metrics))
-        .route("/log-level", put(log_level))
         .layer(DefaultBodyLimit::max(1024))
         .with_state(Arc::new(admin));
-    let service = router.into_make_service_with_connect_info::<SocketAddr>();
-    axum::serve(listener, service)
+    axum::serve(listener, router)
         .with_graceful_shutdown(stop.cancelled_owned())
         .await
 }
@@ -93,59 +88,5 @@ async fn metrics(State(admin): State<Arc<Admin>>) -> impl IntoResponse {
         )
             .into_response(),
         Err(_) => StatusCode::INTERNAL_SERVER_ERROR.into_response(),
-    }
-}
-
-/// A log at `trace` may tell more than its readers should know, and slows the delegate down: not for everyone in the cluster.
-async fn log_level(
-    State(admin): State<Arc<Admin>>,
-    ConnectInfo(peer): ConnectInfo<SocketAddr>,
-    filter: String,
-) -> (StatusCode, String) {
-    if !is_inside(peer.ip()) {
-        return (
-            StatusCode::FORBIDDEN,
-            "the log level is changed from inside the pod only; use `kubectl port-forward`\n"
-                .to_owned(),
-        );
-    }
-    let Some(log_level) = &admin.log_level else {
-        return (
-            StatusCode::NOT_FOUND,
-            "the log belongs to another program\n".to_owned(),
-        );
-    };
-    match log_level.set(filter.trim()) {
-        Ok(()) => {
-            tracing::info!(filter = filter.trim(), "log level changed");
-            (StatusCode::OK, "ok\n".to_owned())
-        }
-        Err(error) => (
-            StatusCode::BAD_REQUEST,
-            format!("{}: {}\n", error.code(), crate::telemetry::chain(&error)),
-        ),
-    }
-}
-
-fn is_inside(peer: IpAddr) -> bool {
-    peer.to_canonical().is_loopback()
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn inside_is_loopback() {
-        for (peer, want) in [
-            ("127.0.0.1", true),
-            ("::1", true),
-            ("::ffff:127.0.0.1", true),
-            ("10.0.0.7", false),
-            ("::ffff:10.0.0.7", false),
-            ("fe80::1", false),
-        ] {
-            assert_eq!(is_inside(peer.parse().unwrap()), want, "{peer}");
-        }
     }
 }

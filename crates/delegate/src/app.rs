@@ -1,6 +1,7 @@
 //! The delegate as a whole: bound, connected, drained.
 
 use std::net::SocketAddr;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -17,6 +18,7 @@ use tokio_util::sync::CancellationToken;
 
 use crate::admin::{self, Admin};
 use crate::config::Config;
+use crate::control;
 use crate::identity::{IdentityStore, SecretStore, TokenSource};
 use crate::link;
 use crate::metrics::Metrics;
@@ -24,6 +26,9 @@ use crate::runner::Runner;
 use crate::scratch;
 use crate::step_runner::StepRunner;
 use crate::telemetry::{LogLevel, chain};
+
+/// How long what serves beside the link may take to end.
+const CLOSING: Duration = Duration::from_secs(1);
 
 /// What the program that embeds the delegate brings along.
 #[derive(Debug)]
@@ -34,7 +39,7 @@ pub struct Parts {
     pub identity: Arc<dyn IdentityStore>,
     /// Where the join token comes from.
     pub join_token: TokenSource,
-    /// For `PUT /log-level`; `None`: the program that embeds the delegate owns the log.
+    /// For the control socket; `None`: the program that embeds the delegate owns the log.
     pub log_level: Option<LogLevel>,
 }
 
@@ -53,6 +58,18 @@ pub enum Error {
         #[source]
         source: std::io::Error,
     },
+    /// The control socket cannot be made.
+    #[error(
+        "cannot listen on the control socket {}; choose a path with `controlSocket` in a folder that it can write to",
+        path.display()
+    )]
+    Control {
+        /// The socket.
+        path: PathBuf,
+        /// Why.
+        #[source]
+        source: std::io::Error,
+    },
     /// The settings of the link cannot work.
     #[error(transparent)]
     Link(link::Error),
@@ -65,6 +82,7 @@ impl Error {
         match self {
             Self::Cluster(error) => error.code(),
             Self::Bind { .. } => "SRT-D005",
+            Self::Control { .. } => "SRT-D007",
             Self::Link(error) => error.code(),
         }
     }
@@ -122,38 +140,106 @@ pub async fn run(config: Config, parts: Parts, stop: CancellationToken) -> Resul
     } = parts;
     let (metrics, registry) = Metrics::registered();
     let (standing, observed) = watch::channel(link::Standing::default());
-
-    let address = config.admin_address;
-    let bind = |source| Error::Bind { address, source };
-    let listener = TcpListener::bind(address).await.map_err(bind)?;
     let admin = Admin {
         standing: observed,
         cluster: cluster.clone(),
         registry,
-        log_level,
     };
+    let mut beside = Beside::default();
+    let address = beside.serve_admin(config.admin_address, admin).await?;
+    if let (Some(socket), Some(log_level)) = (&config.control_socket, log_level) {
+        beside.serve_control(socket, log_level)?;
+    }
     tracing::info!(
         version = env!("CARGO_PKG_VERSION"),
         name = config.name,
         server = config.server,
         cluster = cluster.server(),
-        admin = %listener.local_addr().map_err(bind)?,
+        admin = %address,
         "delegate started"
     );
-    let admin_stop = CancellationToken::new();
-    let mut serving = JoinSet::new();
-    serving.spawn(admin::serve(listener, admin, admin_stop.clone()));
+    let scripts = config
+        .runner_socket
+        .as_ref()
+        .map(|socket| beside.serve_runner(socket.clone()));
+    let _scratch = scratch::prepare(&config.scratch_dir).await;
+    let (options, runner) = arranged(config, cluster, join_token, scripts);
+    let result = link::run(
+        options,
+        identity,
+        runner.shared(),
+        Arc::new(metrics),
+        standing,
+        stop,
+    )
+    .await;
+    beside.end().await;
+    match &result {
+        Ok(()) => tracing::info!("delegate stopped"),
+        Err(error) => tracing::error!(error = chain(error), code = error.code(), "delegate failed"),
+    }
+    result.map_err(Error::Link)
+}
 
-    let scripts = config.runner_socket.as_ref().map(|socket| {
-        let (runner, host) = Runner::at(socket.clone());
-        let served = host.serve(admin_stop.clone());
-        serving.spawn(async move {
+/// What serves beside the link as long as there is one.
+#[derive(Debug, Default)]
+struct Beside {
+    serving: JoinSet<std::io::Result<()>>,
+    stop: CancellationToken,
+}
+
+impl Beside {
+    /// Where it listens.
+    async fn serve_admin(
+        &mut self,
+        address: SocketAddr,
+        admin: Admin,
+    ) -> Result<SocketAddr, Error> {
+        let bind = |source| Error::Bind { address, source };
+        let listener = TcpListener::bind(address).await.map_err(bind)?;
+        let bound = listener.local_addr().map_err(bind)?;
+        self.serving
+            .spawn(admin::serve(listener, admin, self.stop.clone()));
+        Ok(bound)
+    }
+
+    fn serve_control(&mut self, socket: &Path, log_level: LogLevel) -> Result<(), Error> {
+        let listener = control::bind(socket).map_err(|source| Error::Control {
+            path: socket.to_owned(),
+            source,
+        })?;
+        self.serving
+            .spawn(control::serve(listener, log_level, self.stop.clone()));
+        Ok(())
+    }
+
+    fn serve_runner(&mut self, socket: PathBuf) -> Arc<dyn Scripts> {
+        let (runner, host) = Runner::at(socket);
+        let served = host.serve(self.stop.clone());
+        self.serving.spawn(async move {
             served.await;
             Ok(())
         });
-        Arc::new(runner) as Arc<dyn Scripts>
-    });
-    let _scratch = scratch::prepare(&config.scratch_dir).await;
+        Arc::new(runner)
+    }
+
+    /// A probe that hangs must not hold the process.
+    async fn end(mut self) {
+        self.stop.cancel();
+        let closing = async { while self.serving.join_next().await.is_some() {} };
+        if tokio::time::timeout(CLOSING, closing).await.is_err() {
+            tracing::debug!("admin port not closed in time");
+        }
+    }
+}
+
+/// What the settings say to the link and to the steps.
+fn arranged(
+    config: Config,
+    cluster: Cluster,
+    join_token: TokenSource,
+    scripts: Option<Arc<dyn Scripts>>,
+) -> (link::Options, StepRunner) {
     let runner = StepRunner {
         cluster,
         renderer: renderer(&config),
@@ -177,29 +263,7 @@ pub async fn run(config: Config, parts: Parts, stop: CancellationToken) -> Resul
         session: sortie_link::Settings::default(),
         backoff: Backoff::default(),
     };
-    let result = link::run(
-        options,
-        identity,
-        runner.shared(),
-        Arc::new(metrics),
-        standing,
-        stop,
-    )
-    .await;
-    admin_stop.cancel();
-    // A probe that hangs must not hold the process.
-    let closing = async { while serving.join_next().await.is_some() {} };
-    if tokio::time::timeout(Duration::from_secs(1), closing)
-        .await
-        .is_err()
-    {
-        tracing::debug!("admin port not closed in time");
-    }
-    match &result {
-        Ok(()) => tracing::info!("delegate stopped"),
-        Err(error) => tracing::error!(error = chain(error), code = error.code(), "delegate failed"),
-    }
-    result.map_err(Error::Link)
+    (options, runner)
 }
 
 fn renderer(config: &Config) -> Renderer {

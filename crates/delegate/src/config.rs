@@ -27,9 +27,12 @@ pub struct Args {
     /// Tasks to run at a time
     #[arg(long, env = "SORTIE_DELEGATE_CAPACITY")]
     capacity: Option<u32>,
-    /// Address of /live, /ready, /metrics and /log-level
+    /// Address of /live, /ready and /metrics
     #[arg(long, env = "SORTIE_DELEGATE_ADMIN_ADDRESS", value_name = "ADDR")]
     admin_address: Option<SocketAddr>,
+    /// Socket for --set-log-level, in a folder that nobody else can reach
+    #[arg(long, env = "SORTIE_DELEGATE_CONTROL_SOCKET", value_name = "FILE")]
+    control_socket: Option<PathBuf>,
     /// Log form
     #[arg(long, env = "SORTIE_DELEGATE_LOG_FORMAT", value_enum)]
     log_format: Option<LogFormat>,
@@ -63,6 +66,9 @@ pub struct Args {
     /// Print the settings in force and end
     #[arg(long)]
     pub print_config: bool,
+    /// Change the log level of the delegate that runs with these settings, and end
+    #[arg(long, value_name = "FILTER", conflicts_with = "print_config")]
+    pub set_log_level: Option<String>,
 }
 
 /// The settings file.
@@ -75,6 +81,7 @@ struct FileConfig {
     capacity: Option<u32>,
     identity: IdentityFile,
     admin_address: Option<SocketAddr>,
+    control_socket: Option<PathBuf>,
     scratch_dir: Option<PathBuf>,
     extra_ca_file: Option<PathBuf>,
     runner_socket: Option<PathBuf>,
@@ -132,6 +139,8 @@ pub struct Config {
     pub instance: Option<String>,
     /// Address of the admin port. Default 127.0.0.1:9090.
     pub admin_address: SocketAddr,
+    /// Where the log level is changed while the delegate runs; `None`: it is not.
+    pub control_socket: Option<PathBuf>,
     /// Where fetches and renderers work. Default: the system's folder for temporary files.
     pub scratch_dir: PathBuf,
     /// PEM bundle trusted beside the system's roots by Git and registries.
@@ -239,6 +248,7 @@ impl fmt::Display for Config {
             pod_name,
             instance,
             admin_address,
+            control_socket,
             scratch_dir,
             extra_ca_file,
             runner_socket,
@@ -269,6 +279,7 @@ impl fmt::Display for Config {
             instance.as_deref().unwrap_or("made up at start")
         )?;
         writeln!(f, "admin address: {admin_address}")?;
+        writeln!(f, "control socket: {}", path(control_socket))?;
         writeln!(f, "scratch folder: {}", scratch_dir.display())?;
         writeln!(f, "extra CA file: {}", path(extra_ca_file))?;
         writeln!(f, "runner socket: {}", path(runner_socket))?;
@@ -296,6 +307,19 @@ impl Config {
     pub fn check_files(&self) -> Result<(), Error> {
         rules::check_files(self)
     }
+
+    /// The control socket, for who needs it.
+    ///
+    /// # Errors
+    /// None is set.
+    pub fn control_socket(&self) -> Result<&Path, Error> {
+        self.control_socket.as_deref().ok_or(Error::Missing {
+            setting: "control socket",
+            key: "controlSocket",
+            variable: "SORTIE_DELEGATE_CONTROL_SOCKET",
+            flag: "control-socket",
+        })
+    }
 }
 
 impl Args {
@@ -310,6 +334,7 @@ impl Args {
             name,
             capacity,
             admin_address,
+            control_socket,
             log_format,
             log_level,
             namespace,
@@ -321,6 +346,7 @@ impl Args {
             https_proxy,
             no_proxy,
             print_config: _,
+            set_log_level: _,
         } = self;
         let file = config.as_deref().map(read).transpose()?.unwrap_or_default();
         let FileConfig {
@@ -330,6 +356,7 @@ impl Args {
             capacity: file_capacity,
             identity,
             admin_address: file_admin_address,
+            control_socket: file_control_socket,
             scratch_dir,
             extra_ca_file,
             runner_socket,
@@ -368,6 +395,7 @@ impl Args {
             admin_address: admin_address
                 .or(file_admin_address)
                 .unwrap_or_else(|| SocketAddr::from(([127, 0, 0, 1], 9090))),
+            control_socket: control_socket.or(file_control_socket),
             scratch_dir: scratch_dir.unwrap_or_else(std::env::temp_dir),
             extra_ca_file,
             runner_socket,

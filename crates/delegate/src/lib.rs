@@ -13,6 +13,7 @@ pub mod admin;
 pub mod app;
 mod clock;
 pub mod config;
+pub mod control;
 pub mod convert;
 pub mod identity;
 pub mod link;

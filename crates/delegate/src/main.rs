@@ -6,7 +6,7 @@ use anyhow::Context as _;
 use clap::Parser as _;
 use sortie_delegate::app::{self, Parts};
 use sortie_delegate::config::{Args, Config};
-use sortie_delegate::telemetry;
+use sortie_delegate::{control, telemetry};
 use tokio::signal::unix::{SignalKind, signal};
 use tokio_util::sync::CancellationToken;
 
@@ -36,6 +36,7 @@ fn main() -> ExitCode {
         }
     };
     let print_config = args.print_config;
+    let new_log_level = args.set_log_level.clone();
     let config = match args.resolve() {
         Ok(config) => config,
         Err(error) => {
@@ -48,6 +49,9 @@ fn main() -> ExitCode {
     if print_config {
         print(&config.to_string());
         return ExitCode::SUCCESS;
+    }
+    if let Some(filter) = new_log_level {
+        return set_log_level(&config, &filter);
     }
     if let Err(error) = config.check_files() {
         let text = format!("{}: {}", error.code(), telemetry::chain(&error));
@@ -66,6 +70,21 @@ fn main() -> ExitCode {
     match run(config, log_level) {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => fail(1, &format!("{error:#}")),
+    }
+}
+
+/// Of the delegate that runs with the same settings.
+fn set_log_level(config: &Config, filter: &str) -> ExitCode {
+    let socket = match config.control_socket() {
+        Ok(socket) => socket,
+        Err(error) => return fail(USAGE, &format!("{}: {error}", error.code())),
+    };
+    match control::set_log_level(socket, filter) {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => fail(
+            1,
+            &format!("{}: {}", error.code(), telemetry::chain(&error)),
+        ),
     }
 }
 

@@ -1,7 +1,11 @@
 //! The program as it is started: settings, exit codes, and what it shows.
 #![allow(missing_docs, clippy::unwrap_used)]
 
-use std::process::{Command, Output};
+use std::io::{BufRead as _, BufReader, Read as _, Write as _};
+use std::net::TcpStream;
+use std::os::unix::fs::PermissionsExt as _;
+use std::path::Path;
+use std::process::{Child, ChildStdout, Command, Output, Stdio};
 
 fn delegate(arguments: &[&str]) -> Output {
     let mut command = Command::new(env!("CARGO_BIN_EXE_sortie-delegate"));
@@ -118,4 +122,113 @@ fn a_start_that_fails_ends_with_1_and_a_code() {
         "{}",
         text(&output.stderr)
     );
+}
+
+/// A delegate that reaches neither its control plane nor its cluster, and goes on trying.
+struct Running {
+    process: Child,
+    log: BufReader<ChildStdout>,
+}
+
+impl Running {
+    fn start(folder: &Path, socket: &Path) -> Self {
+        let kubeconfig = folder.join("kubeconfig");
+        let text = "{apiVersion: v1, kind: Config, current-context: x, clusters: [{name: x, cluster: {server: 'http://127.0.0.1:9'}}], \
+                    users: [{name: x, user: {}}], contexts: [{name: x, context: {cluster: x, user: x}}]}";
+        std::fs::write(&kubeconfig, text).unwrap();
+        let mut process = Command::new(env!("CARGO_BIN_EXE_sortie-delegate"))
+            .args(["--server", "https://127.0.0.1:9", "--name", "edge"])
+            .args(["--log-format", "json", "--admin-address", "127.0.0.1:0"])
+            .args(["--kubeconfig", kubeconfig.to_str().unwrap()])
+            .args(["--control-socket", socket.to_str().unwrap()])
+            .env_clear()
+            .stdout(Stdio::piped())
+            .spawn()
+            .unwrap();
+        let log = BufReader::new(process.stdout.take().unwrap());
+        Self { process, log }
+    }
+
+    /// The first line from here on that has `part`.
+    fn line(&mut self, part: &str) -> serde_json::Value {
+        let mut line = String::new();
+        while !line.contains(part) {
+            line.clear();
+            let read = self.log.read_line(&mut line).unwrap();
+            assert_ne!(read, 0, "the log ends without {part}");
+        }
+        serde_json::from_str(&line).unwrap()
+    }
+}
+
+impl Drop for Running {
+    fn drop(&mut self) {
+        self.process.kill().ok();
+        self.process.wait().ok();
+    }
+}
+
+#[test]
+fn the_log_level_is_changed_over_the_control_socket_alone() {
+    let folder = tempfile::tempdir().unwrap();
+    let socket = folder.path().join("control.sock");
+    // As a process that was killed leaves it.
+    drop(std::os::unix::net::UnixListener::bind(&socket).unwrap());
+    let mut running = Running::start(folder.path(), &socket);
+    let admin = running.line("delegate started")["admin"].clone();
+    let mode = socket.metadata().unwrap().permissions().mode();
+    assert_eq!(mode & 0o777, 0o600);
+
+    let set = |socket: &Path, filter: &str| {
+        delegate(&[
+            "--server",
+            "https://a:1",
+            "--name",
+            "edge",
+            "--control-socket",
+            socket.to_str().unwrap(),
+            "--set-log-level",
+            filter,
+        ])
+    };
+    // As a script of a service may try: it is in the pod's network, and not in its folder.
+    let mut stream = TcpStream::connect(admin.as_str().unwrap()).unwrap();
+    let request =
+        "PUT /log-level HTTP/1.1\r\nHost: x\r\nConnection: close\r\nContent-Length: 5\r\n\r\ntrace";
+    stream.write_all(request.as_bytes()).unwrap();
+    let mut answer = String::new();
+    stream.read_to_string(&mut answer).unwrap();
+    assert!(answer.starts_with("HTTP/1.1 404"), "{answer}");
+
+    let output = set(&socket, "debug");
+    assert!(output.status.success(), "{}", text(&output.stderr));
+    assert_eq!(running.line("log level changed")["filter"], "debug");
+    // What came before it was not told.
+    running.line("DEBUG");
+
+    let absent = folder.path().join("absent.sock");
+    for (socket, filter, expected) in [
+        (&socket, "a=b=c", "SRT-D004: `a=b=c` is not a log filter"),
+        (&socket, &"x".repeat(2_000), "more than 1024 bytes"),
+        (&absent, "debug", "no delegate answers"),
+    ] {
+        let output = set(socket, filter);
+        let error = text(&output.stderr);
+        assert_eq!(output.status.code(), Some(1), "{error}");
+        assert!(
+            error.contains("SRT-D008") && error.contains(expected),
+            "{error}"
+        );
+    }
+    let nowhere = [
+        "--server",
+        "https://a:1",
+        "--name",
+        "edge",
+        "--set-log-level",
+        "debug",
+    ];
+    let output = delegate(&nowhere);
+    assert_eq!(output.status.code(), Some(2));
+    assert!(text(&output.stderr).contains("controlSocket"));
 }

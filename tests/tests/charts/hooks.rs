@@ -17,6 +17,12 @@ kill -9 1; kill -TERM 1; kill -STOP 1
 for comm in /proc/[0-9]*/comm; do echo "process: $(cat $comm 2>/dev/null)"; done | sort -u
 echo "environment: $(env | cut -d= -f1 | sort | tr '\n' ' ')"
 echo "socket: $(ls /run/sortie | wc -l)"
+ls -d /run/sortie-delegate 2>/dev/null | sed 's/^/FOUND /'
+for method in PUT POST; do
+  exec 3<>/dev/tcp/127.0.0.1/9090
+  printf '%s /log-level HTTP/1.1\r\nHost: x\r\nConnection: close\r\nContent-Length: 5\r\n\r\ntrace' $method >&3
+  echo "log level by $method: $(head -n 1 <&3 | cut -d ' ' -f 2)"
+done
 touch /run/sortie/other 2>/dev/null && echo "WROTE beside the socket"
 touch /usr/local/bin/bash 2>/dev/null && echo "WROTE to the image"
 grep -E '^(CapEff|NoNewPrivs|Seccomp):' /proc/self/status | tr '\t' ' ' | sed 's/^/status: /'
@@ -141,6 +147,8 @@ async fn hooks_of_a_service_run_at_their_places_and_reach_nothing_of_the_delegat
         "process: sortie-runner",
         "environment: CUSTOM_WORKLOADS HOME LANG MANAGED_WORKLOADS MANIFEST_FILES_DIRECTORY PATH PWD SHLVL TMPDIR WORKLOADS_LIST _",
         "socket: 0",
+        "log level by PUT: 404",
+        "log level by POST: 404",
         "status: CapEff: 0000000000000000",
         "status: NoNewPrivs: 1",
         "status: Seccomp: 2",

@@ -241,6 +241,11 @@ fn the_runner_has_nothing_of_the_delegate() {
         .filter(|name| names(runner).contains(name))
         .collect();
     assert_eq!(shared, ["runner-socket"]);
+    // What changes the running delegate lies where scripts have no way to.
+    let control = mounts(delegate)
+        .into_iter()
+        .find(|mount| mount["name"] == "control");
+    assert_eq!(control.unwrap()["mountPath"], "/run/sortie-delegate");
     let context = json!({"allowPrivilegeEscalation": false, "readOnlyRootFilesystem": true, "capabilities": {"drop": ["ALL"]}, "runAsUser": 65533, "runAsGroup": 65533});
     assert_eq!(runner["securityContext"], context);
     assert_eq!(pod["securityContext"]["runAsUser"], 65532);
@@ -249,6 +254,10 @@ fn the_runner_has_nothing_of_the_delegate() {
         .unwrap();
     assert!(
         config.contains("runnerSocket: /run/sortie/runner.sock"),
+        "{config}"
+    );
+    assert!(
+        config.contains("controlSocket: /run/sortie-delegate/control.sock"),
         "{config}"
     );
     // By default there is none.
