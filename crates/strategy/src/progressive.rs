@@ -3,12 +3,12 @@
 //!
 //! | State | Entered | Left |
 //! |---|---|---|
-//! | `Shifting` | at the start; `to` is the percentage asked for, 0 to go back | both sides of all workloads are as [`pair`] says and available, and the router serves `to`: to `Done` between 1 and 99, to `Promoting` at 100, to `Removing` at 0 |
-//! | `Promoting` | the canary serves everything | the stable workloads have the new version: to `Returning` |
-//! | `Returning` | after `Promoting` | as `Shifting` to 0: to `Removing` |
-//! | `Removing` | the canary serves nothing and has no pods | its objects are gone: to `Done` |
-//! | `Done` | | never |
-//! | `Failed` | a pod of a growing side cannot start, or the router does not follow within `patience` | never; going back is another run, to 0 |
+//! | `Shifting` | at the start; `to` is the percentage asked for, 0 to go back | both sides of all workloads are as [`pair`] says and available, and the router serves `to`: to `Done` |
+//! | `Done` | `to` is reached | never |
+//! | `Failed` | the router does not follow within `patience` | never; going back is another run, to 0 |
+//!
+//! What comes at the end is the executor's: at 100 % the stable workloads get the new version and a run to 0 follows, and
+//! at 0 the canary's objects go. So is the health of what grows: a run whose pods cannot start is given up with the evidence.
 //!
 //! Numbers of pods are never stored: they are read from the cluster each time, so that whoever goes on after a crash goes on
 //! from what there is. What a router was asked for is stored before it is asked.
@@ -46,12 +46,6 @@ pub struct State {
 pub enum Phase {
     /// On the way to the share.
     Shifting,
-    /// The stable workloads get the new version.
-    Promoting,
-    /// On the way back to them.
-    Returning,
-    /// The canary's objects go.
-    Removing,
     /// The end.
     Done,
     /// The end, and why it came before the goal.
@@ -87,18 +81,12 @@ pub struct Workload {
     pub name: String,
     /// Pods that it wants in all: the manifest's number, or its autoscaler's.
     pub replicas: u32,
-    /// How far it may leave that number.
+    /// How far it may leave that number, as [`Slack::beside`] says.
     pub slack: Slack,
     /// The pods.
     pub sides: Sides,
     /// Endpoints that are ready.
     pub ready: Pair,
-    /// Its stable side has the new version: seen by the controller.
-    pub is_promoted: bool,
-    /// No object of the canary is left.
-    pub is_removed: bool,
-    /// Why a pod of the canary, or of the stable side once it has the new version, cannot start.
-    pub broken: Option<String>,
 }
 
 /// The router.
@@ -125,10 +113,6 @@ pub enum Action {
         /// The canary's percentage.
         canary: u32,
     },
-    /// Give the stable workloads the new version, leaving their numbers of pods.
-    Promote,
-    /// Delete the canary's objects.
-    Remove,
 }
 
 impl State {
@@ -162,6 +146,26 @@ impl Default for State {
     }
 }
 
+impl Asked {
+    /// From when on the percentage before it is in use no more.
+    fn settled(self, plan: &Plan) -> Timestamp {
+        match self.accepted {
+            Some(accepted) if self.before == self.canary => accepted,
+            Some(accepted) => after(accepted, plan.settle),
+            None => Timestamp::MAX,
+        }
+    }
+
+    /// The canary's percentages that a router may be using.
+    pub(crate) fn in_use(self, plan: &Plan, now: Timestamp) -> Vec<u32> {
+        if now >= self.settled(plan) {
+            vec![self.canary]
+        } else {
+            vec![self.before, self.canary]
+        }
+    }
+}
+
 /// Decide what comes next.
 pub fn decide(
     plan: &Plan,
@@ -169,44 +173,25 @@ pub fn decide(
     seen: &Observation,
     now: Timestamp,
 ) -> Decision<State, Action> {
+    let to = plan.to.min(100);
     match state.phase {
-        Phase::Shifting if plan.to == 0 => shift(plan, state, seen, 0, Phase::Removing, now),
-        Phase::Shifting if plan.to >= 100 => shift(plan, state, seen, 100, Phase::Promoting, now),
-        Phase::Shifting => shift(plan, state, seen, plan.to, Phase::Done, now),
-        Phase::Promoting if seen.workloads.iter().all(|one| one.is_promoted) => {
-            enter(Phase::Returning, plan, &state, seen, now)
-        }
-        Phase::Promoting => Decision::wait(state).with(Action::Promote),
-        Phase::Returning => shift(plan, state, seen, 0, Phase::Removing, now),
-        Phase::Removing if seen.workloads.iter().all(|one| one.is_removed) => {
-            let phase = Phase::Done;
-            Decision::wait(State { phase, ..state })
-        }
-        Phase::Removing => Decision::wait(state).with(Action::Remove),
+        Phase::Shifting => shift(plan, state, seen, to, now),
         Phase::Done | Phase::Failed(_) => Decision::wait(state),
     }
 }
 
-/// One round on the way to a share; `then` when it is reached.
+/// One round on the way to a share.
 fn shift(
     plan: &Plan,
     state: State,
     seen: &Observation,
     to: u32,
-    then: Phase,
     now: Timestamp,
 ) -> Decision<State, Action> {
-    // Going back goes on over a broken canary: its pods are the ones that go.
-    let may_break = to == 0 && state.phase == Phase::Shifting;
-    let broken = seen.workloads.iter().find_map(|one| one.broken.as_ref());
-    if let Some(why) = broken.filter(|_| !may_break) {
-        let phase = Phase::Failed(why.clone());
-        return Decision::wait(State { phase, ..state });
-    }
     let Some(route) = seen.route else {
         let decision = scale(state, seen, to, &[]);
         return if decision.actions.is_empty() && is_reached(seen, to) {
-            enter(then, plan, &decision.state, seen, now)
+            done(decision.state.asked)
         } else {
             decision
         };
@@ -222,7 +207,7 @@ fn shift(
     let decision = scale(state, seen, to, &in_use);
     if let ([share], true) = (&in_use[..], decision.actions.is_empty()) {
         if *share == to && is_reached(seen, to) {
-            return enter(then, plan, &decision.state, seen, now);
+            return done(decision.state.asked);
         }
         // Without surge the last pods of a side go before those of the other come: their traffic goes first, to pods that
         // serve for one that may be missing.
@@ -237,15 +222,9 @@ fn shift(
     }
 }
 
-fn enter(
-    phase: Phase,
-    plan: &Plan,
-    state: &State,
-    seen: &Observation,
-    now: Timestamp,
-) -> Decision<State, Action> {
-    let asked = state.asked;
-    decide(plan, State { phase, asked }, seen, now)
+fn done(asked: Option<Asked>) -> Decision<State, Action> {
+    let phase = Phase::Done;
+    Decision::wait(State { phase, asked })
 }
 
 /// What the router does.
@@ -306,36 +285,21 @@ fn traffic(
                 let phase = Phase::Failed(text);
                 return Traffic::Decided(Decision::wait(State { phase, ..state }));
             }
-            let shares = vec![asked.before, asked.canary];
-            let wake = Some(end);
             return Traffic::InUse {
                 state,
-                shares,
-                wake,
+                shares: asked.in_use(plan, now),
+                wake: Some(end),
             };
         }
     }
-    let settled = match asked.accepted {
-        Some(accepted) if asked.before == asked.canary => accepted,
-        Some(accepted) => after(accepted, plan.settle),
-        None => Timestamp::MAX,
-    };
+    let settled = asked.settled(plan);
     if wanted != asked.canary && (now >= settled || away) {
         return Traffic::Decided(weigh(state, asked.canary, wanted, now));
     }
-    if now >= settled {
-        let shares = vec![asked.canary];
-        return Traffic::InUse {
-            state,
-            shares,
-            wake: None,
-        };
-    }
-    let shares = vec![asked.before, asked.canary];
     Traffic::InUse {
         state,
-        shares,
-        wake: Some(settled),
+        shares: asked.in_use(plan, now),
+        wake: (now < settled).then_some(settled),
     }
 }
 
@@ -354,9 +318,8 @@ fn weigh(mut state: State, before: u32, canary: u32, now: Timestamp) -> Decision
 fn supported(seen: &Observation, from: u32, to: u32, missing: u32) -> u32 {
     let mut nearest = to;
     for one in &seen.workloads {
-        let slack = slack(one);
-        let goal = pair(one.replicas, to, slack);
-        let missing = missing.min(slack.unavailable);
+        let goal = pair(one.replicas, to, one.slack);
+        let missing = missing.min(one.slack.unavailable);
         if to >= from {
             let most = if one.ready.canary >= goal.canary {
                 to
@@ -373,7 +336,10 @@ fn supported(seen: &Observation, from: u32, to: u32, missing: u32) -> u32 {
             nearest = nearest.max(100 - most);
         }
     }
-    let nobody = |side: fn(Pair) -> u32| seen.workloads.iter().any(|one| side(one.ready) == 0);
+    let nobody = |side: fn(Pair) -> u32| {
+        let mut all = seen.workloads.iter();
+        all.any(|one| one.replicas > 0 && side(one.ready) == 0)
+    };
     match (nobody(|ready| ready.canary), nobody(|ready| ready.stable)) {
         // Traffic leaves a side without endpoints at once.
         (true, false) => 0,
@@ -396,10 +362,9 @@ fn is_served_by_nobody(seen: &Observation, canary: u32) -> bool {
 fn scale(state: State, seen: &Observation, to: u32, in_use: &[u32]) -> Decision<State, Action> {
     let mut decision = Decision::wait(state);
     for (workload, one) in seen.workloads.iter().enumerate() {
-        let slack = slack(one);
-        let goal = pair(one.replicas, to, slack);
-        let keep = keep(one.replicas, slack, in_use);
-        let next = next(one.sides, goal, keep, one.replicas, slack);
+        let goal = pair(one.replicas, to, one.slack);
+        let keep = keep(one.replicas, one.slack, in_use);
+        let next = next(one.sides, goal, keep, one.replicas, one.slack);
         if next != one.sides.wanted() {
             decision.actions.push(Action::Scale { workload, to: next });
         }
@@ -425,18 +390,6 @@ pub(crate) fn keep(replicas: u32, slack: Slack, in_use: &[u32]) -> Pair {
     keep
 }
 
-/// A single pod is exchanged only beside another: without surge it would be a gap.
-fn slack(one: &Workload) -> Slack {
-    if one.replicas == 1 {
-        let surge = one.slack.surge.max(1);
-        return Slack {
-            surge,
-            unavailable: 0,
-        };
-    }
-    one.slack
-}
-
 /// Nothing comes, goes or starts.
 fn is_standing(seen: &Observation) -> bool {
     seen.workloads.iter().all(|one| {
@@ -450,7 +403,7 @@ fn is_standing(seen: &Observation) -> bool {
 
 fn is_reached(seen: &Observation, to: u32) -> bool {
     seen.workloads.iter().all(|one| {
-        let goal = pair(one.replicas, to, slack(one));
+        let goal = pair(one.replicas, to, one.slack);
         one.sides.wanted() == goal
     }) && is_standing(seen)
 }

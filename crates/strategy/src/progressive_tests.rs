@@ -36,9 +36,6 @@ fn seen(canary: u32, stable: u32, route: Option<(u32, bool)>) -> Observation {
             stable: side(stable),
         },
         ready: Pair { canary, stable },
-        is_promoted: false,
-        is_removed: canary == 0,
-        broken: None,
     };
     Observation {
         workloads: vec![workload],
@@ -195,8 +192,26 @@ fn each_state_and_what_follows() {
             100,
             asked(100, 90, 60, Some(65)),
             seen(10, 0, Some((100, true))),
-            Phase::Promoting,
-            vec![Action::Promote],
+            Phase::Done,
+            vec![],
+            None,
+        ),
+        (
+            "all pods",
+            100,
+            start(),
+            seen(10, 0, None),
+            Phase::Done,
+            vec![],
+            None,
+        ),
+        (
+            "back from there",
+            0,
+            start(),
+            seen(10, 0, None),
+            Phase::Shifting,
+            vec![scale(10, 1)],
             None,
         ),
         (
@@ -212,8 +227,17 @@ fn each_state_and_what_follows() {
             "an ended one",
             20,
             in_phase(Phase::Done),
-            seen(2, 8, None),
+            seen(0, 10, None),
             Phase::Done,
+            vec![],
+            None,
+        ),
+        (
+            "one that has failed",
+            20,
+            in_phase(Phase::Failed("no".to_owned())),
+            seen(0, 10, None),
+            Phase::Failed("no".to_owned()),
             vec![],
             None,
         ),
@@ -226,57 +250,6 @@ fn each_state_and_what_follows() {
             "{what}"
         );
     }
-}
-
-#[test]
-fn what_is_promoted_comes_back_and_the_canary_goes() {
-    let mut all = seen(10, 0, None);
-    let promoting = State {
-        phase: Phase::Promoting,
-        asked: None,
-    };
-    let decision = decide(&plan(100), promoting.clone(), &all, time(0));
-    assert_eq!(
-        (decision.state.phase.clone(), decision.actions),
-        (Phase::Promoting, vec![Action::Promote])
-    );
-    all.workloads[0].is_promoted = true;
-    let decision = decide(&plan(100), promoting, &all, time(0));
-    assert_eq!(
-        (decision.state.phase, decision.actions),
-        (Phase::Returning, vec![scale(10, 1)])
-    );
-    let mut back = seen(0, 10, None);
-    (back.workloads[0].is_promoted, back.workloads[0].is_removed) = (true, false);
-    let returning = State {
-        phase: Phase::Returning,
-        asked: None,
-    };
-    let decision = decide(&plan(100), returning, &back, time(0));
-    assert_eq!(
-        (decision.state.phase.clone(), decision.actions),
-        (Phase::Removing, vec![Action::Remove])
-    );
-    back.workloads[0].is_removed = true;
-    let decision = decide(&plan(100), decision.state, &back, time(0));
-    assert_eq!(decision.state.phase, Phase::Done);
-}
-
-#[test]
-fn a_broken_canary_stops_the_way_there_and_not_the_way_back() {
-    let mut all = seen(1, 9, None);
-    all.workloads[0].broken = Some("web-canary: the image cannot be pulled".to_owned());
-    let decision = decide(&plan(20), State::new(), &all, time(0));
-    let why = "web-canary: the image cannot be pulled".to_owned();
-    assert_eq!(
-        (decision.state.phase, decision.actions),
-        (Phase::Failed(why), vec![])
-    );
-    let decision = decide(&plan(0), State::new(), &all, time(0));
-    assert_eq!(
-        (decision.state.phase, decision.actions),
-        (Phase::Shifting, vec![scale(1, 10)])
-    );
 }
 
 #[test]

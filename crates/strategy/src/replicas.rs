@@ -63,6 +63,19 @@ impl Slack {
         Self { surge, unavailable }
     }
 
+    /// For two sides that exchange their pods: a single pod is exchanged only beside another, because without surge there
+    /// would be a gap.
+    #[must_use]
+    pub fn beside(self, replicas: u32) -> Self {
+        match replicas {
+            1 => Self {
+                surge: self.surge.max(1),
+                unavailable: 0,
+            },
+            _ => self,
+        }
+    }
+
     /// What a Deployment that says nothing has: a quarter, both ways.
     pub fn default_of(replicas: u32) -> Self {
         Self::of(Amount::Percent(25), Amount::Percent(25), replicas)

@@ -84,8 +84,6 @@ struct Simulated {
     slack: Slack,
     canary: Pods,
     stable: Pods,
-    is_promoted: bool,
-    is_removed: bool,
 }
 
 #[derive(Clone, Copy, Debug)]
@@ -122,8 +120,6 @@ impl World {
                 endpoints: *replicas,
                 ..Pods::default()
             },
-            is_promoted: false,
-            is_removed: true,
         };
         let now = Timestamp::UNIX_EPOCH;
         let router = lag.map(|_| Router {
@@ -205,7 +201,6 @@ impl World {
                 if let Some(one) = self.workloads.get_mut(*workload) {
                     one.canary.wanted = to.canary;
                     one.stable.wanted = to.stable;
-                    one.is_removed &= to.canary == 0;
                 }
             }
             Action::Weigh { canary } => {
@@ -216,15 +211,6 @@ impl World {
                     router.is_accepted = false;
                 }
             }
-            // The stable side has no pods at that time: nothing rolls.
-            Action::Promote => self
-                .workloads
-                .iter_mut()
-                .for_each(|one| one.is_promoted = true),
-            Action::Remove => self.workloads.iter_mut().for_each(|one| {
-                one.canary.wanted = 0;
-                one.is_removed = one.canary.exist() == 0;
-            }),
         }
     }
 
@@ -242,9 +228,6 @@ impl World {
                 canary: one.canary.endpoints,
                 stable: one.stable.endpoints,
             },
-            is_promoted: one.is_promoted,
-            is_removed: one.is_removed,
-            broken: None,
         };
         Observation {
             workloads: self.workloads.iter().enumerate().map(workload).collect(),

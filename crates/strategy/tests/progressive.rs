@@ -28,12 +28,7 @@ fn workloads() -> impl Strategy<Value = Vec<(u32, Slack)>> {
     let replicas = prop_oneof![3 => 0_u32..=12, 1 => 13_u32..=200];
     let workload = (replicas, amount.clone(), amount).prop_map(|(replicas, surge, unavailable)| {
         let slack = Slack::of(surge, unavailable, replicas);
-        // What the planner makes of a single pod.
-        let single = Slack {
-            surge: slack.surge.max(1),
-            unavailable: 0,
-        };
-        (replicas, if replicas == 1 { single } else { slack })
+        (replicas, slack.beside(replicas))
     });
     prop::collection::vec(workload, 1..=3)
 }
@@ -86,8 +81,9 @@ proptest! {
         }
     }
 
+    /// As a promotion goes: the canary gets all pods, the stable side the new version, and then the pods come back.
     #[test]
-    fn at_100_percent_stable_has_the_new_version_and_the_canary_is_gone(
+    fn all_pods_go_to_the_canary_and_come_back(
         workloads in workloads(),
         first in 0_u32..=99,
         routed in any::<bool>(),
@@ -95,12 +91,13 @@ proptest! {
     ) {
         let mut world = World::new(&workloads, routed.then_some(LAG), Luck::new(seed));
         run(&mut world, &plan(first), check_all);
-        prop_assert_eq!(run(&mut world, &plan(100), check_all), Phase::Done);
-        for one in world.seen().workloads {
-            prop_assert!(one.is_promoted && one.is_removed);
-            prop_assert_eq!((one.ready.canary, one.ready.stable), (0, one.replicas));
+        for (share, goal) in [(100, |n| (n, 0)), (0, |n| (0, n))] as [(u32, fn(u32) -> (u32, u32)); 2] {
+            prop_assert_eq!(run(&mut world, &plan(share), check_all), Phase::Done);
+            for one in world.seen().workloads {
+                prop_assert_eq!((one.ready.canary, one.ready.stable), goal(one.replicas));
+            }
+            prop_assert_eq!(world.serves(), routed.then_some(share));
         }
-        prop_assert_eq!(world.serves(), routed.then_some(0));
     }
 
     /// Whoever carries it out dies before or after any action, pods stop being ready, the clock jumps and others write the
@@ -163,7 +160,6 @@ proptest! {
             prop_assert!(rounds < ROUNDS, "no end: {state:?} {:?}", world.seen());
         }
         prop_assert_eq!(&state.phase, &Phase::Done);
-        let share = if to == 100 { 0 } else { to };
-        prop_assert!(!routed || world.seen().route.unwrap().canary == share);
+        prop_assert!(!routed || world.seen().route.unwrap().canary == to);
     }
 }

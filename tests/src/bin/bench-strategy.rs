@@ -15,8 +15,8 @@ use tokio::time::Instant;
 
 /// Pods of the workload.
 const SIZES: [u32; 4] = [10, 100, 1_000, 5_000];
-/// Shares of the canary, one after the other.
-const SHARES: [u32; 4] = [10, 30, 60, 100];
+/// Shares of the canary, one after the other: at the end its version is the release's, and the pods come back.
+const SHARES: [u32; 5] = [10, 30, 60, 100, 0];
 /// Runs of each size, each with other chance.
 const RUNS: u64 = 20;
 /// How late the router may be.
@@ -24,7 +24,7 @@ const LAG: Duration = Duration::from_secs(8);
 /// Looks at the world in which one share must be reached.
 const ROUNDS: u32 = 200_000;
 
-/// One way to 100 %.
+/// One way to 100 %, and back to the originals.
 #[derive(Default)]
 struct Way {
     decisions: u32,

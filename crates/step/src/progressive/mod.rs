@@ -13,7 +13,6 @@ mod walk;
 use serde_json::Value;
 use sortie_cluster::record::{Head, Stored};
 use sortie_manifest::Object;
-use sortie_strategy::progressive::Phase;
 
 use crate::apply::{Manner, OnRefusal};
 use crate::autoscalers;
@@ -27,7 +26,7 @@ use crate::shape::Shape;
 use crate::steady;
 use crate::task::{ProgressiveDeploy, RollingDeploy, Task};
 use crate::units::Ended;
-use walk::{End, Walk};
+use walk::Walk;
 
 pub(crate) use back::rollback;
 pub(crate) use progress::{
@@ -97,9 +96,8 @@ pub(crate) async fn follow(
         return Ok(());
     };
     if stored.head.side.is_canary() {
-        let mut walk = Walk::new((run, locked), stored, &progress, Phase::Shifting);
-        walk.go(stored).await?;
-        return Ok(());
+        let mut walk = Walk::new((run, locked), stored, &progress);
+        return walk.go(stored).await;
     }
     if progress::is_over(&stored.head) {
         return Ok(());
@@ -125,9 +123,8 @@ pub(crate) async fn come_back(
         percent: 0,
         ..progress.clone()
     };
-    let mut walk = Walk::new((run, locked), stored, &returning, Phase::Returning);
-    let end = walk.go(stored).await?;
-    debug_assert_eq!(end, End::Remove);
+    let mut walk = Walk::new((run, locked), stored, &returning);
+    walk.go(stored).await?;
     let history = locked::history(&locked.records, run.task).await?;
     canary::remove_all(run, locked, &history).await?;
     run.units.enter(Unit::Scale);
@@ -205,7 +202,7 @@ pub(crate) async fn give_back(run: &Run<'_>, locked: &mut Locked) -> Result<(), 
         return Ok(());
     };
     run.units.enter(Unit::WaitForSteadyState);
-    let mut walk = Walk::new((run, locked), &stored, &progress, Phase::Shifting);
+    let mut walk = Walk::new((run, locked), &stored, &progress);
     walk.go(&mut stored).await?;
     let_go(run, locked, &progress).await?;
     if !is_canary {

@@ -143,9 +143,6 @@ pub(super) fn is_over(head: &Head) -> bool {
 pub(super) fn note(head: &mut Head, (to, state): (u32, &State)) {
     let phase = match &state.phase {
         Phase::Shifting => "shifting",
-        Phase::Promoting => "promoting",
-        Phase::Returning => "returning",
-        Phase::Removing => "removing",
         Phase::Done => "done",
         Phase::Failed(_) => "failed",
     };
@@ -243,7 +240,7 @@ fn slack(original: &Object, replicas: u32) -> Slack {
             .and_then(Amount::parse)
             .unwrap_or(Amount::Percent(25))
     };
-    Slack::of(amount("maxSurge"), amount("maxUnavailable"), replicas)
+    Slack::of(amount("maxSurge"), amount("maxUnavailable"), replicas).beside(replicas)
 }
 
 #[cfg(test)]

@@ -143,10 +143,6 @@ impl Around<'_> {
                 canary: canary_ready,
                 stable: stable_ready,
             },
-            // Promotion and removal are no affair of what is seen: they come before and after the planner's loop.
-            is_promoted: false,
-            is_removed: false,
-            broken: None,
         }
     }
 

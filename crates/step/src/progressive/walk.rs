@@ -32,17 +32,6 @@ const AT_MOST: Duration = Duration::from_secs(30);
 /// How long a router may take to accept weights.
 const PATIENCE: Duration = Duration::from_secs(120);
 
-/// Where the planner's way ends for us.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum End {
-    /// The share is reached.
-    Reached,
-    /// The canary serves everything.
-    Promote,
-    /// The canary serves nothing and has no pods.
-    Remove,
-}
-
 /// A walk to a share.
 pub(super) struct Walk<'a> {
     run: &'a Run<'a>,
@@ -56,38 +45,36 @@ pub(super) struct Walk<'a> {
 }
 
 impl<'a> Walk<'a> {
-    /// A walk that begins in this phase, or where the record says that it is.
+    /// A walk that begins anew, or where the record says that it is.
     pub(super) fn new(
         (run, locked): (&'a Run<'a>, &'a Locked),
         stored: &Stored,
         progress: &Progress,
-        phase: Phase,
     ) -> Self {
         let plan = Plan {
             to: progress.percent,
             settle: run.env.limits.settle,
             patience: PATIENCE,
         };
-        let begin = State { phase, asked: None };
         Self {
             run,
             locked,
             workloads: progress.workloads.clone(),
             state: progress::state(&stored.head, plan.to)
                 .and_then(|state| state.resumed(clock::now()))
-                .unwrap_or(begin),
+                .unwrap_or_default(),
             plan,
             written: Written::new(),
             unjudged: true,
         }
     }
 
-    /// Go on until the planner's end, or until somebody else has to do something.
+    /// Go on until the share is reached.
     ///
     /// # Errors
     /// A pod of a growing side cannot start, a workload is gone, the record or a workload cannot be written, or it is time
     /// to stop.
-    pub(super) async fn go(&mut self, stored: &mut Stored) -> Result<End, Ended> {
+    pub(super) async fn go(&mut self, stored: &mut Stored) -> Result<(), Ended> {
         let cluster = &self.run.env.cluster;
         let failed = |error: Error| Failure::cluster(&error);
         let sight = Sight::open(cluster, &self.workloads);
@@ -104,11 +91,9 @@ impl<'a> Walk<'a> {
             let decision = progressive::decide(&self.plan, self.state.clone(), &seen, now);
             self.enter(stored, decision.state).await?;
             match &self.state.phase {
-                Phase::Done => return Ok(End::Reached),
-                Phase::Promoting => return Ok(End::Promote),
-                Phase::Removing => return Ok(End::Remove),
+                Phase::Shifting => {}
+                Phase::Done => return Ok(()),
                 Phase::Failed(why) => return Err(stopped(why).into()),
-                Phase::Shifting | Phase::Returning => {}
             }
             let mut grown = Vec::new();
             let is_still = decision.actions.is_empty();
@@ -249,7 +234,7 @@ impl<'a> Walk<'a> {
 
     /// The sides that grow on the way, as they are: one that was interrupted may have a broken pod already.
     async fn growing(&self, seen: &Observation) -> Result<Vec<(Resource, Applied)>, Ended> {
-        let back = self.plan.to == 0 || self.state.phase == Phase::Returning;
+        let back = self.plan.to == 0;
         let mut growing = Vec::new();
         for (both, one) in self.workloads.iter().zip(&seen.workloads) {
             let (id, side) = match back {

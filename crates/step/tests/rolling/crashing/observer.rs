@@ -154,9 +154,6 @@ fn observed(name: &str, size: u32, workload: &Value, objects: &Objects) -> Optio
             canary: ready(&of_canary),
             stable: ready(&stable),
         },
-        is_promoted: false,
-        is_removed: canary.is_none(),
-        broken: None,
     })
 }
 
