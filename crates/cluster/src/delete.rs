@@ -4,10 +4,12 @@ mod ending;
 
 use std::time::Duration;
 
+use futures::future::BoxFuture;
 use futures::{StreamExt as _, stream};
 use http::Method;
 use serde_json::{Value, json};
 use sortie_manifest::{ObjectId, labels, order};
+use tokio::time::Instant;
 
 use crate::connect::Cluster;
 use crate::error::{Cause, Error, holder_clause};
@@ -46,24 +48,45 @@ pub enum Gone {
 /// Is told why an object that is being deleted is still there, whenever that changes; `None`: nothing holds it any more.
 pub type Held<'a> = &'a (dyn Fn(&ObjectId, Option<&str>) + Sync);
 
+/// Resolves when the end of an object is waited for no longer, whatever its pods may take.
+pub type Stop<'a> = &'a (dyn Fn() -> BoxFuture<'a, ()> + Sync);
+
 /// How long the end of an object is waited for, and who is told meanwhile what it waits for.
 #[derive(Clone, Copy)]
 pub struct Patience<'a> {
     /// At least so long; and as long as the pods that end with the object may take.
     at_least: Duration,
     held: Held<'a>,
+    stop: Stop<'a>,
+}
+
+impl<'a> Patience<'a> {
+    /// The same, but over as soon as `stop` resolves. Only waiting is given up then, never a request that is under way.
+    #[must_use]
+    pub fn unless(self, stop: Stop<'a>) -> Self {
+        Self { stop, ..self }
+    }
+
+    /// Resolves when it is over.
+    pub(crate) fn stopped(&self) -> BoxFuture<'a, ()> {
+        (self.stop)()
+    }
 }
 
 impl From<Duration> for Patience<'_> {
     fn from(at_least: Duration) -> Self {
         let held: Held<'_> = &|_, _| {};
-        Self { at_least, held }
+        Self::from((at_least, held))
     }
 }
 
 impl<'a> From<(Duration, Held<'a>)> for Patience<'a> {
     fn from((at_least, held): (Duration, Held<'a>)) -> Self {
-        Self { at_least, held }
+        Self {
+            at_least,
+            held,
+            stop: &|| Box::pin(std::future::pending()),
+        }
     }
 }
 
@@ -80,8 +103,8 @@ impl Cluster {
     /// Deletes an object and waits, by watch, until it is gone or another has taken its name.
     /// Workloads go after their pods, everything else at once.
     ///
-    /// After `patience`, and after the longest grace period of its pods, an object that is still there is an error that
-    /// names its finalizers and pods.
+    /// After `patience`, and after the longest grace period of its pods, or when it is to stop, an object that is still there
+    /// is an error that names its finalizers and pods.
     pub async fn delete(
         &self,
         doomed: &Doomed,
@@ -181,14 +204,15 @@ impl Cluster {
         doomed: &Doomed,
         (resource, uid): (Resource, &str),
         mut ending: Ending,
-        Patience { at_least, held }: Patience<'_>,
+        patience: Patience<'_>,
     ) -> Result<(), Error> {
+        let (began, held, stopped) = (Instant::now(), patience.held, patience.stopped());
         let namespace = doomed.id.namespace.clone().unwrap_or_default();
         let mut selection = Selection::of(resource, &namespace).named(&doomed.id.name);
         // What is left in a namespace is in its status.
         selection.metadata_only = doomed.id.kind != "Namespace";
         let name = doomed.id.name.as_str();
-        let patience = at_least.max(ending.within);
+        let within = patience.at_least.max(ending.within);
         let mut holders = Holders::default();
         let watching = async {
             let mut watched = self.watch(selection).await?;
@@ -211,31 +235,39 @@ impl Cluster {
             held(&doomed.id, None);
             Ok(())
         };
-        match tokio::time::timeout(patience, watching).await {
+        let ended = tokio::select! {
+            biased;
+            ended = tokio::time::timeout(within, watching) => ended,
+            () = stopped => return Err(stuck(doomed, &Value::Null, began.elapsed(), holders)),
+        };
+        match ended {
             Ok(Ok(())) => Ok(()),
             // With its definition the kind itself has gone.
             Ok(Err(error)) if is_not_served(&error) => Ok(()),
             Ok(Err(error)) => Err(error),
-            Err(_) => Err(self.stuck(doomed, patience, holders).await),
+            Err(_) => {
+                let live = self.find(&doomed.id).await.ok().flatten();
+                let live = live.map(|(_, live)| live).unwrap_or_default();
+                Err(stuck(doomed, &live, within, holders))
+            }
         }
     }
 }
 
-impl Cluster {
-    /// Why an object does not go away.
-    async fn stuck(&self, doomed: &Doomed, waited: Duration, holders: Holders) -> Error {
-        let live = self.find(&doomed.id).await.ok().flatten();
-        let live = live.map(|(_, live)| live).unwrap_or_default();
-        let since = text(&live, "/metadata/deletionTimestamp");
-        let cause = Cause::Stuck {
-            waited,
-            since,
-            holders: holders.finalizers,
-            pods: holders.pods,
-            remaining: remaining_content(&live),
-        };
-        Error::new("delete", doomed.id.to_string(), cause)
+/// Why an object does not go away.
+fn stuck(doomed: &Doomed, live: &Value, waited: Duration, holders: Holders) -> Error {
+    let mut remaining = remaining_content(live);
+    if live.is_null() {
+        remaining = holders.remaining;
     }
+    let cause = Cause::Stuck {
+        waited,
+        since: text(live, "/metadata/deletionTimestamp"),
+        holders: holders.finalizers,
+        pods: holders.pods,
+        remaining,
+    };
+    Error::new("delete", doomed.id.to_string(), cause)
 }
 
 /// What keeps an object that is being deleted.

@@ -82,6 +82,14 @@ pub enum Cause {
         /// What is wrong besides, whatever becomes of these fields.
         others: Vec<Problem>,
     },
+    /// A field changed that the API server never lets change, and it does not take a new object either.
+    #[error("{}; a new object in its place, tried out under another name, is refused as well", immutable_clause(.problems, &[]))]
+    Irreplaceable {
+        /// The fields, with the server's words.
+        problems: Vec<Problem>,
+        /// Why there can be no new one.
+        source: Box<Error>,
+    },
     /// The object was deleted to be replaced, and the new one could not be made.
     #[error("the new object could not be made after the old one was deleted; {}", restored_clause(.restored))]
     NotReplaced {
@@ -306,6 +314,7 @@ impl Error {
             Cause::Unreadable { .. } => "SRT-C022",
             Cause::LeaseLost { .. } => "SRT-C023",
             Cause::NotReplaced { .. } => "SRT-C024",
+            Cause::Irreplaceable { .. } => "SRT-C040",
             Cause::AmbiguousKind { .. } => "SRT-C028",
         }
     }
@@ -329,6 +338,9 @@ impl Error {
             Cause::Invalid { .. } => "Correct the named fields in the manifest.",
             Cause::Immutable { .. } => {
                 "Undo the change, give the object another name, or let it be deleted and made anew: --replace, or its annotation sortie.dev/replace: \"true\"."
+            }
+            Cause::Irreplaceable { .. } => {
+                "Undo the change, or see to it that a new object is accepted: the reason at the end of the message hinders it."
             }
             Cause::NotReplaced { .. } => {
                 "Read why the new object was refused; if the old one is not back, apply it from the release's record (sortie rollback)."
@@ -386,6 +398,7 @@ impl Error {
             | Cause::TimedOut { .. }
             | Cause::WebhookUnavailable { .. } => Retry::Later,
             Cause::NoCredentials { source } if source.is_transient() => Retry::Later,
+            Cause::Irreplaceable { source, .. } => source.retry(),
             Cause::Conflict { .. } => Retry::AfterReading,
             _ => Retry::Never,
         }

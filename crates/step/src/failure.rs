@@ -83,6 +83,7 @@ impl Failure {
             Cause::Invalid { .. }
             | Cause::UnknownKind { .. }
             | Cause::Immutable { .. }
+            | Cause::Irreplaceable { .. }
             | Cause::Duplicate { .. }
             | Cause::NamespaceMissing { .. } => FailureKind::Configuration,
             _ => FailureKind::Unknown,

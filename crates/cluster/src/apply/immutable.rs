@@ -87,24 +87,33 @@ pub(super) fn named(error: Error, target: &Target, live: &Value) -> Error {
     })
 }
 
-/// The same refusal without the problems that a new object (`refused`) has as well: these are no matter of change.
-pub(super) fn told_apart(error: Error, refused: Option<&Cause>) -> Error {
-    let Some(Cause::Invalid { problems: invalid }) = refused else {
+/// The same refusal without the problems that a new object has as well: these are no matter of change. What a new object
+/// alone would be refused for is there besides; when that is anything but its fields, it hinders a replacement.
+pub(super) fn told_apart(error: Error, refused: Option<Error>) -> Error {
+    let Some(refused) = refused else {
         return error;
     };
-    let error = error.map_cause(|cause| match cause {
-        Cause::Immutable { problems, others } => {
-            let (wrong, problems) = problems
+    let error = error.map_cause(|cause| match (cause, refused.cause()) {
+        (Cause::Immutable { problems, others }, Cause::Invalid { problems: invalid }) => {
+            let (mut all, problems): (Vec<Problem>, Vec<Problem>) = problems
                 .into_iter()
                 .partition(|problem| invalid.contains(problem));
-            let mut all: Vec<Problem> = wrong;
-            all.extend(others);
+            let besides = others.iter().chain(invalid);
+            for problem in besides {
+                if !all.contains(problem) {
+                    all.push(problem.clone());
+                }
+            }
             Cause::Immutable {
                 problems,
                 others: all,
             }
         }
-        other => other,
+        (Cause::Immutable { problems, .. }, _) => Cause::Irreplaceable {
+            problems,
+            source: Box::new(refused),
+        },
+        (other, _) => other,
     });
     match error.cause() {
         Cause::Immutable { problems, .. } if problems.is_empty() => self::invalid(error),
@@ -213,15 +222,52 @@ mod tests {
                 (vec![selector()], vec![image(), replicas()]),
             ),
             (vec![selector()], vec![], vec![], (vec![selector()], vec![])),
+            // The API server looks no further when it refuses a change.
+            (
+                vec![selector()],
+                vec![],
+                vec![image()],
+                (vec![selector()], vec![image()]),
+            ),
         ] {
             let error = Error::new("apply", "a", Cause::Immutable { problems, others });
-            let refused = Cause::Invalid { problems: refused };
-            let told = match told_apart(error, Some(&refused)).cause() {
+            let refused = Error::new("apply", "a", Cause::Invalid { problems: refused });
+            let told = match told_apart(error, Some(refused)).cause() {
                 Cause::Immutable { problems, others } => (problems.clone(), others.clone()),
                 Cause::Invalid { problems } => (vec![], problems.clone()),
                 other => panic!("{other:?}"),
             };
             assert_eq!(told, expected);
+        }
+    }
+
+    #[test]
+    fn what_hinders_a_new_object_is_told_instead_of_how_to_replace_the_old_one() {
+        let immutable = || {
+            let field = "spec.selector".to_owned();
+            let message = "field is immutable".to_owned();
+            let problems = vec![Problem { field, message }];
+            let others = Vec::new();
+            Error::new("apply", "a", Cause::Immutable { problems, others })
+        };
+        assert_eq!(told_apart(immutable(), None).code(), "SRT-C006");
+        let message = || "no".to_owned();
+        for cause in [
+            Cause::Forbidden { message: message() },
+            Cause::Denied {
+                by: "policy small".to_owned(),
+                message: message(),
+            },
+            Cause::Quota { message: message() },
+        ] {
+            let why = Error::new("apply", "a", cause);
+            let (code, words) = (why.code(), why.to_string());
+            let told = told_apart(immutable(), Some(why));
+            assert_eq!(told.code(), "SRT-C040");
+            assert!(!told.advice().contains("--replace"), "{}", told.advice());
+            assert!(told.to_string().contains("spec.selector"), "{told}");
+            let source = std::error::Error::source(&told).unwrap();
+            assert_eq!(source.to_string(), words, "{code}");
         }
     }
 

@@ -300,24 +300,31 @@ impl Cluster {
         if !matches!(error.cause(), Cause::Immutable { .. }) {
             return Err(error);
         }
-        let sample = self.sample(target).await;
-        let refused = sample.as_ref().err();
-        let error = immutable::told_apart(error, refused.map(Error::cause));
+        let (result, refused) = match self.sample(target).await {
+            Ok(result) => (result, None),
+            Err(error) => (None, Some(error)),
+        };
+        let is_refused = refused.is_some();
+        let error = immutable::told_apart(error, refused);
         let alone = !matches!(
             target.id.kind.as_str(),
             "CustomResourceDefinition" | "Namespace"
         );
-        let Cause::Immutable { problems, .. } = error.cause() else {
+        let Cause::Immutable { problems, others } = error.cause() else {
             return Err(error);
         };
         if target.immutable == Immutable::Refuse || !alone {
             return Err(error);
         }
+        if is_refused {
+            let problems = others.clone();
+            return Err(error.map_cause(|_| Cause::Invalid { problems }));
+        }
         refuse_foreign(target, &known.document, scope)?;
         Ok(Outcome::Replacement {
             live: known.document,
             problems: problems.clone(),
-            result: sample?,
+            result,
         })
     }
 

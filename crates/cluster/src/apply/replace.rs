@@ -43,7 +43,8 @@ impl Cluster {
     ///
     /// `kept` is the live object as the caller has written it down, where a successor finds it; if
     /// another is live by now, it is a conflict and nothing is done. A Job that has ended is not
-    /// made again, for it would run again.
+    /// made again, for it would run again. When `patience` is to stop, what hinders the new object is the error, and nothing
+    /// is made again: that is up to the caller.
     pub async fn replace(
         &self,
         planned: &Planned,
@@ -51,7 +52,7 @@ impl Cluster {
         patience: impl Into<Patience<'_>>,
         guard: &Guard,
     ) -> Result<Applied, Error> {
-        let target = &planned.target;
+        let (target, patience) = (&planned.target, patience.into());
         let fail = |cause| {
             let error = Error::new("replace", target.id.to_string(), cause);
             error.at(Some(target.object.origin()))
@@ -77,15 +78,8 @@ impl Cluster {
             Outcome::Replacement { result, .. } => result.as_ref(),
             _ => None,
         };
-        let give_up = Instant::now() + FREE_WITHIN;
-        let written = loop {
-            match self.write(planned, (None, Some(kept)), result, guard).await {
-                Err(error) if is_occupied(&error) && Instant::now() < give_up => {
-                    tokio::time::sleep(FREE_PAUSE).await;
-                }
-                written => break written,
-            }
-        };
+        let write = || self.write(planned, (None, Some(kept)), result, guard);
+        let (written, stopped) = when_free(write, patience).await;
         match written {
             Ok((object, _)) => Ok(Applied {
                 id: target.id.clone(),
@@ -96,9 +90,9 @@ impl Cluster {
             // The successor finds what was kept.
             Err(error) if matches!(error.cause(), Cause::LeaseLost { .. }) => Err(error),
             // Somebody was quicker, whose object stays.
-            Err(error) if error.is_conflict() => Err(error),
+            Err(error) if error.is_conflict() || stopped => Err(error),
             Err(error) => {
-                let restored = self.restore(target, kept, guard).await;
+                let restored = self.restore(target, kept, patience, guard).await;
                 Err(fail(Cause::NotReplaced {
                     restored: restored.map_err(Box::new),
                     source: Box::new(error),
@@ -116,6 +110,7 @@ impl Cluster {
         patience: impl Into<Patience<'_>>,
         guard: &Guard,
     ) -> Result<bool, Error> {
+        let patience = patience.into();
         let origin = Origin::outside("the release's record");
         let object = Object::from_value(kept.clone(), origin).map_err(|source| {
             let cause = Cause::Unreadable {
@@ -144,7 +139,7 @@ impl Cluster {
                 return Ok(false);
             }
         }
-        self.restore(&target, kept, guard).await
+        self.restore(&target, kept, patience, guard).await
     }
 
     /// The dry run of the new object under a name that is free, while the old one is there. `None`
@@ -183,7 +178,13 @@ impl Cluster {
     }
 
     /// Makes the former object again, where nothing has its name. `false` when it is one that would run again.
-    async fn restore(&self, target: &Target, kept: &Value, guard: &Guard) -> Result<bool, Error> {
+    async fn restore(
+        &self,
+        target: &Target,
+        kept: &Value,
+        patience: Patience<'_>,
+        guard: &Guard,
+    ) -> Result<bool, Error> {
         let Some(mut former) = former(kept) else {
             return Ok(false);
         };
@@ -191,26 +192,43 @@ impl Cluster {
         let mut call = super::plan::apply_call(target, &former, "force=true")?;
         call.method = Method::PATCH;
         call.write = Some((Point::Apply, guard));
-        let give_up = Instant::now() + FREE_WITHIN;
-        loop {
-            match self.send(&call).await {
-                Ok(_) => return Ok(true),
-                Err(error) if is_occupied(&error) && Instant::now() < give_up => {
-                    tokio::time::sleep(FREE_PAUSE).await;
+        match when_free(|| self.send(&call), patience).await.0 {
+            Ok(_) => Ok(true),
+            Err(error) if error.is_conflict() => {
+                // An answer of ours may have been lost, and the request sent again.
+                let live = self.find(&target.id).await?;
+                let ours = live.is_some_and(|(_, live)| {
+                    managed_fields_of(&live, MANAGER) == managed_fields_of(kept, MANAGER)
+                });
+                match ours {
+                    true => Ok(true),
+                    false => Err(scrub(error, &target.object)),
                 }
-                Err(error) if error.is_conflict() => {
-                    // An answer of ours may have been lost, and the request sent again.
-                    let live = self.find(&target.id).await?;
-                    let ours = live.is_some_and(|(_, live)| {
-                        managed_fields_of(&live, MANAGER) == managed_fields_of(kept, MANAGER)
-                    });
-                    return match ours {
-                        true => Ok(true),
-                        false => Err(scrub(error, &target.object)),
-                    };
-                }
-                Err(error) => return Err(scrub(error, &target.object)),
             }
+            Err(error) => Err(scrub(error, &target.object)),
+        }
+    }
+}
+
+/// Tries a write again while what the object needs is not free yet, and says whether it was to stop before it was.
+async fn when_free<T, W>(
+    mut write: impl FnMut() -> W,
+    patience: Patience<'_>,
+) -> (Result<T, Error>, bool)
+where
+    W: Future<Output = Result<T, Error>>,
+{
+    let give_up = Instant::now() + FREE_WITHIN;
+    loop {
+        let written = write().await;
+        let occupied = written.as_ref().is_err_and(is_occupied);
+        if !occupied || Instant::now() >= give_up {
+            return (written, false);
+        }
+        tokio::select! {
+            biased;
+            () = patience.stopped() => return (written, true),
+            () = tokio::time::sleep(FREE_PAUSE) => {}
         }
     }
 }
@@ -340,8 +358,12 @@ fn template_labels(spec: &mut Map<String, Value>) -> Option<&mut Map<String, Val
 
 #[cfg(test)]
 mod tests {
-    use super::*;
+    use std::cell::Cell;
+
+    use futures::future::BoxFuture;
     use serde_json::json;
+
+    use super::*;
 
     fn job(conditions: &Value) -> Value {
         json!({
@@ -368,6 +390,26 @@ mod tests {
             );
         }
         assert!(former(&job(&json!([{"type": "Failed", "status": "False"}]))).is_some());
+    }
+
+    #[tokio::test]
+    async fn room_is_waited_for_until_it_is_time_to_stop() {
+        let attempts = Cell::new(0);
+        let write = async || {
+            attempts.set(attempts.get() + 1);
+            let message = "exceeded quota: small".to_owned();
+            match attempts.get() {
+                2 => Ok(()),
+                _ => Err(Error::new("apply", "a", Cause::Quota { message })),
+            }
+        };
+        let now = || -> BoxFuture<'_, ()> { Box::pin(std::future::ready(())) };
+        let patient = Patience::from(Duration::ZERO);
+        let (written, stopped) = when_free(write, patient.unless(&now)).await;
+        assert!(written.is_err_and(|error| is_occupied(&error)) && stopped);
+        assert_eq!(attempts.get(), 1);
+        let (written, stopped) = when_free(write, patient).await;
+        assert!(written.is_ok() && !stopped);
     }
 
     #[test]

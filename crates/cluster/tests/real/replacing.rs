@@ -152,6 +152,17 @@ async fn what_was_live_is_back_when_the_new_one_is_refused() {
     let path = format!("/api/v1/namespaces/{}/configmaps/web", fixture.ns());
     assert_eq!(fixture.live(&path).await["data"]["key"], "old");
 
+    // When the sample is refused, it is said what hinders a new one, and not to replace the old one.
+    for immutable in [Immutable::Refuse, Immutable::Replace] {
+        let error = plan(&fixture, &frozen("web", "never"), immutable).await;
+        let error = error.unwrap_err();
+        assert!(
+            matches!(error.cause(), Cause::Irreplaceable { source, .. } if source.code() == "SRT-C008"),
+            "{error}"
+        );
+        assert!(!error.advice().contains("--replace"));
+    }
+
     for path in policies {
         fixture
             .send(http::Method::DELETE, &path, "application/json", &json!({}))
@@ -166,7 +177,7 @@ async fn refuse_creation(fixture: &Fixture) -> [String; 2] {
     let (name, version) = (fixture.ns(), "admissionregistration.k8s.io/v1");
     let policy = json!({"apiVersion": version, "kind": "ValidatingAdmissionPolicy", "metadata": {"name": name},
         "spec": {"matchConstraints": {"resourceRules": [{"apiGroups": [""], "apiVersions": ["v1"], "operations": ["CREATE"], "resources": ["configmaps"]}]},
-                 "validations": [{"expression": "!(object.metadata.name in ['web', 'probe']) || object.data.key != 'new'"}]}});
+                 "validations": [{"expression": "!(object.metadata.name in ['web', 'probe'] && object.data.key == 'new' || object.data.key == 'never')"}]}});
     let binding = json!({"apiVersion": version, "kind": "ValidatingAdmissionPolicyBinding", "metadata": {"name": name},
         "spec": {"policyName": name, "validationActions": ["Deny"],
                  "matchResources": {"namespaceSelector": {"matchLabels": {"kubernetes.io/metadata.name": name}}}}});
