@@ -253,6 +253,7 @@ fn traffic(
         if let Some(asked) = state.asked
             && asked.before == route.canary
             && asked.accepted.is_none()
+            && !is_served_by_nobody(seen, asked.canary)
         {
             let decision = Decision::wait(state).with(Action::Weigh {
                 canary: asked.canary,

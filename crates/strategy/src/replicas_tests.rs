@@ -94,23 +94,71 @@ fn the_nearest_pair_is_chosen() {
     );
 }
 
+/// What `maxSurge` and `maxUnavailable` may say: numbers around those of the pods, and shares.
+fn amount() -> impl Strategy<Value = Amount> {
+    prop_oneof![
+        (0_u32..=2).prop_map(Amount::Count),
+        (0_u32..=220).prop_map(Amount::Count),
+        (0_u32..=100).prop_map(Amount::Percent),
+    ]
+}
+
+/// A pair depends on the surge by whether there is any: all that there are.
+#[test]
+fn every_pair_keeps_the_rules() {
+    for (replicas, surge) in (0..=200).flat_map(|replicas| [(replicas, 0), (replicas, 1)]) {
+        let mut before = pair(replicas, 0, slack(surge, 1));
+        for percent in 1..=100 {
+            let pair = pair(replicas, percent, slack(surge, 1));
+            let what = format!("{replicas} pods, {percent} %, surge {surge}: {pair:?}");
+            assert!(
+                pair.canary >= before.canary && pair.stable <= before.stable,
+                "{what}"
+            );
+            assert!(
+                (replicas..=replicas + surge).contains(&pair.total()),
+                "{what}"
+            );
+            if percent < 100 && replicas >= 2 {
+                assert!(pair.canary >= 1 && pair.stable >= 1, "{what}");
+            }
+            before = pair;
+        }
+    }
+}
+
 proptest! {
     #![proptest_config(ProptestConfig::with_cases(4096))]
 
     #[test]
-    fn both_sides_have_a_pod_between_1_and_99_percent(replicas in 0_u32..=200, percent in 0_u32..=100, surge in 0_u32..=20, unavailable in 0_u32..=20) {
-        let slack = Slack::of(Amount::Count(surge), Amount::Count(unavailable), replicas);
+    fn both_sides_have_a_pod_between_1_and_99_percent(
+        replicas in 0_u32..=200,
+        percent in 0_u32..=100,
+        surge in amount(),
+        unavailable in amount(),
+    ) {
+        let slack = Slack::of(surge, unavailable, replicas);
         let pair = pair(replicas, percent, slack);
         prop_assert!(pair.total() >= replicas && pair.total() <= replicas + slack.surge, "{pair:?}");
-        if (1..100).contains(&percent) && (replicas >= 2 || replicas == 1 && surge > 0) {
+        if (1..100).contains(&percent) && (replicas >= 2 || replicas == 1 && slack.surge > 0) {
             prop_assert!(pair.canary >= 1 && pair.stable >= 1, "{pair:?}");
+        }
+        let whole = [(0, (0, replicas)), (100, (replicas, 0))];
+        if let Some((_, goal)) = whole.iter().find(|(end, _)| *end == percent) {
+            prop_assert_eq!((pair.canary, pair.stable), *goal);
         }
     }
 
     #[test]
-    fn a_higher_weight_never_means_fewer_canaries(replicas in 0_u32..=200, percent in 0_u32..100, surge in 0_u32..=2) {
-        let slack = slack(surge, 1);
-        let (lower, higher) = (pair(replicas, percent, slack), pair(replicas, percent + 1, slack));
+    fn a_higher_weight_never_means_fewer_canaries(
+        replicas in 0_u32..=200,
+        percents in (0_u32..=100, 0_u32..=100),
+        surge in amount(),
+        unavailable in amount(),
+    ) {
+        let slack = Slack::of(surge, unavailable, replicas);
+        let (low, high) = (percents.0.min(percents.1), percents.0.max(percents.1));
+        let (lower, higher) = (pair(replicas, low, slack), pair(replicas, high, slack));
         prop_assert!(higher.canary >= lower.canary && higher.stable <= lower.stable, "{lower:?} {higher:?}");
     }
 
@@ -139,11 +187,11 @@ proptest! {
     fn the_goal_is_reached_within_the_bounds(
         replicas in 1_u32..=40,
         percents in prop::collection::vec(0_u32..=100, 1..5),
-        surge in 0_u32..=12,
-        unavailable in 0_u32..=12,
+        surge in amount(),
+        unavailable in amount(),
         luck in prop::collection::vec(any::<u8>(), 64),
     ) {
-        let slack = Slack::of(Amount::Count(surge), Amount::Count(unavailable), replicas);
+        let slack = Slack::of(surge, unavailable, replicas);
         let full = Side { wanted: replicas, pods: replicas, ready: replicas, available: replicas };
         let mut sides = Sides { canary: Side::default(), stable: full };
         let mut luck = luck.into_iter().cycle();

@@ -3,10 +3,13 @@
 
 use std::time::Duration;
 
+use jiff::Timestamp;
 use proptest::prelude::*;
 use sortie_strategy::invariant;
-use sortie_strategy::progressive::{Action, Phase, Plan, State, decide};
-use sortie_strategy::replicas::{Amount, Slack, pair};
+use sortie_strategy::progressive::{
+    Asked, Observation, Phase, Plan, Route, State, Workload, decide,
+};
+use sortie_strategy::replicas::{Amount, Pair, Side, Sides, Slack, pair};
 use sortie_strategy::simulator::{Luck, World};
 
 const LAG: Duration = Duration::from_secs(8);
@@ -33,13 +36,69 @@ fn workloads() -> impl Strategy<Value = Vec<(u32, Slack)>> {
     prop::collection::vec(workload, 1..=3)
 }
 
+fn side() -> impl Strategy<Value = Side> {
+    let number = || prop_oneof![0_u32..=5, 0_u32..=220];
+    (number(), number(), number(), number()).prop_map(|(wanted, pods, ready, available)| {
+        let ready = ready.min(pods);
+        Side {
+            wanted,
+            pods,
+            ready,
+            available: available.min(ready),
+        }
+    })
+}
+
+/// Whatever may be seen, by whoever's doing.
+fn anything() -> impl Strategy<Value = Observation> {
+    let sides = prop::collection::vec((side(), side()), 3);
+    let route = prop::option::of((0_u32..=100, any::<bool>()));
+    (workloads(), sides, route).prop_map(|(workloads, sides, route)| {
+        let workload =
+            |((replicas, slack), (canary, stable)): ((u32, Slack), (Side, Side))| Workload {
+                name: "web".to_owned(),
+                replicas,
+                slack,
+                sides: Sides { canary, stable },
+                ready: Pair {
+                    canary: canary.available,
+                    stable: stable.available,
+                },
+            };
+        Observation {
+            workloads: workloads.into_iter().zip(sides).map(workload).collect(),
+            route: route.map(|(canary, is_accepted)| Route {
+                canary,
+                is_accepted,
+            }),
+        }
+    })
+}
+
+fn state() -> impl Strategy<Value = State> {
+    let time = || (0_i64..1_000).prop_map(|at| Timestamp::from_second(at).unwrap());
+    let weights = (0_u32..=100, 0_u32..=100);
+    let asked = (weights, time(), prop::option::of(time()));
+    prop::option::of(asked).prop_map(|asked| State {
+        phase: Phase::Shifting,
+        asked: asked.map(|((canary, before), at, accepted)| Asked {
+            canary,
+            before,
+            at,
+            accepted,
+        }),
+    })
+}
+
 /// Run to the end, checking at each moment.
 fn run(world: &mut World, plan: &Plan, mut check: impl FnMut(&World)) -> Phase {
     let mut state = State::new();
     for _ in 0..ROUNDS {
-        let decision = decide(plan, state, &world.seen(), world.now);
+        let seen = world.seen();
+        let decision = decide(plan, state, &seen, world.now);
         state = decision.state;
         for action in &decision.actions {
+            invariant::permitted((plan, &state), (&seen, world.now), action).unwrap();
             world.act(action);
         }
         if matches!(state.phase, Phase::Done | Phase::Failed(_)) {
@@ -81,6 +140,22 @@ proptest! {
         }
     }
 
+    #[test]
+    fn nothing_is_asked_for_that_would_break_something(
+        seen in anything(),
+        state in state(),
+        to in 0_u32..=100,
+        now in 0_i64..1_000,
+    ) {
+        let now = Timestamp::from_second(now).unwrap();
+        let plan = plan(to);
+        let decision = decide(&plan, state, &seen, now);
+        for action in &decision.actions {
+            let permitted = invariant::permitted((&plan, &decision.state), (&seen, now), action);
+            prop_assert_eq!(permitted, Ok(()), "{:?}", action);
+        }
+    }
+
     /// As a promotion goes: the canary gets all pods, the stable side the new version, and then the pods come back.
     #[test]
     fn all_pods_go_to_the_canary_and_come_back(
@@ -107,7 +182,8 @@ proptest! {
         workloads in workloads(),
         to in 0_u32..=100,
         routed in any::<bool>(),
-        storm in prop::collection::vec(0_u8..8, 1..80),
+        // How many actions are carried out before whoever does it is killed, and what happens then.
+        storm in prop::collection::vec((0_usize..6, 0_u8..6), 1..80),
         seed in any::<u64>(),
     ) {
         let mut world = World::new(&workloads, routed.then_some(LAG), Luck::new(seed));
@@ -115,24 +191,12 @@ proptest! {
         let patience = Duration::from_secs(1_000_000);
         let plan = Plan { patience, ..plan(to) };
         let mut state = State::new();
-        for misfortune in storm {
+        for (done, misfortune) in storm {
             let seen = world.seen();
             let decision = decide(&plan, state, &seen, world.now);
-            // 0: killed before anything was done; 1: after the first action.
-            let done = match misfortune {
-                0 => 0,
-                1 => 1,
-                _ => decision.actions.len(),
-            };
             for action in decision.actions.iter().take(done) {
-                if let Action::Weigh { canary } = action {
-                    let one = &seen.workloads;
-                    let somebody = one.iter().all(|one| one.ready.canary + one.ready.stable > 0);
-                    if somebody && one.iter().all(|one| one.replicas > 0) {
-                        let mixed = one.iter().any(|one| one.ready.canary == 0) && one.iter().any(|one| one.ready.stable == 0);
-                        prop_assert!(mixed || invariant::served(&seen, &[*canary]).is_ok(), "{canary} {seen:?}");
-                    }
-                }
+                let permitted = invariant::permitted((&plan, &decision.state), (&seen, world.now), action);
+                prop_assert_eq!(permitted, Ok(()), "{:?} {:?}", action, &seen);
                 world.act(action);
             }
             // The state is stored before anything is done.
@@ -142,9 +206,9 @@ proptest! {
             }
             let victim = usize::try_from(luck.below(3)).unwrap();
             match misfortune {
-                2 => world.strike(victim, luck.below(2) == 0),
-                3 => world.jump(Duration::from_secs(u64::from(luck.below(300)))),
-                4 => world.meddle(luck.below(101)),
+                0 => world.strike(victim, luck.below(2) == 0),
+                1 => world.jump(Duration::from_secs(u64::from(luck.below(300)))),
+                2 => world.meddle(luck.below(101)),
                 _ => world.tick(),
             }
         }

@@ -10,6 +10,7 @@ use sortie_cluster::record::Stored;
 use sortie_cluster::watch::any_changed;
 use sortie_cluster::{Error, Resource, clock};
 use sortie_manifest::ObjectId;
+use sortie_strategy::invariant;
 use sortie_strategy::progressive::{self, Action, Observation, Phase, Plan, State};
 use sortie_strategy::replicas::Pair;
 
@@ -98,6 +99,8 @@ impl<'a> Walk<'a> {
             let mut grown = Vec::new();
             let is_still = decision.actions.is_empty();
             for action in decision.actions {
+                let decided = (&self.plan, &self.state);
+                debug_assert_eq!(invariant::permitted(decided, (&seen, now), &action), Ok(()));
                 if let (Action::Weigh { canary }, Some(router)) = (&action, &mut router) {
                     self.weigh(router, *canary).await?;
                 }
