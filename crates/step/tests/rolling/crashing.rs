@@ -216,7 +216,7 @@ impl Scene {
         match self.story {
             // It is what an uninstallation is for.
             Story::Uninstall => Vec::new(),
-            _ => observer::violations(history),
+            story => observer::violations(history, story.sharing()),
         }
     }
 
@@ -389,6 +389,28 @@ async fn what_nobody_may_ever_see_is_noticed() {
     }
     let noticed = scene.violations().await.join("; ");
     for expected in ["NobodyServes", "the Service web is without a ready pod"] {
+        assert!(noticed.contains(expected), "{noticed}");
+    }
+    scene.close().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_a_workload_and_its_canary_lack_together_is_noticed() {
+    let scene = Scene::set(Story::Progressive, "shared_noticed").await;
+    let told = scene.start(Who::First, &Halt::Nowhere).end().await.unwrap();
+    assert_eq!(scene.told(told).await.violations, Vec::<String>::new());
+    let act = async |args: &[&str]| scene.world.kubectl(args, "").await;
+    let canary = "--selector=sortie.dev/track=canary";
+    act(&["scale", "deployment", "web-canary", "--replicas=0"]).await;
+    act(&["wait", "--for=delete", "pod", canary, "--timeout=60s"]).await;
+    act(&["scale", "deployment", "web", "--replicas=4"]).await;
+    act(&["rollout", "status", "deployment/web", "--timeout=60s"]).await;
+    let noticed = scene.violations().await.join("; ");
+    for expected in [
+        "Abandoned",
+        "Unavailable { workload: \"web\", available: 1, least: 2 }",
+        "TooMany { workload: \"web\", pods: 4, most: 3 }",
+    ] {
         assert!(noticed.contains(expected), "{noticed}");
     }
     scene.close().await;

@@ -359,15 +359,15 @@ impl World {
 async fn a_promotion_that_was_killed_half_way_goes_back_too() {
     let scene = Scene::set(Story::Promotion, "half_promoted").await;
     // The originals have the new version by then, and no pods.
-    let halt = Halt::Die("patch:before:2".to_owned());
+    let halt = Halt::Die("patch:before:3".to_owned());
     assert_eq!(scene.start(Who::First, &halt).end().await, None);
     let world = &scene.world;
     let half = world.heads().await;
     assert_eq!(half.last().unwrap().status.name(), "InProgress");
-    assert_eq!(world.sides().await, (0, Some(1)));
+    assert_eq!(world.sides().await, (0, Some(2)));
     let told = world.back("").await;
     assert_eq!(told.outputs()["releaseNumber"], 1);
-    assert_eq!(world.sides().await, (1, None));
+    assert_eq!(world.sides().await, (2, None));
     let live = world.get("apps/v1/Deployment", "web").await.unwrap();
     let image = live.pointer("/spec/template/spec/containers/0/image");
     assert_eq!(image, Some(&json!("example.com/web:1")));

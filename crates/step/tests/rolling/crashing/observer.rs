@@ -9,9 +9,22 @@ use sortie_strategy::replicas::{Amount, Pair, Side, Sides, Slack};
 use sortie_strategy::swap::{Exchange, Seen, Select};
 use sortie_testkit::{History, Objects};
 
+/// A progressive canary that a step works on: the workload and its canary have their pods together.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Sharing {
+    /// Pods of both sides, as the manifest wants them.
+    pub(crate) pods: u32,
+    /// The percentage that the canary is to have.
+    pub(crate) percent: u32,
+}
+
 /// Who looks, and what was noticed.
 #[derive(Default)]
 struct Observer {
+    /// What the workloads share with their canaries.
+    sharing: Option<Sharing>,
+    /// Ready pods of both sides, as they were before.
+    ready: BTreeMap<String, Pair>,
     /// Services that had ready endpoints and are to keep some.
     serving: BTreeSet<String>,
     /// What the selector of each Service was.
@@ -28,8 +41,13 @@ struct Observer {
 /// - No Service is given a colour without ready pods while the one it leaves has some.
 /// - A workload whose size nobody changes has as many ready pods as its rollout promises, and its pods and its canary's
 ///   stay within its surge.
-pub(crate) fn violations(history: &History) -> Vec<String> {
-    let mut observer = Observer::default();
+/// - So have a workload and its progressive canary together, counting pods that end; and on the way to a share between 1
+///   and 99 % neither side loses its last ready pod.
+pub(crate) fn violations(history: &History, sharing: Option<Sharing>) -> Vec<String> {
+    let mut observer = Observer {
+        sharing,
+        ..Observer::default()
+    };
     history.replay(|change, objects| {
         observer.look(change.is_none(), objects);
     });
@@ -39,7 +57,10 @@ pub(crate) fn violations(history: &History) -> Vec<String> {
 impl Observer {
     fn look(&mut self, is_beginning: bool, objects: &Objects) {
         self.services(objects);
-        self.workloads(is_beginning, objects);
+        match self.sharing {
+            Some(sharing) => self.pairs(sharing, objects),
+            None => self.workloads(is_beginning, objects),
+        }
     }
 
     fn services(&mut self, objects: &Objects) {
@@ -100,7 +121,11 @@ impl Observer {
             let size = number(&workload["spec"]["replicas"]);
             if is_beginning || self.sizes.get(name) == Some(&size) {
                 sizes.insert(name.to_owned(), size);
-                workloads.extend(observed(name, size, workload, objects));
+                let mut observed = observed(name, size, workload, objects);
+                if let Some(one) = &mut observed {
+                    one.slack.surge += one.sides.canary.wanted;
+                }
+                workloads.extend(observed);
             }
         }
         self.sizes = sizes;
@@ -110,6 +135,24 @@ impl Observer {
         };
         self.note(invariant::bounded(&seen));
         self.note(invariant::served(&seen, &[0]));
+    }
+
+    /// Workloads that exchange pods with their canaries.
+    fn pairs(&mut self, sharing: Sharing, objects: &Objects) {
+        for (name, workload) in of_kind(objects, "Deployment") {
+            let Some(mut one) = observed(name, sharing.pods, workload, objects) else {
+                continue;
+            };
+            one.slack = one.slack.beside(sharing.pods);
+            one.sides.stable.pods += ending(objects, workload);
+            let after = one.ready;
+            let before = self.ready.insert(name.to_owned(), after).unwrap_or(after);
+            self.note(invariant::shared(&one, (before, after), sharing.percent));
+            self.note(invariant::bounded(&Observation {
+                workloads: vec![one],
+                route: None,
+            }));
+        }
     }
 
     fn note(&mut self, checked: Result<(), invariant::Violation>) {
@@ -127,15 +170,13 @@ fn observed(name: &str, size: u32, workload: &Value, objects: &Objects) -> Optio
         return None;
     }
     let canary = objects.get(&("Deployment", format!("{name}-canary")));
-    let labels = |one: &Value| one["spec"]["selector"]["matchLabels"].clone();
-    let of_canary = canary.map_or_else(Vec::new, |canary| pods(objects, &labels(canary)));
-    let mut stable = pods(objects, &labels(workload));
+    let of_canary = canary.map_or_else(Vec::new, |canary| pods(objects, selects(canary)));
+    let mut stable = pods(objects, selects(workload));
     stable.retain(|pod| !of_canary.contains(pod));
     let beside = canary.map_or(0, |canary| number(&canary["spec"]["replicas"]));
     let rollout = &workload["spec"]["strategy"]["rollingUpdate"];
     let amount = |key: &str| Amount::parse(&rollout[key]).unwrap_or(Amount::Percent(25));
-    let mut slack = Slack::of(amount("maxSurge"), amount("maxUnavailable"), size);
-    slack.surge += beside;
+    let slack = Slack::of(amount("maxSurge"), amount("maxUnavailable"), size);
     let side = |wanted: u32, pods: &[&Value]| Side {
         wanted,
         pods: count(pods),
@@ -162,16 +203,33 @@ fn of_kind<'a>(objects: &'a Objects, kind: &'a str) -> impl Iterator<Item = (&'a
     all.map(|((_, name), object)| (name.as_str(), object))
 }
 
+fn selects(workload: &Value) -> &Value {
+    &workload["spec"]["selector"]["matchLabels"]
+}
+
 /// Live pods with these labels.
 fn pods<'a>(objects: &'a Objects, labels: &Value) -> Vec<&'a Value> {
-    let matches = |pod: &Value| {
+    let mut live = labelled(objects, labels);
+    live.retain(|pod| pod["metadata"]["deletionTimestamp"].is_null());
+    live
+}
+
+/// How many pods of a workload, and of a canary that has its labels, are about to go.
+fn ending(objects: &Objects, workload: &Value) -> u32 {
+    let mut ending = labelled(objects, selects(workload));
+    ending.retain(|pod| !pod["metadata"]["deletionTimestamp"].is_null());
+    count(&ending)
+}
+
+/// Pods with these labels.
+fn labelled<'a>(objects: &'a Objects, labels: &Value) -> Vec<&'a Value> {
+    let matches = |pod: &&Value| {
         let of_pod = &pod["metadata"]["labels"];
         let mut wanted = labels.as_object().into_iter().flatten();
         wanted.all(|(key, value)| of_pod.get(key) == Some(value))
     };
-    let live = of_kind(objects, "Pod").map(|(_, pod)| pod);
-    live.filter(|pod| matches(pod) && pod["metadata"]["deletionTimestamp"].is_null())
-        .collect()
+    let all = of_kind(objects, "Pod").map(|(_, pod)| pod);
+    all.filter(matches).collect()
 }
 
 fn ready(pods: &[&Value]) -> u32 {
@@ -269,8 +327,36 @@ mod tests {
             self.has("Service", "web", json!({"spec": {"selector": selector}}))
         }
 
+        /// Both sides have a pod, of two: half the pods are the canary's.
+        fn sharing() -> Self {
+            let mut told = Self(History::default());
+            told.workload(1, &json!({"app": "web"}));
+            let spec = json!({"replicas": 1, "selector": {"matchLabels": {"app": "web", "sortie.dev/color": "canary"}}});
+            let metadata = json!({"labels": {"sortie.dev/track": "canary"}});
+            told.has(
+                "Deployment",
+                "web-canary",
+                json!({"metadata": metadata, "spec": spec}),
+            );
+            told.pod("a", "stable", true).pod("b", "canary", true);
+            told.0.begin = told.0.versions.len() as u64;
+            told
+        }
+
+        /// A ready pod that is about to go.
+        fn ending(&mut self, name: &str) -> &mut Self {
+            let metadata =
+                json!({"labels": {"app": "web"}, "deletionTimestamp": "2026-01-01T00:00:00Z"});
+            self.has("Pod", name, json!({"metadata": metadata}))
+        }
+
         fn found(&self) -> String {
-            violations(&self.0).join("; ")
+            violations(&self.0, None).join("; ")
+        }
+
+        fn found_of(&self, percent: u32) -> String {
+            let sharing = Sharing { pods: 2, percent };
+            violations(&self.0, Some(sharing)).join("; ")
         }
     }
 
@@ -336,6 +422,57 @@ mod tests {
             let mut told = Told::new();
             plant(&mut told);
             assert_eq!(told.found(), expected);
+        }
+    }
+
+    #[test]
+    fn pods_change_sides_within_the_bounds_of_both() {
+        let mut good = Told::sharing();
+        good.pod("c", "canary", false).pod("c", "canary", true);
+        good.ending("a").changes("Pod", "a", None);
+        good.pod("d", "stable", true);
+        good.ending("b").changes("Pod", "b", None);
+        assert_eq!(good.found_of(100), "");
+        let gone = |told: &mut Told| {
+            told.changes("Pod", "a", None).pod("c", "canary", true);
+        };
+        let unready = |told: &mut Told| {
+            told.pod("b", "canary", false).pod("b", "canary", true);
+        };
+        let many = |told: &mut Told| {
+            told.pod("c", "canary", false).ending("d");
+            told.changes("Pod", "d", None).changes("Pod", "c", None);
+        };
+        let canary = |told: &mut Told| {
+            told.pod("c", "stable", true).changes("Pod", "b", None);
+            told.pod("b", "canary", true);
+        };
+        let stable = |told: &mut Told| {
+            told.pod("c", "canary", true).changes("Pod", "a", None);
+        };
+        type Plant = fn(&mut Told);
+        let pair = |canary, stable| Pair { canary, stable };
+        let lost = |before: Pair, after: Pair| {
+            format!("Abandoned {{ workload: \"web\", before: {before:?}, after: {after:?} }}")
+        };
+        let few = "Unavailable { workload: \"web\", available: 1, least: 2 }";
+        let plants: [(Plant, u32, String); 7] = [
+            (gone, 100, few.to_owned()),
+            (unready, 0, few.to_owned()),
+            (
+                many,
+                50,
+                "TooMany { workload: \"web\", pods: 4, most: 3 }".to_owned(),
+            ),
+            (canary, 50, lost(pair(1, 2), pair(0, 2))),
+            (canary, 0, String::new()),
+            (stable, 50, lost(pair(2, 1), pair(2, 0))),
+            (stable, 100, String::new()),
+        ];
+        for (plant, percent, expected) in plants {
+            let mut told = Told::sharing();
+            plant(&mut told);
+            assert_eq!(told.found_of(percent), expected);
         }
     }
 }

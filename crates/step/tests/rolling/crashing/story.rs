@@ -9,6 +9,7 @@ use tokio_util::sync::CancellationToken;
 
 use super::act::Act;
 use super::colors::Coloring;
+use super::observer::Sharing;
 use super::process::Deed;
 use crate::canarying::canary;
 use crate::coloring::{SERVICE, blue_green};
@@ -276,12 +277,15 @@ impl Story {
     pub(crate) async fn prepare(self, world: &World) {
         match self {
             Self::First | Self::Waves => {}
+            Self::Progressive => {
+                world.deploy(plain(&shared(1))).await.outputs();
+            }
             Self::Promotion | Self::ProgressiveBack => {
-                world.deploy(plain(&version(1))).await.outputs();
-                let half = progressive(plain(&version(2)), 50);
+                world.deploy(plain(&shared(1))).await.outputs();
+                let half = progressive(plain(&shared(2)), 50);
                 world.run(&world.task(half)).await.outputs();
             }
-            Self::Second | Self::Canary | Self::Progressive | Self::Scale | Self::Patch => {
+            Self::Second | Self::Canary | Self::Scale | Self::Patch => {
                 world.deploy(plain(&version(1))).await.outputs();
             }
             Self::Uninstall => {
@@ -374,8 +378,8 @@ impl Story {
             Self::Canary => Deed::Canary(version(2)),
             Self::RoutedCanary => Deed::RoutedCanary(version(2)),
             Self::CanaryDelete | Self::RoutedCanaryDelete => Deed::CanaryDelete,
-            Self::Progressive => Deed::Progressive(version(2), 50),
-            Self::Promotion => Deed::Progressive(version(2), 100),
+            Self::Progressive => Deed::Progressive(shared(2), 50),
+            Self::Promotion => Deed::Progressive(shared(2), 100),
             Self::ProgressiveBack => Deed::ProgressiveBack,
             Self::BlueGreen => Deed::BlueGreen(version(2)),
             Self::Color(coloring) => Deed::Color(coloring),
@@ -386,6 +390,20 @@ impl Story {
             Self::GoBack => Deed::Act(Act::GoBack),
             Self::UndoChanges => Deed::Act(Act::Undo),
         }
+    }
+
+    /// What its workload shares with a canary while it is told.
+    pub(crate) const fn sharing(self) -> Option<Sharing> {
+        let percent = match self {
+            Self::Progressive => 50,
+            Self::Promotion => 100,
+            Self::ProgressiveBack => 0,
+            _ => return None,
+        };
+        Some(Sharing {
+            pods: SHARED,
+            percent,
+        })
     }
 
     /// Removes what it has left outside the test's namespace.
@@ -469,6 +487,17 @@ pub(crate) fn version(number: u32) -> String {
     let value = config("a", &number.to_string());
     let other = config(if number == 1 { "old" } else { "extra" }, "1");
     documents(&[&value, &other, &frozen, &settings, &web, SERVICE])
+}
+
+/// Pods that both sides of a progressive canary have together.
+const SHARED: u32 = 2;
+
+/// The same with pods to share, of which one more may be there and none may be missing.
+fn shared(number: u32) -> String {
+    let spec = format!(
+        "replicas: {SHARED}\n  strategy: {{rollingUpdate: {{maxSurge: 1, maxUnavailable: 0}}}}\n  minReadySeconds"
+    );
+    version(number).replace("minReadySeconds", &spec)
 }
 
 /// Jobs around one object.
