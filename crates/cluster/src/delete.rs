@@ -4,12 +4,12 @@ mod ending;
 
 use std::time::Duration;
 
-use futures::future::BoxFuture;
 use futures::{StreamExt as _, stream};
 use http::Method;
 use serde_json::{Value, json};
 use sortie_manifest::{ObjectId, labels, order};
 use tokio::time::Instant;
+use tokio_util::sync::CancellationToken;
 
 use crate::connect::Cluster;
 use crate::error::{Cause, Error, holder_clause};
@@ -48,28 +48,30 @@ pub enum Gone {
 /// Is told why an object that is being deleted is still there, whenever that changes; `None`: nothing holds it any more.
 pub type Held<'a> = &'a (dyn Fn(&ObjectId, Option<&str>) + Sync);
 
-/// Resolves when the end of an object is waited for no longer, whatever its pods may take.
-pub type Stop<'a> = &'a (dyn Fn() -> BoxFuture<'a, ()> + Sync);
-
 /// How long the end of an object is waited for, and who is told meanwhile what it waits for.
 #[derive(Clone, Copy)]
 pub struct Patience<'a> {
     /// At least so long; and as long as the pods that end with the object may take.
     at_least: Duration,
     held: Held<'a>,
-    stop: Stop<'a>,
+    stop: Option<&'a CancellationToken>,
 }
 
 impl<'a> Patience<'a> {
-    /// The same, but over as soon as `stop` resolves. Only waiting is given up then, never a request that is under way.
+    /// The same, but over as soon as `stop` is cancelled, whatever the pods may take. Only waiting is given up then, never a
+    /// request that is under way.
     #[must_use]
-    pub fn unless(self, stop: Stop<'a>) -> Self {
+    pub fn unless(self, stop: &'a CancellationToken) -> Self {
+        let stop = Some(stop);
         Self { stop, ..self }
     }
 
     /// Resolves when it is over.
-    pub(crate) fn stopped(&self) -> BoxFuture<'a, ()> {
-        (self.stop)()
+    pub(crate) async fn stopped(&self) {
+        match self.stop {
+            Some(stop) => stop.cancelled().await,
+            None => std::future::pending().await,
+        }
     }
 }
 
@@ -85,7 +87,7 @@ impl<'a> From<(Duration, Held<'a>)> for Patience<'a> {
         Self {
             at_least,
             held,
-            stop: &|| Box::pin(std::future::pending()),
+            stop: None,
         }
     }
 }
@@ -206,7 +208,7 @@ impl Cluster {
         mut ending: Ending,
         patience: Patience<'_>,
     ) -> Result<(), Error> {
-        let (began, held, stopped) = (Instant::now(), patience.held, patience.stopped());
+        let (began, held) = (Instant::now(), patience.held);
         let namespace = doomed.id.namespace.clone().unwrap_or_default();
         let mut selection = Selection::of(resource, &namespace).named(&doomed.id.name);
         // What is left in a namespace is in its status.
@@ -238,7 +240,7 @@ impl Cluster {
         let ended = tokio::select! {
             biased;
             ended = tokio::time::timeout(within, watching) => ended,
-            () = stopped => return Err(stuck(doomed, &Value::Null, began.elapsed(), holders)),
+            () = patience.stopped() => return Err(stuck(doomed, &Value::Null, began.elapsed(), holders)),
         };
         match ended {
             Ok(Ok(())) => Ok(()),

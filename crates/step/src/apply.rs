@@ -168,11 +168,14 @@ pub(crate) async fn write_set(
                 }
             }
         };
-        Box::pin(write(run, locked, journal, (members, manner), done)).await?;
+        let all = Box::pin(write(run, locked, journal, (members, manner), done)).await?;
         let what = format!("{written} of {count} objects written");
         let counts = changed || !outcome.errors.is_empty();
         let noted = (manner.unit, step.label.as_str(), what);
         journal.over(run, locked, noted, counts).await?;
+        if !all {
+            run.bounds.check()?;
+        }
         untouched &= !counts;
         let stop = manner.on_refusal == OnRefusal::Stop && !outcome.errors.is_empty();
         if stop || outcome.errors.iter().any(is_final) {
@@ -195,14 +198,14 @@ pub(crate) async fn write_set(
 }
 
 /// Write a batch; `done` is told what became of each. What has to be replaced comes last, and stays as it is when the
-/// batch is to end with a refusal.
+/// batch is to end with a refusal. `false` when it was time to stop before the end.
 async fn write(
     run: &Run<'_>,
     locked: &Locked,
     journal: &mut Journal<'_>,
     (members, manner): (Vec<Planned>, Manner),
     mut done: impl FnMut(&mut Journal<'_>, Planned, Result<Applied, Error>),
-) -> Result<(), Failure> {
+) -> Result<bool, Failure> {
     let (doomed, members): (Vec<_>, Vec<_>) = members
         .into_iter()
         .partition(|planned| planned.replaces().is_some());
@@ -216,17 +219,19 @@ async fn write(
     let cluster = &run.env.cluster;
     cluster.apply_stage(members, locked.guard(), each).await;
     if stop {
-        return Ok(());
+        return Ok(true);
     }
+    let count = doomed.len();
     // Only what has a record is ever planned as a replacement.
     let replaced = match journal {
         Journal::Record(stored) => replace(run, locked, stored, manner.unit, doomed).await?,
         Journal::Changes(..) => Vec::new(),
     };
+    let all = replaced.len() == count;
     for (planned, result) in replaced {
         done(journal, planned, result);
     }
-    Ok(())
+    Ok(all)
 }
 
 /// A written object that something may wait for.

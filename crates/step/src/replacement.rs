@@ -1,6 +1,7 @@
 //! Replacing objects whose changes the API server never allows: who may ask for it, and what is kept before, so that a
 //! task that is killed between the deletion and the new object has lost nothing.
 
+use std::convert::Infallible;
 use std::pin::pin;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
@@ -8,10 +9,11 @@ use std::time::Duration;
 use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 use sortie_cluster::apply::{Applied, Immutable, Planned};
-use sortie_cluster::delete::Held;
+use sortie_cluster::delete::{Held, Patience};
 use sortie_cluster::record::{Head, PartId, Stored};
 use sortie_cluster::{Error, Problem, clock};
 use sortie_manifest::{Object, ObjectId, annotations, workload};
+use tokio_util::sync::CancellationToken;
 
 use crate::failure::{Failure, chain};
 use crate::locked::{Locked, record_failure};
@@ -100,10 +102,12 @@ fn field(problem: &Problem) -> &str {
     }
 }
 
-/// Replace objects one by one, after all of them are written down in the release's record.
+/// Replace objects one by one, after all of them are written down in the release's record. What became of each is in the
+/// list, but for those that it was time to stop at: the end of an object that is to be replaced is not waited for when
+/// nothing else is any more.
 ///
 /// # Errors
-/// The record could not be written; what became of each object is in the list.
+/// The record could not be written.
 pub(crate) async fn replace(
     run: &Run<'_>,
     locked: &Locked,
@@ -118,7 +122,16 @@ pub(crate) async fn replace(
     let mut written = Vec::new();
     let mut over = Vec::new();
     for (planned, kept) in doomed.into_iter().zip(kept) {
+        if run.bounds.check().is_err() {
+            break;
+        }
         let result = replace_one(run, locked, stored, unit, (&planned, kept)).await?;
+        if let Err(error) = &result
+            && run.bounds.check().is_err()
+        {
+            run.warn(unit, chain(error));
+            break;
+        }
         if result.is_ok() {
             over.push(planned.target.id.clone());
         }
@@ -145,8 +158,18 @@ async fn replace_one(
         let replacement = format!("the replacement of {}", planned.target.id);
         run.bounds.pending().set(&replacement);
         let held = telling(run, unit, &replacement);
-        let patience = (GONE_WITHIN, &held as Held<'_>);
-        let replaced = cluster.replace(&planned, &kept, patience, guard).await;
+        let stop = CancellationToken::new();
+        let patience = Patience::from((GONE_WITHIN, &held as Held<'_>)).unless(&stop);
+        let stopping = async {
+            run.bounds.stopped().await;
+            stop.cancel();
+            std::future::pending::<Infallible>().await
+        };
+        let replaced = tokio::select! {
+            biased;
+            replaced = cluster.replace(&planned, &kept, patience, guard) => replaced,
+            never = stopping => match never {},
+        };
         races += 1;
         match replaced {
             Err(error) if error.is_conflict() && races < RACES => {}

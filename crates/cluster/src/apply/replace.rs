@@ -360,8 +360,8 @@ fn template_labels(spec: &mut Map<String, Value>) -> Option<&mut Map<String, Val
 mod tests {
     use std::cell::Cell;
 
-    use futures::future::BoxFuture;
     use serde_json::json;
+    use tokio_util::sync::CancellationToken;
 
     use super::*;
 
@@ -403,7 +403,8 @@ mod tests {
                 _ => Err(Error::new("apply", "a", Cause::Quota { message })),
             }
         };
-        let now = || -> BoxFuture<'_, ()> { Box::pin(std::future::ready(())) };
+        let now = CancellationToken::new();
+        now.cancel();
         let patient = Patience::from(Duration::ZERO);
         let (written, stopped) = when_free(write, patient.unless(&now)).await;
         assert!(written.is_err_and(|error| is_occupied(&error)) && stopped);

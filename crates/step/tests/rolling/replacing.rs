@@ -341,13 +341,19 @@ async fn an_object_that_does_not_go_away_is_named_and_brought_back_when_it_has_g
     world.deploy(plain(&held("1"))).await.outputs();
     let mut task = world.task(Action::RollingDeploy(replacing(&held("2"))));
     task.timeout = std::time::Duration::from_secs(3);
+    let began = std::time::Instant::now();
     let told = world.run(&task).await;
+    let took = began.elapsed();
     let failure = told.failure();
     assert!(
-        failure.message.contains("the replacement of ConfigMap"),
+        failure
+            .message
+            .contains("not done within 3 s: the replacement of ConfigMap"),
         "{failure:?}"
     );
     assert!(told.said("example.com/hold"), "{:?}", told.lines);
+    // Ten seconds more are for its return.
+    assert!(took < std::time::Duration::from_secs(25), "{took:?}");
     let release = "{\"metadata\": {\"finalizers\": null}}";
     let release = ["patch", "configmap", "f", "--type=merge", "-p", release];
     world.kubectl(&release, "").await;
