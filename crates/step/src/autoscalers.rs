@@ -156,7 +156,8 @@ impl Returning {
     }
 }
 
-fn is_autoscaler(id: &ObjectId) -> bool {
+/// Whether an object decides how many pods a workload has.
+pub(crate) fn is_autoscaler(id: &ObjectId) -> bool {
     matches!(
         (id.group.as_str(), id.kind.as_str()),
         ("autoscaling", "HorizontalPodAutoscaler") | ("keda.sh", "ScaledObject")

@@ -90,7 +90,7 @@ pub enum Verb {
     Deploy(Deploy),
     /// Bring a canary's version to everybody, or let the new colour have the traffic
     #[command(
-        after_help = "Examples:\n  sortie promote k8s/ -n shop --release web --values prod.yaml\n  sortie promote -n shop --release web\n\nA canary: deploys the set as `deploy --strategy rolling` does, then deletes the canary; a progressive one gets all pods first; refused where the set is not the one that the canary was deployed from.\nBlue-green: as `swap`; refused where the other colour has the older version."
+        after_help = "Examples:\n  sortie promote k8s/ -n shop --release web --values prod.yaml\n  sortie promote -n shop --release web\n\nA canary: deploys the set as `deploy --strategy rolling` does, then deletes the canary; refused where the set is not the one that the canary was deployed from.\nA progressive canary: gets all pods, then becomes the release; without PATH, since its record has the set.\nBlue-green: as `swap`; refused where the other colour has the older version."
     )]
     Promote(Promote),
     /// Let the two colours of a blue-green release exchange their traffic

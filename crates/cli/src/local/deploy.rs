@@ -42,7 +42,11 @@ pub(crate) async fn run(args: &Deploy, around: &Surroundings) -> Result {
             WayBack::Cancel,
         ),
         task::Strategy::Progressive(percent) => (
-            Action::ProgressiveDeploy(ProgressiveDeploy { deploy, percent }),
+            Action::ProgressiveDeploy(ProgressiveDeploy {
+                deploy,
+                percent,
+                is_recorded: false,
+            }),
             WayBack::Cancel,
         ),
         // Nothing is skipped: whoever swaps afterwards must never get an older version by it.
@@ -141,9 +145,14 @@ fn tell(strategy: task::Strategy, release: &str, namespace: &str, outputs: &Valu
             print::line(&format!(
                 "canary of release {release}, number {number}, runs in namespace {namespace}: {pods}"
             ));
-            print::note(&format!(
-                "next: `sortie promote PATH... {named}` with the same files, or `sortie cancel {named}`"
-            ));
+            print::note(&match strategy {
+                task::Strategy::Progressive(_) => format!(
+                    "next: the same with a larger share, `sortie promote {named}`, or `sortie cancel {named}`"
+                ),
+                _ => format!(
+                    "next: `sortie promote PATH... {named}` with the same files, or `sortie cancel {named}`"
+                ),
+            });
         }
         task::Strategy::BlueGreen => {
             let color = super::text(outputs, "stageColor");

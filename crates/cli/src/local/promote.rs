@@ -13,7 +13,7 @@ use super::follow::{self, Job, WayBack};
 use super::sides::{self, Colors};
 use super::view::Look;
 use super::{deploy, deployed, number, said, set, swap};
-use crate::args::{Output, Promote};
+use crate::args::{BringArgs, Output, Promote};
 use crate::exit::{Exit, Failure, Result};
 use crate::{Surroundings, print};
 
@@ -27,7 +27,7 @@ pub(crate) async fn run(args: &Promote, around: &Surroundings) -> Result {
     let Some(colors) = Colors::of(&history) else {
         return Err(sides::alone(release, "promote"));
     };
-    if names_a_set(args) {
+    if names_a_set(args) || brings(args.bring) {
         let text = format!(
             "release {} is blue-green: its new version runs already",
             release.name()
@@ -52,10 +52,13 @@ pub(crate) async fn run(args: &Promote, around: &Surroundings) -> Result {
 
 /// Whether there is anything about files to deploy among the arguments.
 fn names_a_set(args: &Promote) -> bool {
-    let (with, bring) = (&args.with, args.bring);
-    let has_values = !with.values.is_empty() || with.context.is_some();
-    let brings = bring.adopt || bring.replace || bring.prune || bring.skip_job_wait;
-    !args.paths.is_empty() || has_values || brings
+    let with = &args.with;
+    !args.paths.is_empty() || !with.values.is_empty() || with.context.is_some()
+}
+
+/// Whether there is anything about how a set is deployed.
+fn brings(bring: BringArgs) -> bool {
+    bring.adopt || bring.replace || bring.prune || bring.skip_job_wait
 }
 
 /// A rolling deployment of what the canary was deployed from, then the end of the canary.
@@ -65,7 +68,15 @@ async fn to_everybody(
     canary: &Head,
     around: &Surroundings,
 ) -> Result {
-    if args.paths.is_empty() {
+    let is_progressive = is_progressive(canary);
+    if is_progressive && names_a_set(args) {
+        let text = format!(
+            "canary number {} is progressive: its record has the set that everybody gets",
+            canary.number
+        );
+        return Err(sides::unsuited(text).hint("leave the PATH out, and --values and --context"));
+    }
+    if !is_progressive && args.paths.is_empty() {
         let named = sides::named(release);
         let text = format!(
             "the record of canary number {} has its copies alone",
@@ -75,15 +86,27 @@ async fn to_everybody(
             "name what it was deployed from: `sortie promote PATH... {named}`, with the same --values and --context"
         )));
     }
-    let set = set::read(&args.paths, &args.with)?;
-    check(&set, release, canary, around).await?;
+    if canary.status != Status::Succeeded {
+        let text = format!("canary number {} did not end well", canary.number);
+        return Err(unlike(text, release));
+    }
+    let set = match is_progressive {
+        true => RollingDeploy {
+            versioning: set::versioning(args.with.versioning),
+            ..RollingDeploy::default()
+        },
+        false => set::read(&args.paths, &args.with)?,
+    };
+    if !is_progressive {
+        check(&set, release, canary, around).await?;
+    }
     let bring = args.bring;
     let deploy = deploy::brought(bring, set);
-    let is_progressive = is_progressive(canary);
     let action = match is_progressive {
         true => Action::ProgressiveDeploy(ProgressiveDeploy {
             deploy,
             percent: 100,
+            is_recorded: true,
         }),
         false => Action::RollingDeploy(deploy),
     };
@@ -137,35 +160,37 @@ async fn check(
     canary: &Head,
     around: &Surroundings,
 ) -> Result<()> {
-    let number = canary.number;
-    let why = if canary.status == Status::Succeeded {
-        let of = sortie_step::task::Release {
-            namespace: release.namespace().to_owned(),
-            name: release.name().to_owned(),
-            owner: Owner::default(),
-        };
-        // What there is to say of the set is said when it is deployed.
-        let (silent, _) = said::channel();
-        let renderer = follow::renderer(around);
-        let objects = sortie_step::render(set, &of, Form::AsWritten, &renderer, Arc::new(silent));
-        let objects = objects
-            .await
-            .map_err(|failure| follow::explained(failure, "promote failed"))?;
-        match is_of_set(canary, &objects, release.namespace()) {
-            Some(false) => {
-                format!("the set is not the one that canary number {number} was deployed from")
-            }
-            _ => return Ok(()),
-        }
-    } else {
-        format!("canary number {number} did not end well")
+    let of = sortie_step::task::Release {
+        namespace: release.namespace().to_owned(),
+        name: release.name().to_owned(),
+        owner: Owner::default(),
     };
+    // What there is to say of the set is said when it is deployed.
+    let (silent, _) = said::channel();
+    let renderer = follow::renderer(around);
+    let objects = sortie_step::render(set, &of, Form::AsWritten, &renderer, Arc::new(silent));
+    let objects = objects
+        .await
+        .map_err(|failure| follow::explained(failure, "promote failed"))?;
+    match is_of_set(canary, &objects, release.namespace()) {
+        Some(false) => {
+            let number = canary.number;
+            let text =
+                format!("the set is not the one that canary number {number} was deployed from");
+            Err(unlike(text, release))
+        }
+        _ => Ok(()),
+    }
+}
+
+/// That something else than what a canary has shown to be good would become the release.
+fn unlike(why: String, release: &Release) -> Failure {
     let named = sides::named(release);
-    Err(Failure {
+    Failure {
         code: Some("SRT-Z019".to_owned()),
         ..Failure::new(Exit::Failed, why)
     }
     .hint(format!(
         "deploy it as a canary first; or let everybody have it as it is: `sortie deploy PATH... {named}`, then `sortie cancel {named}`"
-    )))
+    ))
 }

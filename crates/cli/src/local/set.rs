@@ -30,14 +30,19 @@ pub(super) fn read(paths: &[PathBuf], with: &WithArgs) -> Result<RollingDeploy> 
     Ok(RollingDeploy {
         manifests: vec![Source::Inline(manifests)],
         values: values.collect(),
-        versioning: match versioning {
-            args::Versioning::Content => Versioning::ContentHash,
-            args::Versioning::Release => Versioning::ReleaseNumber,
-            args::Versioning::Off => Versioning::Off,
-        },
+        versioning: self::versioning(*versioning),
         context: context.as_deref().map_or(Ok(json!({})), self::context)?,
         ..RollingDeploy::default()
     })
+}
+
+/// What the names of ConfigMaps and Secrets end in.
+pub(super) const fn versioning(versioning: args::Versioning) -> Versioning {
+    match versioning {
+        args::Versioning::Content => Versioning::ContentHash,
+        args::Versioning::Release => Versioning::ReleaseNumber,
+        args::Versioning::Off => Versioning::Off,
+    }
 }
 
 /// What expressions may name: a map.

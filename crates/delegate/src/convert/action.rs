@@ -45,6 +45,7 @@ impl Files<'_> {
                 Action::ProgressiveDeploy(ProgressiveDeploy {
                     deploy: self.deployment(step.deployment)?,
                     percent: percentage(step.percent)?,
+                    is_recorded: false,
                 })
             }
             Wire::KubernetesProgressiveRollback(_) => Action::ProgressiveRollback,

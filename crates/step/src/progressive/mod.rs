@@ -6,6 +6,7 @@
 
 mod back;
 mod progress;
+mod rendering;
 mod scaler;
 mod sight;
 mod walk;
@@ -32,14 +33,22 @@ pub(crate) use back::rollback;
 pub(crate) use progress::{
     Both, NOTED, Progress, both, check, replicas, standing, steered, unfinished_promotion, written,
 };
+pub(crate) use rendering::{RENDERING, canary, complete, is_what_runs, keep, overtaken, set};
 pub(crate) use scaler::Autoscalers;
 
 /// Give the canary its share; at 100 % its version becomes the release's. The outputs are those of a canary's deployment, at
 /// 100 % of a rolling one.
 pub(crate) async fn deploy(run: &Run<'_>, options: &ProgressiveDeploy) -> Result<Value, Ended> {
-    let ProgressiveDeploy { deploy, percent } = options;
+    let ProgressiveDeploy {
+        deploy,
+        percent,
+        is_recorded,
+    } = options;
     if newest(run).await? != Newest::Release {
-        let shape = Shape::Progressive(*percent);
+        let shape = Shape::Progressive {
+            percent: *percent,
+            is_recorded: *is_recorded,
+        };
         let beside = RollingDeploy {
             prune: None,
             ..deploy.clone()

@@ -1,17 +1,26 @@
-//! Autoscalers of workloads whose pods change sides: each is held at the number that the planner wants, and let go in the end.
+//! Autoscalers of workloads whose pods change sides. While they do, each is held at the number that the planner wants; between
+//! the steps its limits are its own in proportion to what the original has left; in the end they are as they were.
+
+use std::collections::BTreeSet;
 
 use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 use sortie_cluster::watch::Selection;
 use sortie_cluster::{Cause, Error};
-use sortie_manifest::{Object, ObjectId};
+use sortie_manifest::{Object, ObjectId, labels};
 use sortie_strategy::copy;
+use sortie_strategy::progressive::Workload;
+
+use super::progress::Both;
 
 use crate::adoption::object_of;
+use crate::autoscalers::is_autoscaler;
 use crate::failure::{Failure, FailureKind};
 use crate::locked::Locked;
 use crate::protection::text;
+use crate::report::Unit;
 use crate::run::Run;
+use crate::units::Ended;
 
 /// How often an autoscaler that keeps changing under our hands is read anew.
 const RACES: u32 = 8;
@@ -56,6 +65,18 @@ impl Limits {
         }
     }
 
+    /// What is left of them for a side that has so many pods, while the other has this percentage. Never so that the side
+    /// would be scaled at once.
+    fn left(self, percent: u32, pods: u32) -> Self {
+        let (pods, left) = (u64::from(pods.max(1)), u64::from(100_u32.saturating_sub(percent)));
+        let max = self.max.saturating_mul(left).div_ceil(100).max(pods);
+        let min = |min: u64| (min.saturating_mul(left) / 100).clamp(1, pods);
+        Self {
+            min: self.min.map(min),
+            max,
+        }
+    }
+
     /// The patch that makes them so.
     fn operations(self, live: &Value) -> Value {
         let version = text(live, "/metadata/resourceVersion");
@@ -75,10 +96,14 @@ impl Limits {
     }
 }
 
-/// The autoscalers of a set, and those that are live beside it in these namespaces.
+/// The autoscalers of a set, and those that are live beside it in the namespaces of its workloads.
+///
+/// What an operator scales by itself is seen by the autoscaler that it makes, which has an owner: no right for objects of
+/// the operator's own is needed.
 pub(crate) struct Autoscalers {
-    of_set: Vec<Object>,
+    of_set: Vec<(ObjectId, Object)>,
     live: Vec<Object>,
+    release: String,
 }
 
 impl Autoscalers {
@@ -91,78 +116,87 @@ impl Autoscalers {
         objects: &[Object],
         workloads: &[ObjectId],
     ) -> Result<Self, Failure> {
-        let is_scaler = |object: &&Object| {
-            matches!(
-                (object.group(), object.kind()),
-                ("autoscaling", "HorizontalPodAutoscaler") | ("keda.sh", "ScaledObject")
-            )
-        };
-        let cluster = &run.env.cluster;
+        let (cluster, namespace) = (&run.env.cluster, &run.task.release.namespace);
+        let failed = |error: Error| Failure::cluster(&error);
+        let kind = cluster.resolve_preferred("autoscaling", "HorizontalPodAutoscaler");
+        let kind = kind.await.map_err(failed)?;
+        let homes = workloads.iter().filter_map(|id| id.namespace.as_deref());
         let mut live = Vec::new();
-        let mut namespaces: Vec<&str> = workloads
-            .iter()
-            .filter_map(|id| id.namespace.as_deref())
-            .collect();
-        namespaces.sort_unstable();
-        namespaces.dedup();
-        for (group, kind) in [
-            ("autoscaling", "HorizontalPodAutoscaler"),
-            ("keda.sh", "ScaledObject"),
-        ] {
-            let resource = match cluster.resolve_preferred(group, kind).await {
-                Ok(resource) => resource,
-                Err(error) if matches!(error.cause(), Cause::UnknownKind { .. }) => continue,
-                Err(error) => return Err(Failure::cluster(&error)),
-            };
-            for namespace in &namespaces {
-                let listed = cluster
-                    .list(&Selection::of(resource.clone(), namespace))
-                    .await;
-                let listed = listed.map_err(|error| Failure::cluster(&error))?;
-                live.extend(listed.into_iter().filter_map(object_of));
-            }
+        for home in homes.collect::<BTreeSet<_>>() {
+            let listed = cluster.list(&Selection::of(kind.clone(), home)).await;
+            live.extend(listed.map_err(failed)?.into_iter().filter_map(object_of));
         }
+        let of_set = objects
+            .iter()
+            .filter(|object| is_autoscaler(&object.id()))
+            .map(|object| (object.id().in_namespace(namespace), object.clone()));
         Ok(Self {
-            of_set: objects.iter().filter(is_scaler).cloned().collect(),
+            of_set: of_set.collect(),
             live,
+            release: run.release_id(),
         })
     }
 
     /// The one that scales a workload; `earlier`: what an earlier step has said of it.
     ///
     /// # Errors
-    /// It cannot be held.
+    /// It is somebody else's.
     pub(crate) fn of(
         &self,
         workload: &ObjectId,
         earlier: Option<&Scaler>,
     ) -> Result<Option<Scaler>, Failure> {
         let ids = [workload.clone()];
-        let scales = |object: &&Object| {
-            let here =
-                object.namespace().is_none() || object.namespace() == workload.namespace.as_deref();
-            here && copy::scales(object, &ids)
+        let scales = |id: &ObjectId, object: &Object| {
+            id.namespace == workload.namespace && copy::scales(object, &ids)
         };
-        let mut all = self.live.iter().chain(&self.of_set).filter(scales);
-        if let Some(other) = all.clone().find(|one| one.kind() == "ScaledObject") {
-            return Err(foreign(workload, &other.id()));
+        let of_set = self.of_set.iter();
+        let of_set: Vec<&ObjectId> = of_set
+            .filter(|(id, object)| scales(id, object))
+            .map(|(id, _)| id)
+            .collect();
+        let mut made = of_set.iter().filter(|id| id.kind != "HorizontalPodAutoscaler");
+        if let Some(maker) = made.next() {
+            return Err(made_by(workload, &maker.to_string()));
         }
-        let Some(found) = all.next() else {
-            return Ok(None);
+        let mut live = self.live.iter();
+        let Some(live) = live.find(|object| scales(&object.id(), object)) else {
+            return Ok(of_set.first().map(|id| Scaler {
+                object: ObjectId::clone(id),
+                limits: None,
+            }));
         };
-        let home = workload.namespace.as_deref().unwrap_or_default();
-        let object = found.id().in_namespace(home);
-        let is_live = self.live.iter().any(|live| live.name() == found.name());
-        let limits = Limits::of(&Value::Object(found.value().clone())).filter(|_| is_live);
+        let object = live.id();
+        if let Some(owner) = owner(live) {
+            return Err(made_by(workload, &owner));
+        }
+        if label(live) != Some(&self.release) && !of_set.contains(&&object) {
+            return Err(foreign(workload, &object));
+        }
         let known = earlier.filter(|earlier| earlier.object == object);
+        let limits = Limits::of(&Value::Object(live.value().clone()));
         Ok(Some(Scaler {
-            object,
             limits: known.and_then(|known| known.limits).or(limits),
+            object,
         }))
     }
 }
 
-/// Let an autoscaler allow exactly so many pods.
+/// The release that a live object belongs to.
+fn label(live: &Object) -> Option<&str> {
+    let labels = live.value().get("metadata")?.get("labels")?;
+    labels.get(labels::RELEASE)?.as_str()
+}
+
+/// What has made a live object, and will set it back.
+fn owner(live: &Object) -> Option<String> {
+    let owners = live.value().get("metadata")?.get("ownerReferences")?;
+    let owner = owners.as_array()?.first()?;
+    let (kind, name) = (text(owner, "/kind"), text(owner, "/name"));
+    Some(format!("{kind} {name}"))
+}
+
+/// Let an autoscaler allow exactly so many pods. One whose limits nobody could give back is left alone.
 ///
 /// # Errors
 /// The API server refuses it.
@@ -172,7 +206,99 @@ pub(super) async fn hold(
     scaler: &Scaler,
     replicas: u32,
 ) -> Result<(), Error> {
-    limit(run, locked, &scaler.object, Limits::held(replicas)).await
+    match scaler.limits {
+        Some(_) => limit(run, locked, &scaler.object, Limits::held(replicas)).await,
+        None => Ok(()),
+    }
+}
+
+/// The autoscalers of the workloads of one walk.
+pub(super) struct Scalers<'a> {
+    run: &'a Run<'a>,
+    locked: &'a Locked,
+    of: Vec<Option<Scaler>>,
+    are_held: bool,
+}
+
+impl<'a> Scalers<'a> {
+    pub(super) fn of(run: &'a Run<'a>, locked: &'a Locked, workloads: &[Both]) -> Self {
+        Self {
+            run,
+            locked,
+            of: workloads.iter().map(|both| both.scaler.clone()).collect(),
+            are_held: false,
+        }
+    }
+
+    /// From now on they keep the originals as they are.
+    ///
+    /// # Errors
+    /// The API server refuses it, or it is time to stop.
+    pub(super) async fn hold(&mut self, seen: &[Workload]) -> Result<(), Ended> {
+        if std::mem::replace(&mut self.are_held, true) {
+            return Ok(());
+        }
+        let work = async {
+            for (scaler, stable) in self.with_pods(seen) {
+                let held = hold(self.run, self.locked, scaler, stable).await;
+                held.map_err(|error| Failure::cluster(&error))?;
+            }
+            Ok(())
+        };
+        let bounds = &self.run.bounds;
+        bounds.run_writes(self.locked.lost(), Box::pin(work)).await
+    }
+
+    /// They decide again, within what the originals have left beside this percentage. Where one side has all pods, they
+    /// wait for what comes next.
+    ///
+    /// # Errors
+    /// As [`hold`](Self::hold).
+    pub(super) async fn share(&self, percent: u32, seen: &[Workload]) -> Result<(), Ended> {
+        if matches!(percent, 0 | 100) {
+            return Ok(());
+        }
+        let work = async {
+            for (scaler, stable) in self.with_pods(seen) {
+                let shared = share(self.run, self.locked, scaler, (percent, stable)).await;
+                shared.map_err(|error| Failure::cluster(&error))?;
+            }
+            Ok(())
+        };
+        let bounds = &self.run.bounds;
+        bounds.run_writes(self.locked.lost(), Box::pin(work)).await
+    }
+
+    /// Each with the number of pods of its original.
+    fn with_pods<'s>(&'s self, seen: &[Workload]) -> Vec<(&'s Scaler, u32)> {
+        let of = self.of.iter().zip(seen);
+        let of = of.filter_map(|(scaler, one)| Some((scaler.as_ref()?, one.sides.stable.wanted)));
+        of.collect()
+    }
+}
+
+/// Let an autoscaler decide within its share: its side has `pods`, and the other this percentage of all.
+///
+/// # Errors
+/// The API server refuses it.
+async fn share(
+    run: &Run<'_>,
+    locked: &Locked,
+    scaler: &Scaler,
+    (percent, pods): (u32, u32),
+) -> Result<(), Error> {
+    let Some(limits) = scaler.limits else {
+        return Ok(());
+    };
+    let left = limits.left(percent, pods);
+    let text = format!(
+        "{}: from {} to {} pods of the original as long as the canary has its share",
+        scaler.object,
+        left.min.unwrap_or(1),
+        left.max
+    );
+    run.info(Unit::WaitForSteadyState, text);
+    limit(run, locked, &scaler.object, left).await
 }
 
 /// Let an autoscaler allow what it allowed before it was held.
@@ -213,12 +339,23 @@ async fn limit(run: &Run<'_>, locked: &Locked, id: &ObjectId, limits: Limits) ->
     ))
 }
 
-fn foreign(workload: &ObjectId, scaler: &ObjectId) -> Failure {
+/// That an autoscaler is made by somebody who keeps it as it is.
+fn made_by(workload: &ObjectId, maker: &str) -> Failure {
     Failure::new(
         FailureKind::Configuration,
         "SRT-T115",
-        format!("{workload} cannot share its pods: {scaler} makes an autoscaler of its own"),
-        "pause the ScaledObject and delete it for the time of the canary, or use a canary of type Standard",
+        format!("{workload} cannot share its pods: {maker} makes an autoscaler of its own"),
+        "delete what makes it (a ScaledObject, say) for the time of the canary, or use a canary of type Standard",
+    )
+}
+
+/// That an autoscaler is no part of the release.
+fn foreign(workload: &ObjectId, scaler: &ObjectId) -> Failure {
+    Failure::new(
+        FailureKind::Configuration,
+        "SRT-T118",
+        format!("{workload} cannot share its pods: {scaler} decides about their number, and is no part of the release"),
+        "add it to the manifests of the service, so that its limits are scaled and given back; or delete it for the time of the canary, or use a canary of type Standard",
     )
 }
 

@@ -15,7 +15,7 @@ use sortie_strategy::progressive::{self, Action, Observation, Phase, Plan, State
 use sortie_strategy::replicas::Pair;
 
 use super::progress::{self, Both, Progress};
-use super::scaler::{Scaler, hold};
+use super::scaler::{Scaler, Scalers, hold};
 use super::sight::{Look, Sight, Written};
 use crate::adoption::object_of;
 use crate::failure::{Failure, FailureKind};
@@ -85,6 +85,7 @@ impl<'a> Walk<'a> {
         let open = async { Ok(Router::open(self.run).await?) };
         let mut router = self.guarded(open).await?;
         let course = Course::begin();
+        let mut scalers = Scalers::of(self.run, self.locked, &self.workloads);
         loop {
             self.run.bounds.check()?;
             let seen = self.look(&sight, router.as_ref())?;
@@ -93,11 +94,14 @@ impl<'a> Walk<'a> {
             self.enter(stored, decision.state).await?;
             match &self.state.phase {
                 Phase::Shifting => {}
-                Phase::Done => return Ok(()),
+                Phase::Done => return scalers.share(self.plan.to, &seen.workloads).await,
                 Phase::Failed(why) => return Err(stopped(why).into()),
             }
             let mut grown = Vec::new();
             let is_still = decision.actions.is_empty();
+            if !is_still {
+                scalers.hold(&seen.workloads).await?;
+            }
             for action in decision.actions {
                 let decided = (&self.plan, &self.state);
                 debug_assert_eq!(invariant::permitted(decided, (&seen, now), &action), Ok(()));

@@ -94,7 +94,7 @@ async fn before(run: &Run<'_>, options: &RollingDeploy, shape: Shape) -> Result<
                 secrets,
             }
         }
-        Earlier::None => render(run, options).await?,
+        Earlier::None => Box::pin(progressive::set(run, (options, shape), &look)).await?,
     };
     run.check_objects(&rendered.objects)?;
     health_rules::check(run, &rendered.objects, &*rules?)?;
@@ -138,11 +138,12 @@ async fn under_lease(
     let number = stored.head.number;
     let doomed: Vec<Tracked> = noted(&stored.head, prune::NOTED);
     let objects = planned.iter().map(|planned| &planned.target.object);
-    let around = AroundWait::of(run, objects.clone(), &options.context);
+    let around = || AroundWait::of(run, objects.clone(), &options.context);
+    let around = shape.is_beginning().then(around);
     let scaled = autoscalers::scaled(doomed.iter().map(|of| &of.id), objects);
     let brought = bring_in(
         run,
-        (options, &around),
+        (options, around.as_ref()),
         locked,
         &mut stored,
         (planned, &sequence),
@@ -154,6 +155,11 @@ async fn under_lease(
     };
     if result.is_ok() {
         result = Box::pin(progressive::follow(run, locked, &mut stored)).await;
+    }
+    if result.is_ok()
+        && let Some(around) = &around
+    {
+        result = around.after(run, locked).await;
     }
     let mut routes = None;
     if result.is_ok()
@@ -235,7 +241,7 @@ async fn told_of(
 /// Write and wait.
 async fn bring_in(
     run: &Run<'_>,
-    (options, around): (&RollingDeploy, &AroundWait<'_>),
+    (options, around): (&RollingDeploy, Option<&AroundWait<'_>>),
     locked: &Locked,
     stored: &mut Stored,
     planned: (Vec<Planned>, &Sequence),
@@ -258,12 +264,13 @@ async fn bring_in(
     if set.awaited.is_empty() {
         run.info(Unit::WaitForSteadyState, "nothing to wait for");
     }
-    around.before(run, locked).await?;
+    if let Some(around) = around {
+        around.before(run, locked).await?;
+    }
     if !(set.untouched && steady::is_reached(run, &set.awaited)) {
         let wait = steady::wait(run, locked.guard(), set.awaited);
         run.bounds.run(locked.lost(), Box::pin(wait)).await?;
     }
-    around.after(run, locked).await?;
     Ok(set.instances)
 }
 
@@ -344,7 +351,7 @@ pub(crate) async fn render_sources(
 }
 
 /// Make the secrets of a recorded release known to the masker: an application may write one to its log.
-pub(super) async fn learn(run: &Run<'_>, secrets: &[String]) {
+pub(crate) async fn learn(run: &Run<'_>, secrets: &[String]) {
     let mut resolving = Resolving::new(&Value::Null, run.env.resolver.as_ref(), run.sink);
     for name in secrets {
         if let Err(error) = resolving.secret(name).await {

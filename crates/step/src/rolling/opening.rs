@@ -113,6 +113,7 @@ async fn begin(
 ) -> Result<Opened, Ended> {
     let mut head = locked.next_head(run.task);
     let first = shape.is_first(&locked.history);
+    let set = shape.is_gone_on_with().then(|| rendered.objects.clone());
     let wanted = shape.of(run, options, &locked.history, rendered.objects);
     let Shaped {
         objects,
@@ -201,10 +202,14 @@ async fn begin(
     for (key, value) in &noted {
         data.insert(key, Notes::of(value));
     }
-    head.note_with("Prepare", "", "opened", data, clock::now());
     externals(run, locked, &sequence).await?;
     // Stopped until now, nothing has happened.
     run.bounds.check()?;
+    if let Some(set) = set.filter(|_| head.side.is_canary()) {
+        let parts = progressive::keep(locked, &mut head, &set).await?;
+        data.insert(progressive::RENDERING, Notes::of(&parts));
+    }
+    head.note_with("Prepare", "", "opened", data, clock::now());
     let stored = record_objects(locked, head, &objects, &parts).await?;
     locked.overwrite(run, &stored.head).await;
     Ok(Opened::Record(Box::new(stored), planned, sequence))

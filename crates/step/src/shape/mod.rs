@@ -51,8 +51,13 @@ pub(crate) enum Shape {
     Whole,
     /// A few pods of it beside what the release is.
     Canary(Amount),
-    /// This percentage of the pods that there are for both.
-    Progressive(u32),
+    /// A share of the pods that there are for both.
+    Progressive {
+        /// In percent.
+        percent: u32,
+        /// Of the set of the canary that stands, whatever sources say.
+        is_recorded: bool,
+    },
     /// In place of what the release was, by its canary that has all pods.
     Promotion,
     /// All of it in the colour that gets no traffic.
@@ -67,7 +72,10 @@ impl From<Strategy> for Shape {
         match strategy {
             Strategy::Rolling => Self::Whole,
             Strategy::Canary(amount) => Self::Canary(amount),
-            Strategy::Progressive(percent) => Self::Progressive(percent),
+            Strategy::Progressive(percent) => Self::Progressive {
+                percent,
+                is_recorded: false,
+            },
             Strategy::BlueGreen => Self::BlueGreen {
                 skip_unchanged: false,
             },
@@ -152,9 +160,13 @@ impl Shape {
             Self::Canary(amount) => {
                 Some(canary::shape(run, &objects, amount, options.routing.is_some()).await?)
             }
-            Self::Promotion => Some(progressive::promotion(run, history, &objects)?),
-            Self::Progressive(percent) => {
-                match progressive::shape(run, history, &objects, percent).await? {
+            Self::Promotion => Some(progressive::promotion(run, history)?),
+            Self::Progressive {
+                percent,
+                is_recorded,
+            } => {
+                let share = (percent, is_recorded);
+                match progressive::shape(run, history, &objects, share).await? {
                     Wanted::Deploy(shaped) => Some(*shaped),
                     skip @ Wanted::Skip(_) => return Ok(skip),
                 }
@@ -200,7 +212,17 @@ impl Shape {
 
     /// Whether pods and weights move in turns, so that routes follow a plan of their own.
     pub(crate) const fn is_steered(self) -> bool {
-        matches!(self, Self::Progressive(_) | Self::Promotion)
+        matches!(self, Self::Progressive { .. } | Self::Promotion)
+    }
+
+    /// Whether later steps go on with the set of this one.
+    pub(crate) const fn is_gone_on_with(self) -> bool {
+        matches!(self, Self::Progressive { .. })
+    }
+
+    /// Whether it begins a step. The hooks of a service run then; a promotion is the second half of one.
+    pub(crate) const fn is_beginning(self) -> bool {
+        !matches!(self, Self::Promotion)
     }
 
     /// Whether nothing of the kind has succeeded before. A canary does not count: what is to run once after a first

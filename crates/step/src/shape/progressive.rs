@@ -3,29 +3,36 @@
 use serde_json::json;
 use sortie_cluster::record::History;
 use sortie_manifest::{Object, ObjectId, hash};
+use sortie_strategy::copy;
 use sortie_strategy::replicas::pair;
 
 use super::canary::{WORD, shaped};
-use super::copies::{self, Seen, set_in_spec};
+use super::copies::{self, Copies, Seen, set_in_spec};
 use super::{OUTPUTS, RENDERED, Shaped, Wanted};
-use crate::failure::{Failure, FailureKind};
+use crate::failure::Failure;
 use crate::progressive::{self, Autoscalers, Both, NOTED, Progress};
 use crate::rolling::opened;
 use crate::run::Run;
+use crate::single::traffic::{self, Sides};
 
 /// The copies of a set for a canary that is to have this percentage of the pods.
 ///
 /// # Errors
-/// There is nothing to copy, a workload cannot share its pods, a name becomes too long, or the cluster cannot be asked.
+/// Another canary has taken the place of the one whose set it is, there is nothing to copy, a workload cannot share its pods, a name becomes too long, or the cluster cannot be asked.
 pub(super) async fn shape(
     run: &Run<'_>,
     history: &History,
     objects: &[Object],
-    percent: u32,
+    (percent, is_recorded): (u32, bool),
 ) -> Result<Wanted, Failure> {
     let namespace = &run.task.release.namespace;
     let rendered = hash::manifest_in(objects, namespace);
-    if let Some(number) = is_what_runs(run, history, &rendered) {
+    if is_recorded
+        && opened::<String>(progressive::canary(history)?, RENDERED).as_ref() != Some(&rendered)
+    {
+        return Err(progressive::overtaken());
+    }
+    if let Some(number) = progressive::is_what_runs(run, history, &rendered) {
         let reason = format!("the set is release number {number} already: nothing to shift");
         run.info(crate::report::Unit::Initialize, &reason);
         let name = &run.task.release.name;
@@ -47,7 +54,7 @@ pub(super) async fn shape(
     let scalers = Autoscalers::look(run, objects, &originals).await?;
     let mut made = copies::make(objects, &seen, namespace, WORD)?;
     let mut workloads = Vec::new();
-    let mut instances = 0;
+    let (mut instances, mut empties) = (0, false);
     for (at, copy) in &mut made.workloads {
         let Some(one) = seen.get(*at) else { continue };
         let id = copy.id().in_namespace(namespace);
@@ -64,12 +71,18 @@ pub(super) async fn shape(
         set_in_spec(copy, "replicas", 0.into());
         let share = pair(both.replicas, percent, both.slack);
         instances += share.canary;
+        empties |= share.stable == 0;
         made.notes.push(format!(
             "{}: {} of {} pods for the canary, {} stay",
             both.object, share.canary, both.replicas, share.stable
         ));
         workloads.push(both);
     }
+    let both_leave = percent == 100 || empties;
+    let copies = made.workloads.iter().map(|(_, copy)| copy);
+    let sides = Sides::canary(seen.iter().filter_map(|one| one.live.as_ref()), copies);
+    Box::pin(traffic::check_exchange(run, &sides, (objects, both_leave))).await?;
+    only_originals_are_scaled(&mut made, &workloads);
     let mut shaped = shaped(run, made, instances);
     if let Some(outputs) = shaped.noted.get_mut(OUTPUTS) {
         outputs["targetPercentage"] = percent.into();
@@ -81,28 +94,30 @@ pub(super) async fn shape(
 /// The set of the task's canary, in place of what the release was.
 ///
 /// # Errors
-/// The canary is not there any more, or had another set.
-pub(super) fn promotion(
-    run: &Run<'_>,
-    history: &History,
-    objects: &[Object],
-) -> Result<Shaped, Failure> {
-    let rendered = hash::manifest_in(objects, &run.task.release.namespace);
-    let newest = history.newest().map(|stored| &stored.head);
-    let complete = newest.filter(|head| progressive::is_complete(head, run.task));
-    let Some((head, progress)) = complete.and_then(|head| Some((head, Progress::of(head)?))) else {
-        return Err(overtaken(
-            "somebody else has worked on the release since its canary got all pods",
-        ));
-    };
-    if opened::<String>(head, RENDERED).as_deref() != Some(&rendered) {
-        return Err(overtaken(
-            "the sources have changed since its canary was deployed",
-        ));
-    }
+/// The canary is not there any more.
+pub(super) fn promotion(run: &Run<'_>, history: &History) -> Result<Shaped, Failure> {
+    let head = progressive::complete(run, history)?;
     let mut shaped = Shaped::default();
-    note(&mut shaped, &rendered, &progress);
+    if let (Some(rendered), Some(progress)) = (opened::<String>(head, RENDERED), Progress::of(head))
+    {
+        note(&mut shaped, &rendered, &progress);
+    }
     Ok(shaped)
+}
+
+/// The numbers of pods of these copies are the planner's alone.
+fn only_originals_are_scaled(made: &mut Copies, workloads: &[Both]) {
+    let copies: Vec<ObjectId> = workloads.iter().map(|both| both.copy.clone()).collect();
+    let others = std::mem::take(&mut made.others);
+    let (scalers, others): (Vec<_>, Vec<_>) = others
+        .into_iter()
+        .partition(|object| copy::scales(object, &copies));
+    made.others = others;
+    let line = |scaler: &Object| {
+        let id = scaler.id();
+        format!("{id} is not made: the pods of the canary are its share")
+    };
+    made.notes.extend(scalers.iter().map(line));
 }
 
 fn note(shaped: &mut Shaped, rendered: &str, progress: &Progress) {
@@ -118,15 +133,6 @@ fn first(rendered: &str) -> Shaped {
     shaped.notes.push(text.to_owned());
     shaped.noted.insert(RENDERED.to_owned(), rendered.into());
     shaped
-}
-
-/// The number under which the same execution has deployed this very set as a whole, and nothing since.
-fn is_what_runs(run: &Run<'_>, history: &History, rendered: &str) -> Option<u64> {
-    let newest = &history.newest()?.head;
-    let is_same = newest.is_good()
-        && newest.asked_by.execution == run.task.requested_by.execution
-        && opened::<String>(newest, RENDERED).as_deref() == Some(rendered);
-    is_same.then_some(newest.number)
 }
 
 fn both_of(
@@ -145,13 +151,4 @@ fn both_of(
     let named = (object, copy, scaler);
     let both = progressive::both(&one.original, live, named, earlier);
     Ok(Some(both))
-}
-
-fn overtaken(why: &str) -> Failure {
-    Failure::new(
-        FailureKind::Configuration,
-        "SRT-T112",
-        format!("the canary cannot become the release: {why}"),
-        "run the step again with the set that is to become the release, or remove the canary",
-    )
 }

@@ -20,6 +20,8 @@ pub struct ProgressiveDeploy {
     pub deploy: RollingDeploy,
     /// The share of the copies in all pods, 1 to 100; at 100 the originals get the new version, and the copies go.
     pub percent: u32,
+    /// Go on with the set that the canary was made of which stands, and render none.
+    pub is_recorded: bool,
 }
 
 /// Options of a blue-green deployment: copies of the workloads in the colour that gets no traffic.

@@ -11,6 +11,7 @@
 mod adopting;
 mod applying;
 mod asking;
+mod autoscaling;
 mod canarying;
 mod collecting;
 mod coloring;
@@ -28,6 +29,7 @@ mod pruning;
 mod racing;
 mod recording;
 mod refusing;
+mod renewing;
 mod replacing;
 mod restoring;
 mod returning;

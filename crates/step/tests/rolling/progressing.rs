@@ -25,11 +25,15 @@ const PODS: usize = 4;
 const SURGE: usize = 1;
 
 pub(crate) fn progressive(deploy: RollingDeploy, percent: u32) -> Action {
-    Action::ProgressiveDeploy(ProgressiveDeploy { deploy, percent })
+    Action::ProgressiveDeploy(ProgressiveDeploy {
+        deploy,
+        percent,
+        is_recorded: false,
+    })
 }
 
 /// The sample behind a Service, that serves on for a while when it ends.
-fn app(image: &str, version: &str) -> String {
+pub(crate) fn app(image: &str, version: &str) -> String {
     let web = web(image, &format!(", {{name: V, value: {version:?}}}"))
         .replace("{name: DRAIN, value: \"0\"}", "{name: DRAIN, value: \"1\"}")
         .replace("terminationGracePeriodSeconds: 0", "terminationGracePeriodSeconds: 5")
@@ -43,12 +47,12 @@ fn app(image: &str, version: &str) -> String {
 }
 
 impl World {
-    async fn share(&self, set: &str, percent: u32, execution: &str) -> Told {
+    pub(crate) async fn share(&self, set: &str, percent: u32, execution: &str) -> Told {
         self.of_execution(progressive(plain(set), percent), execution)
             .await
     }
 
-    async fn back(&self, execution: &str) -> Told {
+    pub(crate) async fn back(&self, execution: &str) -> Told {
         self.of_execution(Action::ProgressiveRollback, execution)
             .await
     }
@@ -60,7 +64,7 @@ impl World {
     }
 
     /// What `spec.replicas` of both sides say.
-    async fn sides(&self) -> (u64, Option<u64>) {
+    pub(crate) async fn sides(&self) -> (u64, Option<u64>) {
         let copy = self.get("apps/v1/Deployment", "web-canary").await;
         let copy = copy.and_then(|copy| copy["spec"]["replicas"].as_u64());
         (replicas(self, "web").await, copy)
@@ -299,60 +303,6 @@ async fn what_cannot_share_its_pods_is_refused_before_the_first_write() {
         assert!(copy.is_none());
     }
     world.finish().await;
-}
-
-#[tokio::test(flavor = "multi_thread")]
-async fn an_autoscaler_is_held_until_it_may_decide_again() {
-    const SCALER: &str = "
-apiVersion: autoscaling/v2
-kind: HorizontalPodAutoscaler
-metadata: {name: web}
-spec:
-  scaleTargetRef: {apiVersion: apps/v1, kind: Deployment, name: web}
-  minReplicas: 3
-  maxReplicas: 6
-  metrics: [{type: Resource, resource: {name: cpu, target: {type: Utilization, averageUtilization: 90}}}]
-";
-    let world = World::new("progressive_scaled").await;
-    let image = world.cluster.image("sample-v1").await.unwrap();
-    // It decides, and not the manifest.
-    let set = |version: &str| {
-        let app = app(&image, version).replace("  replicas: 4\n", "");
-        documents(&[&app, SCALER])
-    };
-    let limits = async || {
-        let scaler = world
-            .get("autoscaling/v2/HorizontalPodAutoscaler", "web")
-            .await
-            .unwrap();
-        (
-            scaler["spec"]["minReplicas"].clone(),
-            scaler["spec"]["maxReplicas"].clone(),
-        )
-    };
-    world.deploy(plain(&set("1"))).await.outputs();
-    world.available("web", 3).await;
-    world.share(&set("2"), 30, "e1").await.outputs();
-    assert_eq!(world.sides().await, (2, Some(1)));
-    assert_eq!(limits().await, (json!(2), json!(2)));
-    let told = world.back("e1").await;
-    assert_eq!(told.outputs()["rolledBack"], true);
-    assert_eq!(world.sides().await, (3, None));
-    assert_eq!(limits().await, (json!(3), json!(6)));
-    world.share(&set("2"), 100, "e2").await.outputs();
-    assert_eq!(world.sides().await, (3, None));
-    assert_eq!(limits().await, (json!(3), json!(6)));
-    world.finish().await;
-}
-
-impl World {
-    /// Waits until so many pods of a Deployment are available.
-    async fn available(&self, name: &str, count: u32) {
-        let wait = format!("--for=jsonpath={{.status.availableReplicas}}={count}");
-        let deployment = format!("deployment/{name}");
-        self.kubectl(&["wait", &wait, &deployment, "--timeout=90s"], "")
-            .await;
-    }
 }
 
 #[tokio::test(flavor = "multi_thread")]

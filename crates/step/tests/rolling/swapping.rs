@@ -45,7 +45,7 @@ impl World {
         self.run(&self.task_of(action, execution)).await
     }
 
-    fn task_of(&self, action: Action, execution: &str) -> Task {
+    pub(crate) fn task_of(&self, action: Action, execution: &str) -> Task {
         let mut task = self.task(action);
         execution.clone_into(&mut task.requested_by.execution);
         task

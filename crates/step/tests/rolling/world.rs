@@ -9,6 +9,7 @@ use sortie_render::SourceFile;
 use sortie_render::tools::Search;
 use sortie_step::policy::Policy;
 use sortie_step::report::{Change, Level, ObjectRow, Sink, Unit, UnitStatus};
+use sortie_step::scripts::Scripts;
 use sortie_step::task::{
     Action, Owner, Release, RequestedBy, RollingDeploy, RollingRollback, Source, Target, Task,
 };
@@ -141,7 +142,21 @@ impl World {
     }
 
     pub(crate) async fn run_with(&self, task: &Task, log: Arc<Log>) -> Told {
-        let outcome = sortie_step::run(task, &self.env(log.clone())).await;
+        self.run_scripted(task, None, log).await
+    }
+
+    /// With somebody who runs the hooks of the service.
+    pub(crate) async fn run_scripted(
+        &self,
+        task: &Task,
+        scripts: Option<Arc<dyn Scripts>>,
+        log: Arc<Log>,
+    ) -> Told {
+        let env = Environment {
+            scripts,
+            ..self.env(log.clone())
+        };
+        let outcome = sortie_step::run(task, &env).await;
         Told {
             outcome,
             lines: log.lines.lock().unwrap().clone(),
