@@ -23,7 +23,8 @@ pub struct LogRequest {
 }
 
 impl Cluster {
-    /// The last lines of a container's output, oldest first. What is not UTF-8 is replaced.
+    /// The last lines of a container's output, oldest first. What is not UTF-8 is replaced. Where there is more before the
+    /// first or after the last, it may be cut anywhere, and has "…" there.
     pub async fn logs(&self, request: &LogRequest) -> Result<Vec<String>, Error> {
         let mut path = Resource::pods().path(Some(&request.namespace), Some(&request.pod));
         let LogRequest {
@@ -45,9 +46,51 @@ impl Cluster {
         call.accept = "*/*";
         call.patient = false;
         let answer = self.send(&call).await?;
-        Ok(String::from_utf8_lossy(&answer.body)
-            .lines()
-            .map(str::to_owned)
-            .collect())
+        Ok(lines_of(&answer.body, request))
+    }
+}
+
+fn lines_of(body: &[u8], request: &LogRequest) -> Vec<String> {
+    let text = String::from_utf8_lossy(body);
+    let mut lines: Vec<String> = text.lines().map(str::to_owned).collect();
+    let is_after = body.len() >= request.bytes as usize;
+    if let Some(last) = lines.last_mut().filter(|_| is_after) {
+        last.truncate(last.trim_end_matches('\u{fffd}').len());
+        last.push('…');
+    }
+    // A line that was written in parts is counted as so many.
+    let is_before = is_after || lines.len() >= request.lines as usize;
+    let is_cut = |line: &&mut String| is_before && !line.trim().is_empty();
+    if let Some(first) = lines.first_mut().filter(is_cut) {
+        let shown = first.trim_start_matches('\u{fffd}');
+        *first = format!("…{shown}");
+    }
+    lines
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn lines_that_may_be_cut_say_so() {
+        let request = LogRequest {
+            namespace: "shop".to_owned(),
+            pod: "web".to_owned(),
+            container: None,
+            previous: false,
+            lines: 3,
+            bytes: 12,
+        };
+        for (body, expected) in [
+            (&b"a\nb\n"[..], vec!["a", "b"]),
+            (b"a\nb\nc\n", vec!["…a", "b", "c"]),
+            (b"abcdef\nghijk", vec!["…abcdef", "ghijk…"]),
+            // In the middle of a character.
+            (b"\xa4bcdef\nghij\xc3", vec!["…bcdef", "ghij…"]),
+            (b"", vec![]),
+        ] {
+            assert_eq!(lines_of(body, &request), expected);
+        }
     }
 }

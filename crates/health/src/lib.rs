@@ -22,6 +22,7 @@ mod verdict;
 mod written;
 
 pub use kinds::{Facts, VolumeBinding, assess, assess_with, selects};
+pub use line::squeezed;
 pub use rules::{ClusterRules, Rule, RuleError};
 pub use verdict::{Status, Verdict};
 pub use written::{Written, assess_after};

@@ -5,6 +5,13 @@ pub(crate) const MESSAGE_LIMIT: usize = 600;
 /// Longest name or reason, in characters. Kubernetes names end at 253.
 pub(crate) const NAME_LIMIT: usize = 253;
 
+/// `text` as all messages show it, on one line and whole: white space runs become one space, control and
+/// direction-changing characters go away.
+#[must_use]
+pub fn squeezed(text: &str) -> String {
+    one_line(text, usize::MAX)
+}
+
 /// `text` on one line: white space runs become one space, control and direction-changing characters go away, and
 /// what is longer than `limit` characters ends in "…", after a whole word if one ends near.
 pub(crate) fn one_line(text: &str, limit: usize) -> String {
@@ -102,6 +109,16 @@ mod tests {
             assert_eq!(one_line(text, limit), expected, "{text:?}");
             assert!(one_line(text, limit).chars().count() <= limit);
         }
+    }
+
+    #[test]
+    fn what_is_squeezed_is_what_a_line_of_any_length_shows() {
+        let text = format!("a\u{1b}[1mb \t\u{0} c\u{202e}d\u{85}{}", "x y ".repeat(900));
+        let squeezed = squeezed(&text);
+        assert!(squeezed.starts_with("a[1mb cd x y"), "{squeezed}");
+        let line = one_line(&text, MESSAGE_LIMIT);
+        let shown = line.strip_suffix('…').unwrap();
+        assert!(squeezed.starts_with(shown), "{shown}");
     }
 
     #[test]

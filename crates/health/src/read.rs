@@ -1,5 +1,7 @@
 //! Reading fields of untyped objects: absent, of another type, and hostile values are all "not there".
 
+use std::borrow::Cow;
+
 use jiff::Timestamp;
 use serde_json::Value;
 
@@ -9,6 +11,21 @@ pub(crate) fn text<'a>(object: &'a Value, pointer: &str) -> Option<&'a str> {
         .pointer(pointer)
         .and_then(Value::as_str)
         .filter(|text| !text.is_empty())
+}
+
+/// Bytes of the last words of a container that the kubelet keeps of its log; of a file twice as many.
+const LAST_WORDS: usize = 2048;
+
+/// What a container said before its end. Of more than the kubelet keeps, that is the end: it may begin in the middle of
+/// anything, and begins with "…".
+pub(crate) fn last_message(end: &Value) -> Option<Cow<'_, str>> {
+    let message = text(end, "/message")?;
+    if message.len() < LAST_WORDS {
+        return Some(message.into());
+    }
+    // The first character may have been cut as well.
+    let message = message.trim_start_matches('\u{fffd}');
+    Some(format!("…{message}").into())
 }
 
 /// Whole number at a JSON pointer.
@@ -144,5 +161,24 @@ impl<'a> Condition<'a> {
             (reason, "") => reason.to_owned(),
             (reason, message) => format!("{reason}: {message}"),
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+
+    #[test]
+    fn long_last_words_may_begin_anywhere() {
+        let said = |message: &str| {
+            let end = json!({ "message": message });
+            last_message(&end).map(Cow::into_owned)
+        };
+        assert_eq!(said(""), None);
+        assert_eq!(said("boom").unwrap(), "boom");
+        let long = format!("\u{fffd}{}", "x".repeat(LAST_WORDS));
+        assert_eq!(said(&long).unwrap(), format!("…{}", "x".repeat(LAST_WORDS)));
     }
 }

@@ -8,21 +8,20 @@ use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use secrecy::{ExposeSecret as _, SecretString};
 use serde_json::{Map, Value};
+use sortie_health::squeezed;
 use sortie_manifest::Object;
 
-use crate::disguise::{SHORTEST_BEGINNING, cut_short, forms, squeezed};
+use crate::disguise::{CUTS, SHORTEST_PART, cut_off, cut_short, forms, is_after_cut};
 
 /// Shorter values, in bytes, would mask ordinary words.
-const SHORTEST: usize = SHORTEST_BEGINNING;
+const SHORTEST: usize = SHORTEST_PART;
 /// Shorter lines of a value of many would mask ordinary words.
 const SHORTEST_LINE: usize = 8;
 /// Longer values are no passwords; such as whole programs are left out.
 const LONGEST: usize = 16 * 1024;
-/// Longer values are masked by their lines alone.
-const IN_ALL_FORMS: usize = 512;
 /// As many values that begin alike are masked.
 const ALIKE: usize = 1000;
-/// Bytes that are masked for one step, in all forms.
+/// Bytes that are masked for one step: first all values as they are, then in all forms, those of small values first.
 const ALL: usize = 4 * 1024 * 1024;
 
 /// Values that say nothing wherever they stand.
@@ -82,14 +81,17 @@ impl Confidential {
         }
         let shown = words.shown;
         let secret = |value: &&SecretString| !shown.contains(value.expose_secret());
-        for value in candidates.iter().filter(secret) {
-            let text = value.expose_secret();
-            if text.len() <= IN_ALL_FORMS {
-                forms(value).into_iter().for_each(|form| self.add(form));
-            } else {
-                self.add(value.clone());
-                self.add(SecretString::from(squeezed(text)));
+        let mut secrets: Vec<&SecretString> = candidates.iter().filter(secret).collect();
+        for value in &secrets {
+            self.add((*value).clone());
+            self.add(SecretString::from(squeezed(value.expose_secret())));
+        }
+        secrets.sort_by_key(|value| value.expose_secret().len());
+        for value in secrets {
+            if self.size + value.expose_secret().len() > ALL {
+                break;
             }
+            forms(value).into_iter().for_each(|form| self.add(form));
         }
     }
 
@@ -109,15 +111,21 @@ impl Confidential {
         }
     }
 
-    /// `text` with `mask` in the place of each value in it, and of the beginning of one before a cut; of those that begin at
-    /// the same place, the longest.
+    /// `text` with `mask` in the place of each value in it, of the beginning of one before a cut, and of the end of one after
+    /// a cut; of those that begin at the same place, the longest.
     pub(crate) fn mask(&self, text: &str, mask: &str) -> String {
         if self.by_start.is_empty() {
             return text.to_owned();
         }
         let (mut masked, mut from, mut at) = (String::with_capacity(text.len()), 0, 0);
+        let mut cuts = 0;
         while let Some(start) = text.as_bytes().get(at..at + SHORTEST) {
-            let Some(length) = self.length_at(start, text, at) else {
+            let mut length = self.length_at(start, text, at);
+            if cuts < CUTS && is_after_cut(text, at) {
+                cuts += 1;
+                length = length.max(self.length_after_cut(text.get(at..).unwrap_or_default()));
+            }
+            let Some(length) = length else {
                 at += 1;
                 continue;
             };
@@ -139,6 +147,12 @@ impl Confidential {
             true => Some(value.len()),
             false => cut_short(value, rest),
         });
+        lengths.max()
+    }
+
+    fn length_after_cut(&self, rest: &str) -> Option<usize> {
+        let values = self.by_start.values().flatten();
+        let lengths = values.filter_map(|value| cut_off(value.expose_secret(), rest));
         lengths.max()
     }
 }
@@ -338,5 +352,88 @@ mod tests {
             confidential.learn(objects.iter(), &[]);
         }
         assert!(confidential.size <= ALL, "{}", confidential.size);
+    }
+
+    #[test]
+    fn a_long_value_is_masked_in_all_forms_until_no_more_fits() {
+        let long = format!("\"{}<&", "0123456789 /".repeat(200));
+        let objects = set(&json!({"stringData": {"token": long}}), &json!({}));
+        let quoted = serde_json::to_string(&long).unwrap();
+        for text in [
+            long.clone(),
+            STANDARD.encode(&long),
+            quoted.trim_matches('"').to_owned(),
+            long.replace(' ', "%20")
+                .replace('/', "%2F")
+                .replace('"', "%22")
+                .replace('<', "%3C")
+                .replace('&', "%26"),
+        ] {
+            assert_eq!(masked(&objects, &format!("a {text} b")), "a *** b");
+        }
+
+        // However much there is, all of it is masked as it is.
+        let many: Map<String, Value> = (0..300)
+            .map(|number| {
+                (
+                    format!("k{number}"),
+                    json!(format!("{number:06}{}", "x /".repeat(4000))),
+                )
+            })
+            .collect();
+        let objects = set(&json!({"stringData": many}), &json!({}));
+        let mut confidential = Confidential::default();
+        confidential.learn(objects.iter(), &[]);
+        assert!(confidential.size <= ALL, "{}", confidential.size);
+        for value in many.values() {
+            let value = value.as_str().unwrap().trim_end();
+            assert_eq!(confidential.mask(value, "***"), "***");
+        }
+    }
+
+    /// As somebody writes a value into a text.
+    fn written(value: &str, form: usize) -> String {
+        match form {
+            0 => value.to_owned(),
+            1 => STANDARD.encode(value),
+            2 => serde_json::to_string(value)
+                .unwrap()
+                .trim_matches('"')
+                .to_owned(),
+            _ => value
+                .bytes()
+                .map(|byte| match char::from(byte) {
+                    kept if kept.is_ascii_alphanumeric() || "-_.~".contains(kept) => {
+                        kept.to_string()
+                    }
+                    _ => format!("%{byte:02X}"),
+                })
+                .collect(),
+        }
+    }
+
+    proptest::proptest! {
+        #[test]
+        fn wherever_a_text_is_cut_no_part_of_a_value_comes_through(
+            value in "[a-zA-Z0-9][ -~\t\u{1b}é]{10,900}[a-z]",
+            form in 0..4_usize,
+            cut in (0..1000_usize, 0..1000_usize),
+        ) {
+            // Whatever is longer is no accident.
+            const SEEN: usize = 12;
+            let objects = set(&json!({"stringData": {"token": value}}), &json!({}));
+            let whole: Vec<char> = written(&value, form).chars().collect();
+            let (from, to) = (cut.0.min(cut.1) % whole.len(), cut.0.max(cut.1).min(whole.len()));
+            let shown: String = whole[from.min(to)..to].iter().collect();
+            let mark = |is_cut: bool| if is_cut { "…" } else { "" };
+            let text = format!("é: {}{shown}{}", mark(from > 0), mark(to < whole.len()));
+            let text = squeezed(&text);
+            let masked = masked(&objects, &text);
+            let whole: Vec<char> = squeezed(&whole.into_iter().collect::<String>()).chars().collect();
+            for part in whole.windows(SEEN) {
+                let part: String = part.iter().collect();
+                assert!(!masked.contains(&part), "{part:?} of {value:?} is in {masked:?}");
+            }
+        }
     }
 }

@@ -5,6 +5,7 @@ use std::collections::BTreeSet;
 use base64::Engine as _;
 use base64::engine::general_purpose::{STANDARD, STANDARD_NO_PAD, URL_SAFE, URL_SAFE_NO_PAD};
 use secrecy::{ExposeSecret as _, SecretString};
+use sortie_health::squeezed;
 
 /// Shorter values would mask ordinary words and are left alone.
 const MIN_SECRET: usize = 3;
@@ -18,11 +19,14 @@ const UNRESERVED: &str = "-_.~";
 /// Characters that Go's `url.PathEscape` leaves alone, too.
 const IN_PATHS: &str = "-_.~$&+=:@";
 
-/// What stands at the end of a text that was cut to fit a line.
+/// What stands where a text was cut: at its end when it had to fit a line, and before what is the end of more.
 const CUT: char = '…';
 
-/// Shorter beginnings of a secret before a cut would mask ordinary words, in bytes.
-pub(crate) const SHORTEST_BEGINNING: usize = 6;
+/// Shorter parts of a secret beside a cut would mask ordinary words, in bytes.
+pub(crate) const SHORTEST_PART: usize = 6;
+
+/// Cuts of one text after which ends of secrets are looked for; who cuts makes two.
+pub(crate) const CUTS: usize = 16;
 
 /// `secret` as it is, by line (for keys and certificates), in base64, also inside of something larger, in URLs and in JSON. The
 /// longest first, so that a form which contains another is masked whole.
@@ -41,7 +45,9 @@ pub(crate) fn forms(secret: &SecretString) -> Vec<SecretString> {
             in_url(value, UNRESERVED).replace("%20", "+"),
             in_url(value, IN_PATHS),
         ]);
-        forms.extend(in_json(value));
+        let in_json = in_json(value);
+        forms.extend(in_json.iter().map(|text| squeezed(text)));
+        forms.extend(in_json);
     }
     let mut forms: Vec<String> = forms
         .into_iter()
@@ -51,15 +57,10 @@ pub(crate) fn forms(secret: &SecretString) -> Vec<SecretString> {
     forms.into_iter().map(SecretString::from).collect()
 }
 
-/// A line as messages show it, each gap one space wide.
-pub(crate) fn squeezed(line: &str) -> String {
-    line.split_whitespace().collect::<Vec<_>>().join(" ")
-}
-
 /// How many bytes at the beginning of `rest` are the beginning of `secret`, up to where a text was cut.
 pub(crate) fn cut_short(secret: &str, rest: &str) -> Option<usize> {
     let (shown, _) = rest.split_once(CUT)?;
-    (shown.len() >= SHORTEST_BEGINNING && shown.len() < secret.len() && secret.starts_with(shown))
+    (shown.len() >= SHORTEST_PART && shown.len() < secret.len() && secret.starts_with(shown))
         .then_some(shown.len())
 }
 
@@ -68,7 +69,7 @@ pub(crate) fn mask_beginnings(text: &str, secret: &str, mask: &str) -> String {
     let Some(start) = secret
         .char_indices()
         .map(|(at, letter)| at + letter.len_utf8())
-        .find(|end| *end >= SHORTEST_BEGINNING)
+        .find(|end| *end >= SHORTEST_PART)
         .and_then(|end| secret.get(..end))
     else {
         return text.to_owned();
@@ -84,6 +85,55 @@ pub(crate) fn mask_beginnings(text: &str, secret: &str, mask: &str) -> String {
             None => here.get(..first).unwrap_or_default(),
         });
         rest = here.get(length.unwrap_or(first)..).unwrap_or_default();
+    }
+    masked + rest
+}
+
+/// How many bytes at the beginning of `rest`, which follows a cut, are the end of `secret`, or a part of it up to the next cut.
+pub(crate) fn cut_off(secret: &str, rest: &str) -> Option<usize> {
+    let shown = rest.trim_start();
+    let gap = rest.len() - shown.len();
+    let ends = shown.char_indices().map(|(at, _)| at).skip(1);
+    let start = ends.chain([shown.len()]).find(|at| *at >= SHORTEST_PART);
+    let start = shown.get(..start?)?;
+    if let Some((between, _)) = shown.split_once(CUT)
+        && between.len() >= SHORTEST_PART
+        && secret.contains(between)
+    {
+        return Some(gap + between.len());
+    }
+    // No end that is longer than what is shown.
+    let mut from = secret.len().saturating_sub(shown.len());
+    while !secret.is_char_boundary(from) {
+        from += 1;
+    }
+    while let Some(end) = secret.get(from..) {
+        let end = end.get(end.find(start)?..)?;
+        if shown.starts_with(end) {
+            return Some(gap + end.len());
+        }
+        from = secret.len() - end.len() + end.chars().next().map_or(1, char::len_utf8);
+    }
+    None
+}
+
+/// Whether a text is cut at `at`, so that what follows may be the end of anything.
+pub(crate) fn is_after_cut(text: &str, at: usize) -> bool {
+    text.get(..at).is_some_and(|before| before.ends_with(CUT))
+}
+
+/// The same, after each of the first cuts in `text`: each end of a secret becomes `mask`.
+pub(crate) fn mask_ends(text: &str, secret: &str, mask: &str) -> String {
+    let (mut masked, mut rest) = (String::with_capacity(text.len()), text);
+    for _ in 0..CUTS {
+        let Some(at) = rest.find(CUT) else {
+            break;
+        };
+        let (before, after) = rest.split_at(at + CUT.len_utf8());
+        masked.push_str(before);
+        let length = cut_off(secret, after);
+        masked.push_str(length.map_or("", |_| mask));
+        rest = after.get(length.unwrap_or(0)..).unwrap_or_default();
     }
     masked + rest
 }
@@ -109,17 +159,20 @@ fn in_base64(value: &[u8]) -> Vec<String> {
 }
 
 fn in_url(value: &str, kept: &str) -> String {
-    value
-        .bytes()
-        .map(|byte| {
-            let character = char::from(byte);
-            if character.is_ascii_alphanumeric() || kept.contains(character) && byte.is_ascii() {
-                character.to_string()
-            } else {
-                format!("%{byte:02X}")
-            }
-        })
-        .collect()
+    const DIGITS: [char; 16] = [
+        '0', '1', '2', '3', '4', '5', '6', '7', '8', '9', 'A', 'B', 'C', 'D', 'E', 'F',
+    ];
+    let mut text = String::with_capacity(value.len());
+    for byte in value.bytes() {
+        let character = char::from(byte);
+        if character.is_ascii_alphanumeric() || kept.contains(character) && byte.is_ascii() {
+            text.push(character);
+        } else {
+            let digit = |half: u8| DIGITS.get(usize::from(half)).copied().unwrap_or_default();
+            text.extend(['%', digit(byte >> 4), digit(byte & 15)]);
+        }
+    }
+    text
 }
 
 /// Between the quotes of a JSON string, and as Go writes one, which replaces what means something in HTML.
@@ -165,6 +218,28 @@ mod tests {
             ("abababab-x", "abababababab…", "abab***…"),
         ] {
             assert_eq!(mask_beginnings(text, secret, "***"), expected, "{text}");
+        }
+    }
+
+    #[test]
+    fn the_end_of_a_secret_after_a_cut_is_masked() {
+        for (secret, text, expected) in [
+            (
+                "long-swordfish",
+                "…swordfish said; …ordfish",
+                "…*** said; …***",
+            ),
+            ("long-swordfish", "…swordf…", "…***…"),
+            ("long-swordfish", "…swordf and", "…swordf and"),
+            ("long-swordfish", "…dfish", "…dfish"),
+            ("long-swordfish", "swordfish", "swordfish"),
+            // The whole is somebody else's.
+            ("long sword fish", "… sword fish", "…***"),
+            ("1-ünïcödé", "…ïcödé, …cöd…", "…***, …cöd…"),
+            ("xababab", "…ababab", "…***"),
+            ("xabababc", "…abababc…", "…***…"),
+        ] {
+            assert_eq!(mask_ends(text, secret, "***"), expected, "{text}");
         }
     }
 

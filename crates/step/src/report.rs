@@ -8,7 +8,7 @@ use sortie_health::Status as Health;
 use sortie_manifest::{Object, ObjectId};
 
 use crate::confidential::Confidential;
-use crate::disguise::{forms, mask_beginnings};
+use crate::disguise::{forms, mask_beginnings, mask_ends};
 use crate::task::Release;
 
 /// A part of a step with its own log and status, in the order a user sees them.
@@ -206,6 +206,7 @@ impl Masked {
                 text = text.replace(secret.expose_secret(), MASK);
             }
             text = mask_beginnings(&text, secret.expose_secret(), MASK);
+            text = mask_ends(&text, secret.expose_secret(), MASK);
         }
         text
     }

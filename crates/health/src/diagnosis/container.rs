@@ -10,7 +10,7 @@ use super::image::{self, Pull};
 use super::probe::Probe;
 use super::symptom::{Patience, Start, Symptom};
 use crate::line::times;
-use crate::read::{count, flag, has, int, list, text, time, uid};
+use crate::read::{count, flag, has, int, last_message, list, text, time, uid};
 
 /// A container with everything around it that its rules look at.
 pub(crate) struct Container<'a> {
@@ -371,9 +371,9 @@ fn story(end: &Value, code: i64, ends: i64, probe: Option<&str>) -> String {
         story.push_str("; ");
         story.push_str(probe);
     }
-    if let Some(message) = text(end, "/message") {
+    if let Some(message) = last_message(end) {
         story.push_str("; ");
-        story.push_str(message);
+        story.push_str(&message);
     }
     story
 }

@@ -7,7 +7,7 @@ use super::cause::{Cause, Class, Logs};
 use super::container::{containers, names_missing};
 use super::event::Events;
 use super::symptom::{Patience, Symptom};
-use crate::read::{condition, int, list, text, uid};
+use crate::read::{condition, int, last_message, list, text, uid};
 
 /// Not scheduled, or scheduled and not set up.
 pub(crate) fn symptom(
@@ -131,9 +131,10 @@ pub(crate) fn failure(workload: &Value, pod: &Value, class: Class) -> Cause {
         Some((status, code)) => {
             let reason = text(status, "/state/terminated/reason").unwrap_or("Error");
             let mut message = format!("exit code {code}");
-            if let Some(more) = text(status, "/state/terminated/message") {
+            let ended = status.pointer("/state/terminated");
+            if let Some(more) = ended.and_then(last_message) {
                 message.push_str("; ");
-                message.push_str(more);
+                message.push_str(&more);
             }
             let mut cause = Cause::new(class, workload, reason, &message)
                 .in_pod(pod)

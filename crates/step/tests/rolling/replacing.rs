@@ -341,7 +341,7 @@ async fn an_object_that_does_not_go_away_is_named_and_brought_back_when_it_has_g
     world.deploy(plain(&held("1"))).await.outputs();
     let mut task = world.task(Action::RollingDeploy(replacing(&held("2"))));
     task.timeout = std::time::Duration::from_secs(3);
-    let began = std::time::Instant::now();
+    let began = tokio::time::Instant::now();
     let told = world.run(&task).await;
     let took = began.elapsed();
     let failure = told.failure();
