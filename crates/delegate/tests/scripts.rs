@@ -8,12 +8,15 @@ use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use secrecy::SecretString;
-use sortie_delegate::runner::Runner;
+use sortie_delegate::runner::{Limits, Runner};
 use sortie_render::SourceFile;
+use sortie_runner::frame::{End, File, LENGTH, MAX_FILES, Order, Report, VERSION, length};
 use sortie_runner::script::Place;
 use sortie_runner::service;
 use sortie_step::scripts::{Heard, Script, ScriptError, Scripts as _};
 use tempfile::TempDir;
+use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
+use tokio::net::UnixStream;
 use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
 
@@ -48,10 +51,10 @@ struct World {
 }
 
 impl World {
-    fn without_runner(patience: Duration) -> Self {
+    fn without_runner(limits: Limits) -> Self {
         let folder = tempfile::tempdir().unwrap();
         std::fs::create_dir(folder.path().join("work")).unwrap();
-        let (runner, host) = Runner::patient(folder.path().join("socket"), patience);
+        let (runner, host) = Runner::within(folder.path().join("socket"), limits);
         let stop = CancellationToken::new();
         let mut hosts = JoinSet::new();
         hosts.spawn(host.serve(stop.clone()));
@@ -65,7 +68,7 @@ impl World {
     }
 
     fn start() -> Self {
-        let mut world = Self::without_runner(PATIENCE);
+        let mut world = Self::without_runner(patient());
         world.start_runner();
         world
     }
@@ -86,6 +89,28 @@ impl World {
         process.wait().unwrap();
     }
 
+    /// The delegate ends without a word, and another process takes its place.
+    async fn replace_delegate(&mut self, limits: Limits) {
+        self.host.shutdown().await;
+        let (runner, host) = Runner::within(self.folder.path().join("socket"), limits);
+        self.host.spawn(host.serve(self.stop.clone()));
+        self.runner = Arc::new(runner);
+    }
+
+    /// Connect as soon as somebody listens.
+    async fn connect(&self) -> UnixStream {
+        let socket = self.folder.path().join("socket");
+        let connecting = async {
+            loop {
+                match UnixStream::connect(&socket).await {
+                    Ok(stream) => return stream,
+                    Err(_) => tokio::task::yield_now().await,
+                }
+            }
+        };
+        tokio::time::timeout(PATIENCE, connecting).await.unwrap()
+    }
+
     async fn run(
         &self,
         text: &str,
@@ -101,6 +126,50 @@ impl Drop for World {
             process.kill().ok();
             process.wait().ok();
         }
+    }
+}
+
+fn patient() -> Limits {
+    Limits {
+        patience: PATIENCE,
+        ..Limits::default()
+    }
+}
+
+/// A runner that follows no rules.
+struct Hostile(UnixStream);
+
+impl Hostile {
+    /// Connected, and greeted.
+    async fn to(world: &World) -> Self {
+        let mut hostile = Self(world.connect().await);
+        hostile.say(&Report::Ready { version: VERSION }).await;
+        hostile
+    }
+
+    /// As far as the delegate listens.
+    async fn say(&mut self, report: &Report) {
+        self.0.write_all(&report.encode()).await.ok();
+    }
+
+    async fn order(&mut self) -> Order {
+        let mut head = [0; LENGTH];
+        self.0.read_exact(&mut head).await.unwrap();
+        let mut body = vec![0; length(head).unwrap()];
+        self.0.read_exact(&mut body).await.unwrap();
+        Order::decode(&body).unwrap()
+    }
+
+    /// Take a script and say that it has begun.
+    async fn begin(&mut self) {
+        while self.order().await != Order::Begin {}
+        self.say(&Report::Begun).await;
+    }
+
+    /// Until the delegate hangs up.
+    async fn end(mut self) {
+        let ending = async { while self.0.read(&mut [0; 64]).await.is_ok_and(|read| read > 0) {} };
+        tokio::time::timeout(PATIENCE, ending).await.unwrap();
     }
 }
 
@@ -259,16 +328,15 @@ async fn who_stops_listening_ends_the_script() {
 #[tokio::test]
 async fn without_a_runner_nobody_waits_for_ever() {
     let patience = Duration::from_millis(200);
-    let mut world = World::without_runner(patience);
+    let mut world = World::without_runner(Limits {
+        patience,
+        ..Limits::default()
+    });
     let (left, lines) = world.run("true", &[]).await;
     assert_eq!(left.unwrap_err(), ScriptError::NoRunner { after: patience });
     assert_eq!(lines, ["? no runner is connected yet"]);
     // A script that waits is run as soon as there is one.
-    let (runner, host) = Runner::patient(world.folder.path().join("socket"), PATIENCE);
-    world.stop.cancel();
-    while world.host.join_next().await.is_some() {}
-    world.host.spawn(host.serve(CancellationToken::new()));
-    world.runner = Arc::new(runner);
+    world.replace_delegate(patient()).await;
     world.start_runner();
     world.run("true", &[]).await.0.unwrap();
 }
@@ -317,7 +385,7 @@ async fn the_socket_is_there_for_one_runner_alone() {
         )
         .await;
     assert_eq!(said(&lines)[0], "0", "{lines:?}");
-    let other = World::without_runner(PATIENCE);
+    let other = World::without_runner(patient());
     let socket = other.folder.path().join("socket");
     let listening = async {
         while !socket.exists() {
@@ -338,4 +406,99 @@ async fn the_runner_ends_with_the_delegate() {
     while world.host.join_next().await.is_some() {}
     let mut process = world.process.take().unwrap();
     assert!(process.wait().unwrap().success());
+}
+
+#[tokio::test]
+async fn nobody_dials_in_the_place_of_a_runner_that_may_still_have_a_script() {
+    // Longer than after a runner that has ended.
+    let settle = Duration::from_millis(1_300);
+    let limits = Limits {
+        settle,
+        ..patient()
+    };
+    let mut world = World::without_runner(limits);
+    // In a new folder there was no runner before.
+    let begin = tokio::time::Instant::now();
+    let mut hostile = Hostile::to(&world).await;
+    assert!(begin.elapsed() < PATIENCE);
+    // This side lets go: whoever it was may live on.
+    hostile.say(&Report::Begun).await;
+    let begin = tokio::time::Instant::now();
+    hostile.end().await;
+    drop(world.connect().await);
+    assert!(begin.elapsed() >= settle, "{:?}", begin.elapsed());
+    // So may the runner of a delegate that was killed.
+    let begin = tokio::time::Instant::now();
+    world.replace_delegate(limits).await;
+    drop(world.connect().await);
+    assert!(begin.elapsed() >= settle, "{:?}", begin.elapsed());
+}
+
+#[tokio::test]
+async fn a_runner_that_keeps_no_bounds_is_left() {
+    let settle = Duration::ZERO;
+    let world = World::without_runner(Limits {
+        settle,
+        ..patient()
+    });
+    let file = |name: String| {
+        Report::File(File {
+            path: name,
+            content: Vec::new(),
+        })
+    };
+    let wide = Report::Line("x".repeat(64 * 1024));
+    let files = (0..=MAX_FILES).map(|number| file(number.to_string()));
+    let files: Vec<Report> = files.collect();
+    let twice = vec![file("a".to_owned()), file("a".to_owned())];
+    let cases = [
+        (files, "SRT-T085"),
+        (twice, "SRT-T085"),
+        (vec![wide; 300], "SRT-T084"),
+        (vec![Report::Line("x".repeat(1024 * 1024))], "SRT-T084"),
+        (vec![Report::Begun], "SRT-T084"),
+    ];
+    for (number, (reports, code)) in cases.into_iter().enumerate() {
+        let hostile = async {
+            let mut hostile = Hostile::to(&world).await;
+            hostile.begin().await;
+            for report in &reports {
+                hostile.say(report).await;
+            }
+            // Too late: it is not listened to any more.
+            hostile.say(&Report::Ended(End::Exit { code: 0 })).await;
+            hostile.end().await;
+        };
+        let ((left, _), ()) = tokio::join!(world.run("true", &[]), hostile);
+        let error = left.unwrap_err();
+        assert_eq!(error.code(), code, "{number}: {error}");
+    }
+}
+
+#[tokio::test]
+async fn a_runner_that_takes_nothing_is_not_waited_for() {
+    let world = World::without_runner(Limits {
+        hand_over: Duration::from_millis(50),
+        settle: Duration::ZERO,
+        ..patient()
+    });
+    // More than a socket holds.
+    let large = "x".repeat(8 * 1024 * 1024);
+    let hostile = async {
+        let mut held = Vec::new();
+        for _ in 0..3 {
+            let mut hostile = Hostile::to(&world).await;
+            // A script is on its way.
+            hostile.0.read_exact(&mut [0; LENGTH]).await.unwrap();
+            held.push(hostile);
+        }
+        held
+    };
+    let files = [("large", large.as_str())];
+    let ((left, _), _held) = tokio::join!(world.run("true", &files), hostile);
+    let error = left.unwrap_err();
+    assert!(
+        matches!(&error, ScriptError::NotStarted { reason } if reason.contains("3 runners")),
+        "{error}"
+    );
 }

@@ -14,6 +14,16 @@ pub const VERSION: u8 = 1;
 pub const MAX_FILES: usize = 5_000;
 /// Bytes of these files together.
 pub const MAX_BYTES: usize = 25 * 1024 * 1024;
+/// Bytes of a line that are kept. Far more than anybody is shown, so that a secret at the cut is cut away whole.
+pub const MAX_LINE: usize = 64 * 1024;
+/// Lines of one script.
+pub const MAX_LINES: usize = 10_000;
+/// Bytes of all lines of one script as it has written them.
+pub const MAX_OUTPUT: usize = 4 * 1024 * 1024;
+/// Bytes that become of one when it is no text and is replaced.
+const REPLACED: usize = char::REPLACEMENT_CHARACTER.len_utf8();
+/// Bytes of all lines of one script as they are sent, with the one that says how many are not.
+pub const MAX_SHOWN: usize = REPLACED * MAX_OUTPUT + MAX_LINE;
 /// Bytes of the path of a file.
 pub const MAX_PATH: usize = 1_024;
 /// Folders in a path.
@@ -110,7 +120,7 @@ pub enum End {
 #[derive(Debug, PartialEq, Eq, thiserror::Error)]
 pub enum FrameError {
     /// It is longer than any frame may be.
-    #[error("a frame of {length} bytes; {MAX_FRAME} are allowed")]
+    #[error("a frame of {length} bytes, more than there may be")]
     TooLong {
         /// Its length.
         length: usize,
@@ -204,7 +214,7 @@ impl Report {
                 _ => return Err(FrameError::Malformed),
             },
             2 => empty(content, Self::Begun)?,
-            3 => Self::Line(text(content)?),
+            3 => Self::Line(line(content)?),
             4 => Self::File(File::decode(content)?),
             5 => Self::Ended(parse(content)?),
             _ => return Err(FrameError::Unknown { kind }),
@@ -261,6 +271,13 @@ fn empty<T>(content: &[u8], value: T) -> Result<T, FrameError> {
     match content {
         [] => Ok(value),
         _ => Err(FrameError::Malformed),
+    }
+}
+
+fn line(content: &[u8]) -> Result<String, FrameError> {
+    match content.len() {
+        length if length > REPLACED * MAX_LINE => Err(FrameError::TooLong { length }),
+        _ => text(content),
     }
 }
 
@@ -345,6 +362,18 @@ mod tests {
         ] {
             assert_eq!(Report::decode(body(&report.encode())), Ok(report));
         }
+    }
+
+    #[test]
+    fn lines_have_bounds() {
+        let line = |bytes| Report::Line("x".repeat(bytes));
+        let longest = line(REPLACED * MAX_LINE);
+        assert_eq!(Report::decode(body(&longest.encode())), Ok(longest));
+        let length = REPLACED * MAX_LINE + 1;
+        assert_eq!(
+            Report::decode(body(&line(length).encode())),
+            Err(FrameError::TooLong { length })
+        );
     }
 
     #[test]

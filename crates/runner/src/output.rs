@@ -2,12 +2,7 @@
 
 use std::io::Read;
 
-/// Bytes of a line that are kept. Far more than anybody is shown, so that a secret at the cut is cut away whole.
-const MAX_LINE: usize = 64 * 1024;
-/// Lines of one script.
-const MAX_LINES: usize = 10_000;
-/// Bytes of all of them.
-const MAX_ALL: usize = 4 * 1024 * 1024;
+use crate::frame::{MAX_LINE, MAX_LINES, MAX_OUTPUT};
 
 /// Read to the end and hand over each line. What passes the bounds is read and forgotten, so that no script waits for
 /// its reader.
@@ -49,7 +44,7 @@ impl Lines {
 
     fn line_ends(&mut self, hear: &mut impl FnMut(String)) {
         let line = std::mem::take(&mut self.line);
-        if self.lines >= MAX_LINES || self.bytes + line.len() > MAX_ALL {
+        if self.lines >= MAX_LINES || self.bytes + line.len() > MAX_OUTPUT {
             self.forgotten += 1;
             return;
         }
@@ -102,6 +97,6 @@ mod tests {
         assert_eq!(lines[MAX_LINES], "… (5 more lines are not shown)");
         let wide = [vec![b'y'; MAX_LINE], b"\n".to_vec()].concat().repeat(100);
         let shown: usize = heard(&wide).iter().map(String::len).sum();
-        assert!(shown <= MAX_ALL + 100, "{shown}");
+        assert!(shown <= MAX_OUTPUT + 100, "{shown}");
     }
 }

@@ -20,7 +20,10 @@ use crate::{output, processes};
 const PATH: &str = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin";
 /// How often processes that are left are killed again, and how many times.
 const KILL_AGAIN: Duration = Duration::from_millis(50);
-const KILLS: usize = 200;
+const KILLS: u32 = 200;
+
+/// How long processes of a script may go on after its end was ordered, at most.
+pub const KILLING: Duration = KILL_AGAIN.saturating_mul(KILLS);
 
 /// Where scripts run, and with what.
 #[derive(Clone, Debug)]

@@ -16,7 +16,7 @@ ls /proc/1/fd >/dev/null 2>&1 && echo "READ the descriptors of the runner"
 kill -9 1; kill -TERM 1; kill -STOP 1
 for comm in /proc/[0-9]*/comm; do echo "process: $(cat $comm 2>/dev/null)"; done | sort -u
 echo "environment: $(env | cut -d= -f1 | sort | tr '\n' ' ')"
-echo "socket: $(ls /run/sortie | wc -l)"
+echo "socket: $(find /run/sortie -type s | wc -l)"
 ls -d /run/sortie-delegate 2>/dev/null | sed 's/^/FOUND /'
 for method in PUT POST; do
   exec 3<>/dev/tcp/127.0.0.1/9090

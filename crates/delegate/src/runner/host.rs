@@ -2,24 +2,24 @@
 //!
 //! Scripts have the runner's user and see the socket. So there is a listener only as long as no runner is connected: it
 //! takes one connection and is gone. After a runner has ended it comes back a moment later, when everything that ran
-//! in the runner's container has ended with it.
+//! in the runner's container has ended with it. A runner that may live on, since this side or an earlier process of it let
+//! go of the connection, gets the time that it needs to end its script.
 
-use std::collections::HashSet;
 use std::os::unix::fs::PermissionsExt as _;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use secrecy::ExposeSecret as _;
 use sortie_render::SourceFile;
-use sortie_runner::frame::{
-    End, File, MAX_BYTES, MAX_FILES, Order, Report, Script as Wire, VERSION,
-};
+use sortie_runner::frame::{End, File, FrameError, Order, Report, Script as Wire, VERSION};
 use sortie_step::scripts::{Script, ScriptError};
 use tokio::net::{UnixListener, UnixStream};
 use tokio::sync::{mpsc, watch};
 use tokio_util::sync::CancellationToken;
 
+use super::Limits;
 use super::connection::{Connection, Lost};
+use super::received::{Excess, Received};
 use crate::telemetry::chain;
 
 /// How long the container of a runner that has ended may take to end.
@@ -79,6 +79,7 @@ pub struct Host {
     socket: PathBuf,
     requests: mpsc::Receiver<Request>,
     state: watch::Sender<State>,
+    limits: Limits,
 }
 
 impl Host {
@@ -86,52 +87,61 @@ impl Host {
         socket: PathBuf,
         requests: mpsc::Receiver<Request>,
         state: watch::Sender<State>,
+        limits: Limits,
     ) -> Self {
         Self {
             socket,
             requests,
             state,
+            limits,
         }
     }
 
     /// Serve one runner after the other until `stop`; the one that is connected then is told to end.
     pub async fn serve(mut self, stop: CancellationToken) {
         let mut left = None;
+        let mut quiet = match used(&self.socket).exists() {
+            true => self.limits.settle,
+            false => Duration::ZERO,
+        };
         loop {
+            tokio::select! {
+                () = tokio::time::sleep(quiet) => {}
+                () = stop.cancelled() => break,
+            }
             let accepted = tokio::select! {
                 accepted = accept(&self.socket) => accepted,
                 () = stop.cancelled() => break,
             };
-            match accepted {
+            quiet = match accepted {
                 Ok(stream) => {
                     let connection = Connection::new(stream);
                     let serving = self.one(connection, left.take(), &stop);
-                    left = Box::pin(serving).await;
+                    let (request, is_gone) = Box::pin(serving).await;
+                    left = request;
                     self.state.send_replace(State::Absent);
+                    if is_gone { AGAIN } else { self.limits.settle }
                 }
                 Err(error) => {
                     let socket = self.socket.display();
                     tracing::warn!(%error, %socket, "cannot listen for the runner");
+                    AGAIN
                 }
-            }
-            tokio::select! {
-                () = tokio::time::sleep(AGAIN) => {}
-                () = stop.cancelled() => break,
-            }
+            };
         }
         std::fs::remove_file(&self.socket).ok();
     }
 
-    /// Serve a runner as long as it is there. The request that it never began comes back.
+    /// Serve a runner as long as it is there. The request that it never began comes back, and whether it has ended.
     async fn one(
         &mut self,
         mut connection: Connection,
         mut left: Option<Request>,
         stop: &CancellationToken,
-    ) -> Option<Request> {
+    ) -> (Option<Request>, bool) {
         if let Err(lost) = greet(&mut connection).await {
             tracing::warn!(error = chain(&lost), "a runner was turned away");
-            return left;
+            return (left, lost.is_gone());
         }
         tracing::info!("runner connected");
         loop {
@@ -140,15 +150,18 @@ impl Host {
                 None => {
                     self.state.send_replace(State::Idle);
                     tokio::select! {
-                        request = self.requests.recv() => request?,
+                        request = self.requests.recv() => match request {
+                            Some(request) => request,
+                            None => return (None, false),
+                        },
                         said = connection.next() => {
                             tracing::warn!(?said, "runner disconnected");
-                            return None;
+                            return (None, said.is_err_and(|lost| lost.is_gone()));
                         }
                         () = stop.cancelled() => {
                             // It ends by itself otherwise, a little later.
                             connection.send(&Order::Stop).await.ok();
-                            return None;
+                            return (None, false);
                         }
                     }
                 }
@@ -157,11 +170,11 @@ impl Host {
                 continue;
             }
             self.state.send_replace(State::Busy);
-            match carry_out(&mut connection, request).await {
+            match carry_out(&mut connection, request, self.limits.hand_over).await {
                 Ok(()) => {}
                 Err((lost, request)) => {
                     tracing::warn!(error = chain(&lost), "runner lost");
-                    return again(request).await;
+                    return (again(request).await, lost.is_gone());
                 }
             }
         }
@@ -175,8 +188,15 @@ async fn again(request: Option<Request>) -> Option<Request> {
     if request.attempts < ATTEMPTS {
         return Some(request);
     }
-    request.ended(Err(ScriptError::Lost)).await;
+    let reason = format!("{ATTEMPTS} runners in turn did not take it");
+    request.ended(Err(ScriptError::NotStarted { reason })).await;
     None
+}
+
+/// What tells a later process of the delegate that there is a runner which may still have a script. The volume goes with
+/// the pod, and the runner only reads it.
+fn used(socket: &Path) -> PathBuf {
+    socket.with_extension("used")
 }
 
 /// Listen until there is one connection.
@@ -189,6 +209,7 @@ async fn accept(socket: &Path) -> std::io::Result<UnixStream> {
     // The runner is another user of the same group.
     std::fs::set_permissions(socket, std::fs::Permissions::from_mode(0o660))?;
     let (stream, _) = listener.accept().await?;
+    std::fs::write(used(socket), "")?;
     drop(listener);
     std::fs::remove_file(socket)?;
     Ok(stream)
@@ -197,9 +218,9 @@ async fn accept(socket: &Path) -> std::io::Result<UnixStream> {
 async fn greet(connection: &mut Connection) -> Result<(), Lost> {
     match tokio::time::timeout(HELLO, connection.next()).await {
         Ok(Ok(Report::Ready { version: VERSION })) => Ok(()),
-        Ok(Ok(_)) => Err(sortie_runner::frame::FrameError::Malformed.into()),
+        Ok(Ok(_)) => Err(FrameError::Malformed.into()),
         Ok(Err(lost)) => Err(lost),
-        Err(_) => Err(Lost::Closed),
+        Err(_) => Err(Lost::Late),
     }
 }
 
@@ -210,11 +231,13 @@ async fn greet(connection: &mut Connection) -> Result<(), Lost> {
 async fn carry_out(
     connection: &mut Connection,
     request: Request,
+    within: Duration,
 ) -> Result<(), (Lost, Option<Request>)> {
-    if let Err(lost) = hand_over(connection, &request.script).await {
+    let handed_over = tokio::time::timeout(within, hand_over(connection, &request.script)).await;
+    if let Err(lost) = handed_over.unwrap_or(Err(Lost::Late)) {
         return Err((lost, Some(request)));
     }
-    let (mut begun, mut files) = (false, Left::default());
+    let (mut begun, mut received) = (false, Received::default());
     let mut told_to_end = None;
     loop {
         let report = tokio::select! {
@@ -227,26 +250,47 @@ async fn carry_out(
                 }
             }
             // A runner that does not end a script is of no use.
-            () = until(told_to_end) => Err(Lost::Closed),
+            () = until(told_to_end) => Err(Lost::Late),
         };
-        match report {
-            Ok(Report::Begun) => {
+        let taken = match report {
+            Ok(Report::Begun) if !begun => {
                 begun = true;
                 drop(request.tell.send(Event::Begun).await);
+                Ok(())
             }
-            Ok(Report::Line(line)) => drop(request.tell.send(Event::Line(line)).await),
-            Ok(Report::File(file)) => files.take(file),
+            Ok(Report::Line(line)) => match received.line(&line) {
+                Ok(()) => {
+                    drop(request.tell.send(Event::Line(line)).await);
+                    Ok(())
+                }
+                Err(excess) => Err(excess.into()),
+            },
+            Ok(Report::File(file)) => received.file(file).map_err(Lost::from),
             Ok(Report::Ended(end)) => {
-                request.ended(result(end, files)).await;
+                request.ended(result(end, received)).await;
                 return Ok(());
             }
-            Ok(Report::Ready { .. }) => {}
+            Ok(Report::Begun | Report::Ready { .. }) => Err(FrameError::Malformed.into()),
+            Err(lost) => Err(lost),
+        };
+        match taken {
+            Ok(()) => {}
             Err(lost) if begun => {
-                request.ended(Err(ScriptError::Lost)).await;
+                request.ended(Err(cut_off(&lost))).await;
                 return Err((lost, None));
             }
             Err(lost) => return Err((lost, Some(request))),
         }
+    }
+}
+
+/// How a script ended that had begun when its runner was lost.
+fn cut_off(lost: &Lost) -> ScriptError {
+    match lost {
+        Lost::Excess(excess @ Excess::Files) => ScriptError::Files {
+            reason: excess.to_string(),
+        },
+        _ => ScriptError::Lost,
     }
 }
 
@@ -278,9 +322,9 @@ async fn until(instant: Option<tokio::time::Instant>) {
     }
 }
 
-fn result(end: End, left: Left) -> Result<Vec<SourceFile>, ScriptError> {
+fn result(end: End, received: Received) -> Result<Vec<SourceFile>, ScriptError> {
     match end {
-        End::Exit { code: 0 } => left.files(),
+        End::Exit { code: 0 } => Ok(received.into_files()),
         End::Exit { code } => Err(ScriptError::Exit { code }),
         End::Signal { signal } => Err(ScriptError::Signal { signal }),
         End::NotStarted { reason } => Err(ScriptError::NotStarted {
@@ -297,37 +341,4 @@ fn result(end: End, left: Left) -> Result<Vec<SourceFile>, ScriptError> {
 /// What the runner says goes to people: bounded, on one line.
 fn short(text: &str) -> String {
     text.chars().filter(|c| !c.is_control()).take(500).collect()
-}
-
-/// The files that a script left. The runner keeps their limits, and is not believed: scripts are its next neighbours.
-#[derive(Debug, Default)]
-struct Left {
-    files: Vec<SourceFile>,
-    paths: HashSet<String>,
-    bytes: usize,
-    refused: bool,
-}
-
-impl Left {
-    fn take(&mut self, file: File) {
-        let File { path, content } = file;
-        self.bytes = self.bytes.saturating_add(content.len());
-        let is_new = self.paths.insert(path.clone());
-        if self.bytes > MAX_BYTES || self.files.len() >= MAX_FILES || !is_new {
-            self.refused = true;
-            self.files.clear();
-        }
-        if !self.refused {
-            self.files.push(SourceFile { path, content });
-        }
-    }
-
-    fn files(self) -> Result<Vec<SourceFile>, ScriptError> {
-        match self.refused {
-            false => Ok(self.files),
-            true => Err(ScriptError::Files {
-                reason: "there are too many, or one comes twice".to_owned(),
-            }),
-        }
-    }
 }

@@ -2,6 +2,7 @@
 
 mod connection;
 mod host;
+mod received;
 
 use std::path::PathBuf;
 use std::time::Duration;
@@ -9,20 +10,41 @@ use std::time::Duration;
 use async_trait::async_trait;
 use sortie_render::SourceFile;
 use sortie_runner::frame::{self, MAX_BYTES, MAX_FILES};
+use sortie_runner::script::KILLING;
 use sortie_step::scripts::{Heard, Script, ScriptError, Scripts};
 use tokio::sync::{mpsc, watch};
 
 pub use host::Host;
 use host::{Event, Request, State};
 
-/// How long a runner that is not connected is waited for.
-const PATIENCE: Duration = Duration::from_secs(30);
-
 /// Requests that wait for their turn before they wait to be taken.
 const WAITING: usize = 16;
 
 /// Events of a script that wait to be heard.
 const EVENTS: usize = 64;
+
+/// How long this side waits for the other.
+#[derive(Clone, Copy, Debug)]
+pub struct Limits {
+    /// For a runner that is not connected. Default 90 s: the kubelet starts a container that ends again and again after 10,
+    /// 20 and 40 s, and a runner that lives on comes after [`Limits::settle`].
+    pub patience: Duration,
+    /// For a script and its files to be taken. Default 60 s.
+    pub hand_over: Duration,
+    /// Until a runner that may still have a script is without one, and nobody else can dial in its place. Default: twice what
+    /// it takes to kill the script.
+    pub settle: Duration,
+}
+
+impl Default for Limits {
+    fn default() -> Self {
+        Self {
+            patience: Duration::from_secs(90),
+            hand_over: Duration::from_secs(60),
+            settle: KILLING.saturating_mul(2),
+        }
+    }
+}
 
 /// Runs scripts in the runner, one at a time.
 #[derive(Debug)]
@@ -36,20 +58,20 @@ impl Runner {
     /// A runner that dials `socket`, and who serves it there.
     #[must_use]
     pub fn at(socket: PathBuf) -> (Self, Host) {
-        Self::patient(socket, PATIENCE)
+        Self::within(socket, Limits::default())
     }
 
-    /// As [`Runner::at`], waiting so long for a runner that is not connected.
+    /// As [`Runner::at`], with other limits.
     #[must_use]
-    pub fn patient(socket: PathBuf, patience: Duration) -> (Self, Host) {
+    pub fn within(socket: PathBuf, limits: Limits) -> (Self, Host) {
         let (requests, taken) = mpsc::channel(WAITING);
         let (tell, state) = watch::channel(State::Absent);
         let runner = Self {
             requests,
             state,
-            patience,
+            patience: limits.patience,
         };
-        (runner, Host::new(socket, taken, tell))
+        (runner, Host::new(socket, taken, tell, limits))
     }
 
     /// Resolves when no runner has been connected for too long.
