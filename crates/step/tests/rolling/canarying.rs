@@ -197,69 +197,6 @@ async fn a_first_deployment_may_be_a_canary() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn autoscaler_and_budget_of_the_release_see_the_canary() {
-    const SCALED: &str = "
-apiVersion: autoscaling/v2
-kind: HorizontalPodAutoscaler
-metadata: {name: web}
-spec:
-  scaleTargetRef: {apiVersion: apps/v1, kind: Deployment, name: web}
-  minReplicas: 2
-  maxReplicas: 5
-  metrics: [{type: Resource, resource: {name: cpu, target: {type: Utilization, averageUtilization: 80}}}]
----
-apiVersion: policy/v1
-kind: PodDisruptionBudget
-metadata: {name: web}
-spec: {minAvailable: 1, selector: {matchLabels: {app: web}}}
-";
-    let world = World::new("canary_scaled").await;
-    let v1 = world.cluster.image("sample-v1").await.unwrap();
-    let v2 = world.cluster.image("sample-v2").await.unwrap();
-    let set = |image: &str| plain(&documents(&[&web(image, ""), SCALED]));
-    world.deploy(set(&v1)).await.outputs();
-    let both = |told: &Told| {
-        let budget = "PodDisruptionBudget/";
-        told.lines.iter().any(|(_, _, line)| {
-            line.starts_with(budget) && line.contains("counts the pods of both sides together")
-        })
-    };
-    let tried = RollingDeploy {
-        dry_run: true,
-        ..set(&v2)
-    };
-    assert!(both(&world.canary(tried, Amount::Count(1)).await));
-    let told = world.canary(set(&v2), Amount::Count(1)).await;
-    told.outputs();
-    assert!(both(&told), "{:?}", told.lines);
-    for kind in [
-        "autoscaling/v2/HorizontalPodAutoscaler",
-        "policy/v1/PodDisruptionBudget",
-    ] {
-        assert!(world.get(kind, "web-canary").await.is_none(), "{kind}");
-    }
-    // The eviction of a canary's pod is what the one budget allows.
-    let pods = world
-        .kubectl(
-            &["get", "pods", "-l", "sortie.dev/track=canary", "-o", "name"],
-            "",
-        )
-        .await;
-    let pod = pods.trim().trim_start_matches("pod/").to_owned();
-    let eviction = json!({
-        "apiVersion": "policy/v1", "kind": "Eviction",
-        "metadata": {"name": pod, "namespace": world.namespace.name()},
-    });
-    let path = format!(
-        "/api/v1/namespaces/{}/pods/{pod}/eviction",
-        world.namespace.name()
-    );
-    let raw = ["create", "--raw", &path, "-f", "-"];
-    world.kubectl(&raw, &eviction.to_string()).await;
-    world.finish().await;
-}
-
-#[tokio::test(flavor = "multi_thread")]
 async fn a_daemon_sets_canary_runs_on_its_share_of_the_nodes() {
     let world = World::new("canary_daemon").await;
     let v1 = world.cluster.image("sample-v1").await.unwrap();

@@ -11,6 +11,7 @@
 mod adopting;
 mod applying;
 mod asking;
+mod attending;
 mod autoscaling;
 mod canarying;
 mod collecting;

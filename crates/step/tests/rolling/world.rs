@@ -230,6 +230,24 @@ impl World {
 
     /// The same in whatever namespace the input names.
     pub(crate) async fn kubectl_anywhere(&self, args: &[&str], input: &str) -> String {
+        let output = self.kubectl_output(args, input).await;
+        let said = String::from_utf8_lossy(&output.stderr);
+        assert!(output.status.success(), "kubectl {args:?}: {said}");
+        String::from_utf8(output.stdout).unwrap()
+    }
+
+    /// The same of what may be refused; what is said then.
+    pub(crate) async fn kubectl_tried(&self, args: &[&str], input: &str) -> Result<(), String> {
+        let mut all = vec!["--namespace", self.namespace.name()];
+        all.extend(args);
+        let output = self.kubectl_output(&all, input).await;
+        match output.status.success() {
+            true => Ok(()),
+            false => Err(String::from_utf8(output.stderr).unwrap()),
+        }
+    }
+
+    async fn kubectl_output(&self, args: &[&str], input: &str) -> std::process::Output {
         use tokio::io::AsyncWriteExt as _;
         let tool = sortie_testkit::environment::tool("kubectl").unwrap();
         let mut child = tokio::process::Command::new(tool)
@@ -238,14 +256,13 @@ impl World {
             .args(args)
             .stdin(std::process::Stdio::piped())
             .stdout(std::process::Stdio::piped())
+            .stderr(std::process::Stdio::piped())
             .spawn()
             .unwrap();
         let mut stdin = child.stdin.take().unwrap();
         stdin.write_all(input.as_bytes()).await.unwrap();
         drop(stdin);
-        let output = child.wait_with_output().await.unwrap();
-        assert!(output.status.success(), "kubectl {args:?}");
-        String::from_utf8(output.stdout).unwrap()
+        child.wait_with_output().await.unwrap()
     }
 
     /// Applies documents as the administrator.
