@@ -16,7 +16,7 @@ use crate::report::Unit;
 use crate::rolling::{close_interrupted, noted};
 use crate::run::Run;
 use crate::shape;
-use crate::single::traffic::{self, NewSide};
+use crate::single::traffic::{self, Sides};
 use crate::units::Ended;
 
 /// The unit under which it is journalled.
@@ -71,6 +71,10 @@ async fn under_lease(run: &Run<'_>, locked: &mut Locked) -> Result<Value, Ended>
         locked.tidy(run, None).await;
         return Ok(told);
     }
+    let doomed = doomed(run, &locked.history, &standing(&locked.history));
+    let sides = sides(run, locked, &doomed).await?;
+    let check = async { Ok(traffic::check(run, &sides).await?) };
+    run.bounds.run(locked.lost(), Box::pin(check)).await?;
     Box::pin(progressive::give_back(run, locked)).await?;
     let outputs = remove_all(run, locked, &locked.history).await?;
     locked.tidy(run, None).await;
@@ -89,10 +93,11 @@ pub(crate) async fn remove_all(
     let numbers = standing(history);
     let doomed = doomed(run, history, &numbers);
     let is_resumed = history.heads().any(|head| begun(head, run).is_some());
+    let sides = sides(run, locked, &doomed).await?;
     let begun = begin(run, (locked, history), &numbers, &doomed);
     let outputs = run.bounds.run(locked.lost(), Box::pin(begun)).await?;
     // Whoever gets requests keeps its pods.
-    Box::pin(traffic::retreat(run, locked, NewSide::Canary, is_resumed)).await?;
+    Box::pin(traffic::retreat(run, locked, &sides, is_resumed)).await?;
     run.units.enter(Unit::Delete);
     // A Service never leads to nobody.
     let is_service = |doomed: &Doomed| doomed.id.group.is_empty() && doomed.id.kind == "Service";
@@ -125,6 +130,13 @@ pub(crate) async fn remove_all(
         locked.update(&mut stored).await?;
     }
     Ok(outputs)
+}
+
+/// Which pods are a canary's, as long as they are there.
+async fn sides(run: &Run<'_>, locked: &Locked, doomed: &[Doomed]) -> Result<Sides, Ended> {
+    let copies = doomed.iter().map(|doomed| doomed.id.clone()).collect();
+    let sides = async { Ok(Sides::of_copies(run, copies).await?) };
+    run.bounds.run(locked.lost(), Box::pin(sides)).await
 }
 
 /// What this task has noted before anything goes.

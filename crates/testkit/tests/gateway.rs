@@ -13,8 +13,7 @@ use kube::{
 use serde_json::{Value, json};
 use sortie_strategy::routing::{
     Config, Destination, Header, How, Inherit, InheritedRoute, Match, Protocol, Provider, Route,
-    Rule, Services, Version, changed_fields, configured, inherited, route_to_subsets, set_subsets,
-    split,
+    Rule, Services, changed_fields, configured, inherited, split,
 };
 use sortie_testkit::{Cluster, Crds, Kind, TestNamespace, TrafficProbe, TrafficReport};
 
@@ -196,20 +195,16 @@ async fn what_is_made_for_each_router_is_taken_as_it_is() {
     assert_eq!(kinds, expected);
     let namespace = cluster.namespace("subsets").await.unwrap();
     let of = |kind: &str, spec: Value| json!({"apiVersion": "networking.istio.io/v1", "kind": kind, "metadata": {"name": "web"}, "spec": spec});
-    let versions = [("stable", 100), ("canary", 0)].map(|(subset, weight)| Version {
-        subset,
-        labels: if weight > 0 {
-            &[("track", "stable")]
-        } else {
-            &[("track", "canary")]
-        },
-        weight,
-    });
-    let rule = set_subsets(&of("DestinationRule", json!({"host": "web"})), &versions).unwrap();
+    let subset = |name: &str| json!({"name": name, "labels": {"track": name}});
+    let subsets = json!([subset("stable"), subset("canary")]);
+    let rule = of(
+        "DestinationRule",
+        json!({"host": "web", "subsets": subsets}),
+    );
     create(&client, namespace.name(), &rule).await;
-    let http = json!([{"route": [{"destination": {"host": "web"}}]}]);
+    let to = |subset: &str, weight: u32| json!({"destination": {"host": "web", "subset": subset}, "weight": weight});
+    let http = json!([{"route": [to("stable", 100), to("canary", 0)]}]);
     let service = of("VirtualService", json!({"hosts": ["web"], "http": http}));
-    let service = route_to_subsets(&service, &versions).unwrap();
     let live = create(&client, namespace.name(), &service).await;
     assert_eq!(live["spec"], service["spec"]);
     let wanted = split(&live, &Services::default(), 25).unwrap();

@@ -23,7 +23,7 @@ use crate::locked::Locked;
 use crate::report::Unit;
 use crate::run::Run;
 use crate::scaling::{Live, set_replicas};
-use crate::single::traffic::Router;
+use crate::single::traffic::{self, Leaving, Router, Sides};
 use crate::steady::{self, Awaited, facts};
 use crate::units::Ended;
 
@@ -43,6 +43,10 @@ pub(super) struct Walk<'a> {
     written: Written,
     /// Which sides are still to be judged by their health, before only what is seen is waited for.
     unjudged: bool,
+    /// Whether somebody has begun this walk before, and may have been interrupted anywhere.
+    is_resumed: bool,
+    /// Whether no rule leads to the canary, or to the stable side, as it was looked at for what is about to be done.
+    cleared: (bool, bool),
 }
 
 impl<'a> Walk<'a> {
@@ -67,6 +71,8 @@ impl<'a> Walk<'a> {
             plan,
             written: Written::new(),
             unjudged: true,
+            is_resumed: progress::state(&stored.head, progress.percent).is_some(),
+            cleared: (false, false),
         }
     }
 
@@ -82,8 +88,14 @@ impl<'a> Walk<'a> {
         let mut sight = self
             .guarded(async { Ok(sight.await.map_err(failed)?) })
             .await?;
-        let open = async { Ok(Router::open(self.run).await?) };
-        let mut router = self.guarded(open).await?;
+        let copies = self.workloads.iter().map(|both| both.copy.clone());
+        let copies = copies.collect();
+        let open = async {
+            let sides = Sides::of_copies(self.run, copies).await?;
+            let router = Router::open(self.run, &sides).await?;
+            Ok((sides, router))
+        };
+        let (sides, mut router) = self.guarded(open).await?;
         let course = Course::begin();
         let mut scalers = Scalers::of(self.run, self.locked, &self.workloads);
         loop {
@@ -96,6 +108,9 @@ impl<'a> Walk<'a> {
                 Phase::Shifting => {}
                 Phase::Done => return scalers.share(self.plan.to, &seen.workloads).await,
                 Phase::Failed(why) => return Err(stopped(why).into()),
+            }
+            if self.clear(&sides, &seen, &decision.actions).await? {
+                continue;
             }
             let mut grown = Vec::new();
             let is_still = decision.actions.is_empty();
@@ -138,6 +153,40 @@ impl<'a> Walk<'a> {
         }
     }
 
+    /// Before a side has no pods any more, no rule leads there, not even one that was made a moment ago. Whether that was seen
+    /// to now, so that everything is to be looked at anew.
+    async fn clear(
+        &mut self,
+        sides: &Sides,
+        seen: &Observation,
+        actions: &[Action],
+    ) -> Result<bool, Ended> {
+        let empties = |pods: fn(Pair) -> u32| {
+            actions.iter().any(|action| match action {
+                Action::Scale { workload, to } => {
+                    let now = seen.workloads[*workload].sides.wanted();
+                    pods(*to) == 0 && pods(now) > 0
+                }
+                Action::Weigh { .. } => false,
+            })
+        };
+        let leaving = (empties(|pair| pair.canary), empties(|pair| pair.stable));
+        if std::mem::take(&mut self.cleared) == leaving {
+            return Ok(false);
+        }
+        let (run, locked) = (self.run, self.locked);
+        if leaving.1 {
+            let check = async { Ok(sides.check_stable(run, &[], Leaving::Stable).await?) };
+            self.guarded(check).await?;
+        }
+        if leaving.0 {
+            Box::pin(traffic::empty(run, locked, sides, self.is_resumed)).await?;
+            run.units.enter(Unit::WaitForSteadyState);
+        }
+        self.cleared = leaving;
+        Ok(leaving != (false, false))
+    }
+
     /// Ask the router for this percentage for the canary.
     async fn weigh(&self, router: &mut Router, canary: u32) -> Result<(), Ended> {
         let text = format!("the router gives the canary {canary} % of the requests");
@@ -163,7 +212,7 @@ impl<'a> Walk<'a> {
         }
         Ok(Observation {
             workloads,
-            route: router.and_then(Router::look),
+            route: router.map(Router::look).transpose()?.flatten(),
         })
     }
 

@@ -10,7 +10,7 @@ mod wake;
 use serde_json::{Value, json};
 use sortie_cluster::apply::Applied;
 use sortie_cluster::delete::{Doomed, Gone};
-use sortie_cluster::record::{Head, History, STAGE, Status, Stored};
+use sortie_cluster::record::{Head, History, PRIMARY, STAGE, Status, Stored};
 use sortie_manifest::{Object, ObjectId};
 
 use crate::failure::{Failure, FailureKind, chain, first_of};
@@ -20,7 +20,7 @@ use crate::remove::remove;
 use crate::report::Unit;
 use crate::rolling::{close_interrupted, recorded};
 use crate::run::Run;
-use crate::single::traffic::{self, NewSide};
+use crate::single::traffic::{self, Sides};
 use crate::steady::{self, Awaited, facts};
 use crate::swap::undo_interrupted;
 use crate::task::{Amount, StageScaleDown, StageScaleUp};
@@ -196,9 +196,15 @@ async fn down_under_lease(
     }
     let last = Scaling::last(&stored.head);
     let is_resumed = last.is_some_and(|last| !last.up && last.task == run.task.id);
-    let mut scaling = remember(run, locked, &mut stored, &side).await?;
     // A router may give the stage a share of its own.
-    Box::pin(traffic::retreat(run, locked, NewSide::Stage, is_resumed)).await?;
+    let objects = side.workloads.iter().map(|live| &live.object);
+    let other = locked.history.standing(PRIMARY);
+    let other = other.and_then(|other| other.head.side.color.as_deref());
+    let sides = Sides::stage(objects, other);
+    let check = async { Ok(traffic::check(run, &sides).await?) };
+    run.bounds.run(locked.lost(), Box::pin(check)).await?;
+    let mut scaling = remember(run, locked, &mut stored, &side).await?;
+    Box::pin(traffic::retreat(run, locked, &sides, is_resumed)).await?;
 
     if !side.companions.is_empty() {
         run.units.enter(Unit::Delete);

@@ -23,6 +23,7 @@ mod following;
 mod hooking;
 mod irreversible;
 mod judging;
+mod leaving;
 mod masking;
 mod patching;
 mod progressing;

@@ -142,26 +142,61 @@ impl RouteKind {
         }
     }
 
-    /// Lets a backend that leads to the new side lead to the stable Service, or to the subset of that name.
-    pub(super) fn turn_to_stable(self, backend: &mut Value, services: &Services) {
+    /// The Service of the route's namespace that a backend leads to, and the subset of it that it names.
+    pub(super) fn target<'a>(
+        self,
+        backend: &'a Value,
+        namespace: &str,
+    ) -> Option<(&'a str, Option<&'a str>)> {
+        let subset = backend
+            .pointer("/destination/subset")
+            .and_then(Value::as_str);
+        let subset = subset.filter(|_| self == Self::VirtualService);
+        Some((self.service(backend, namespace)?, subset))
+    }
+
+    /// Lets a backend that leads to the new side lead to the stable Service, or to a subset of its own that does. False: there
+    /// is none.
+    pub(super) fn turn_to_stable(
+        self,
+        backend: &mut Value,
+        services: &Services,
+        namespace: &str,
+    ) -> bool {
         let stable = services.stable.as_deref();
+        let stable = stable.or_else(|| services.reach.stable());
         match self {
             Self::HttpRoute | Self::GrpcRoute => set(backend, "name", stable),
             Self::TrafficSplit => set(backend, "service", stable),
             Self::VirtualService => {
+                let target = self.target(backend, namespace);
+                let target =
+                    target.map(|(host, subset)| (host.to_owned(), subset.map(str::to_owned)));
                 let Some(destination) = backend.get_mut("destination") else {
-                    return;
+                    return false;
                 };
-                if destination.get("subset").is_some() {
-                    set(destination, "subset", Some("stable"));
-                } else {
-                    set(destination, "host", stable);
+                let Some((host, Some(_))) = target else {
+                    return set(destination, "host", stable);
+                };
+                let reach = &services.reach;
+                if let Some(subset) = reach.stable_subset(&host) {
+                    return set(destination, "subset", Some(subset));
                 }
+                let whole = reach.arrival(&host, None);
+                if whole.is_some_and(|whole| whole.is("stable")) {
+                    // Without the new side's pods all of it is the stable one's.
+                    return destination
+                        .as_object_mut()
+                        .and_then(|fields| fields.shift_remove("subset"))
+                        .is_some();
+                }
+                reach.is_empty() && set(destination, "subset", Some("stable"))
             }
         }
     }
 
-    /// Whether a backend is what `host` means: the Service, or the subset of that name.
+    /// Whether a backend is what `host` means: the Service, or the subset of that name; where a word is looked for whose side
+    /// is known, what leads to the pods of that side.
     pub(super) fn leads_to(
         self,
         backend: &Value,
@@ -169,22 +204,42 @@ impl RouteKind {
         services: &Services,
         namespace: &str,
     ) -> bool {
-        let text = |pointer: &str| backend.pointer(pointer).and_then(Value::as_str);
-        match self {
-            Self::HttpRoute | Self::GrpcRoute | Self::TrafficSplit => {
-                let service = self.service(backend, namespace);
-                service.is_some() && service == services.named(host)
+        let target = self.target(backend, namespace);
+        let reach = &services.reach;
+        let known = target.and_then(|(service, subset)| reach.arrival(service, subset));
+        match target {
+            Some((_, Some(_))) if known.is_some() => known.is_some_and(|known| known.is(host)),
+            Some((service, Some(subset))) => {
+                let is_ours = services.stable.as_deref().is_none_or(|own| own == service);
+                subset == host && (reach.is_empty() || is_ours)
             }
-            Self::VirtualService => match text("/destination/subset") {
-                Some(subset) => subset == host,
-                None => match (services.named(host), text("/destination/host")) {
+            Some((service, None)) if !services.has(service) && known.is_some() => {
+                services.named(host) == Some(service) || known.is_some_and(|known| known.is(host))
+            }
+            _ if self == Self::VirtualService => {
+                let there = backend.pointer("/destination/host").and_then(Value::as_str);
+                let subset = backend.pointer("/destination/subset");
+                if let Some(subset) = subset {
+                    return reach.is_empty() && subset.as_str() == Some(host);
+                }
+                match (services.named(host), there) {
                     (Some(named), Some(there)) => {
                         short(named, namespace) == short(there, namespace)
                     }
                     _ => false,
-                },
-            },
+                }
+            }
+            Some((service, None)) => services.named(host) == Some(service),
+            None => false,
         }
+    }
+}
+
+/// What a rule of a route is called: by its name, or by its place from the first one.
+pub(super) fn rule_name(rule: &Value, index: usize) -> String {
+    match rule.get("name").and_then(Value::as_str) {
+        Some(name) => format!("rule {name}"),
+        None => format!("rule {}", index + 1),
     }
 }
 
@@ -197,14 +252,16 @@ impl From<Protocol> for RouteKind {
     }
 }
 
-fn set(fields: &mut Value, key: &str, value: Option<&str>) {
+fn set(fields: &mut Value, key: &str, value: Option<&str>) -> bool {
     if let (Some(fields), Some(value)) = (fields.as_object_mut(), value) {
         fields.insert(key.to_owned(), value.into());
+        return true;
     }
+    false
 }
 
 /// A host as Istio reads it in a namespace, without what says where in the cluster.
-fn short<'a>(host: &'a str, namespace: &str) -> &'a str {
+pub(super) fn short<'a>(host: &'a str, namespace: &str) -> &'a str {
     let local = host.strip_suffix(".svc.cluster.local");
     let local = local.or_else(|| host.strip_suffix(".svc")).unwrap_or(host);
     local

@@ -14,11 +14,11 @@ mod kind;
 mod owner;
 #[cfg(test)]
 mod properties;
+mod reach;
 mod request;
 mod retreat;
 mod shares;
 mod smi;
-mod subsets;
 #[cfg(test)]
 mod tests;
 
@@ -30,16 +30,27 @@ pub use existing::{canary_share, changed_fields, gaining, inherited, split, with
 pub use kept::{WEIGHTS, is_steered, is_written_by_steps, kept};
 pub use kind::RouteKind;
 pub use owner::manager;
+pub use reach::{Arrival, Labels, Reach};
 pub use request::{
     Config, Destination, Header, How, Inherit, InheritedRoute, Match, Protocol, Provider, Route,
     Routing, Rule, Services,
 };
-pub use retreat::{Retreat, easing, retreat};
+pub use retreat::{Retreat, bound_to_stable, easing, retreat};
 pub use shares::percents;
-pub use subsets::{Version, route_to_subsets, set_subsets};
 
 /// Annotation on a route object: a JSON list with the names of its leading rules, which a step has written.
 pub const ROUTES: &str = "sortie.dev/routes";
+
+/// Annotation on a route object: `"true"` lets its rules lead to nobody when a side has no pods. It is only there to look at a
+/// version, and no client goes by it.
+pub const PREVIEW: &str = "sortie.dev/preview";
+
+/// Whether a route may lead to nobody ([`PREVIEW`]).
+pub fn is_preview(route: &Value) -> bool {
+    let annotations = route.pointer("/metadata/annotations");
+    let said = annotations.and_then(|all| all.get(PREVIEW)?.as_str());
+    said.is_some_and(|said| said.trim().eq_ignore_ascii_case("true"))
+}
 
 /// The objects that a configuration is about, in the order in which they are written.
 pub fn objects(config: &Config, namespace: &str) -> Vec<ObjectId> {

@@ -3,6 +3,8 @@
 use std::collections::BTreeMap;
 use std::fmt;
 
+use super::reach::Reach;
+
 /// How traffic is to be routed.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Routing {
@@ -157,6 +159,8 @@ pub struct Services {
     pub canary: Option<String>,
     /// The first port of each Service that is known.
     pub ports: BTreeMap<String, u16>,
+    /// Where requests for Services and subsets arrive, as far as that was looked at.
+    pub reach: Reach,
 }
 
 impl Services {
@@ -168,6 +172,12 @@ impl Services {
             "canary" => self.canary.as_deref().or(self.stage.as_deref()),
             name => Some(name),
         }
+    }
+
+    /// Whether one of the words means the Service.
+    pub(super) fn has(&self, service: &str) -> bool {
+        let words = [&self.stable, &self.stage, &self.canary];
+        words.into_iter().flatten().any(|name| name == service)
     }
 }
 

@@ -3,8 +3,9 @@
 use serde_json::Value;
 
 use super::error::RoutingError;
-use super::existing::{leading, names, of};
+use super::existing::{find, leading, names, of};
 use super::kind::{self, RouteKind};
+use super::reach::Arrival;
 use super::request::Services;
 
 /// A route that leads to the new side.
@@ -14,8 +15,8 @@ pub struct Retreat {
     pub object: Value,
     /// Whether some requests went there.
     pub had_traffic: bool,
-    /// How many rules still lead to it: somebody wrote them, and they lead nowhere else.
-    pub left: usize,
+    /// The rules that still lead to it: somebody wrote them, and they lead to nobody who could take these requests.
+    pub left: Vec<String>,
 }
 
 /// The object with the requests for the new side (`canary` or `stage`) going to the stable Service. What other backends get
@@ -45,11 +46,12 @@ pub fn retreat(
         Retreat {
             object: Value::Null,
             had_traffic: false,
-            left: 0,
+            left: Vec::new(),
         },
     );
     for (index, rule) in kind.rules_mut(&mut object).into_iter().enumerate() {
         let is_ours = index < ours;
+        let name = kind::rule_name(rule, index);
         let Some(list) = kind.backend_list_mut(rule) else {
             continue;
         };
@@ -62,13 +64,48 @@ pub fn retreat(
         match side.leave(list, is_ours, service_stays) {
             Left::NotThere => continue,
             Left::Done { had_traffic } => found.1.had_traffic |= had_traffic,
-            Left::Stays => found.1.left += 1,
+            Left::Stays => found.1.left.push(name),
         }
         found.0 = true;
     }
     let (is_there, mut retreat) = found;
     retreat.object = object;
     Ok(is_there.then_some(retreat))
+}
+
+/// The rules by which requests arrive at pods of the stable side alone: they would lead to nobody without these pods. Where
+/// weights are still to move, not those that lead to the new side (`canary` or `stage`) as well.
+///
+/// # Errors
+/// The object is not as its kind says.
+pub fn bound_to_stable(
+    object: &Value,
+    services: &Services,
+    new: &str,
+    weights_move: bool,
+) -> Result<Vec<String>, RoutingError> {
+    let kind = of(object)?;
+    let mut object = object.clone();
+    let namespace = kind::namespace(&object).to_owned();
+    let mut bound = Vec::new();
+    for (index, rule) in kind.rules_mut(&mut object).into_iter().enumerate() {
+        let name = kind::rule_name(rule, index);
+        let backends = kind.backends_mut(rule);
+        let is_alone = backends.len() == 1;
+        let is_bound = |backend: &Value| {
+            let target = kind.target(backend, &namespace);
+            let arrival =
+                target.and_then(|(service, subset)| services.reach.arrival(service, subset));
+            arrival == Some(Arrival::Stable) && (is_alone || kind.weight(backend) != Some(0))
+        };
+        let sides = ["stable", new];
+        let is_steered =
+            weights_move && find(kind, backends, &sides, services, &namespace).is_some();
+        if !is_steered && backends.iter().any(is_bound) {
+            bound.push(name);
+        }
+    }
+    Ok(bound)
 }
 
 /// What a route becomes on the way from `now` to `then`, where that names a Service no more: `then`, with that Service at
@@ -139,28 +176,27 @@ impl Side<'_> {
         let had_traffic = moved > 0 || is_alone;
         let stable = list.iter().position(|one| self.is(one, "stable"));
         let Some(stable) = stable else {
-            return match (is_ours, had_traffic) {
-                (true, _) if service_stays => {
-                    let mut turned = list[first].clone();
-                    self.kind.turn_to_stable(&mut turned, self.services);
-                    turned["weight"] = if is_alone { 100 } else { moved }.into();
-                    for at in there {
-                        list[at]["weight"] = 0.into();
-                    }
-                    list.insert(first, turned);
-                    Left::Done { had_traffic }
+            let done = Left::Done { had_traffic };
+            let mut turned = list[first].clone();
+            let can_turn = self
+                .kind
+                .turn_to_stable(&mut turned, self.services, self.namespace);
+            if !is_ours || !can_turn {
+                return if had_traffic { Left::Stays } else { done };
+            }
+            if !is_alone || service_stays {
+                turned["weight"] = if is_alone { 100 } else { moved }.into();
+            }
+            if service_stays {
+                for at in there {
+                    list[at]["weight"] = 0.into();
                 }
-                (true, _) => {
-                    self.kind.turn_to_stable(&mut list[first], self.services);
-                    if !is_alone {
-                        list[first]["weight"] = moved.into();
-                    }
-                    remove(list, &there[1..]);
-                    Left::Done { had_traffic }
-                }
-                (false, true) => Left::Stays,
-                (false, false) => Left::Done { had_traffic },
-            };
+                list.insert(first, turned);
+            } else {
+                list[first] = turned;
+                remove(list, &there[1..]);
+            }
+            return done;
         };
         if moved > 0 {
             list[stable]["weight"] = (weight(&list[stable]).saturating_add(moved)).into();
@@ -229,7 +265,7 @@ mod tests {
             .unwrap()
             .unwrap();
         assert!(found.had_traffic);
-        assert_eq!(found.left, 0);
+        assert!(found.left.is_empty());
         assert_eq!(
             rules(&found.object),
             &json!([
@@ -323,7 +359,7 @@ mod tests {
         let found = retreat(&live, &services(), "canary", false)
             .unwrap()
             .unwrap();
-        assert_eq!(found.left, 2);
+        assert_eq!(found.left, ["rule 2", "rule 3"]);
         assert_eq!(
             rules(&found.object)[0],
             json!({"backendRefs": [backend("web", 4), backend("web-canary", 0), backend("third", 4)]})
@@ -369,5 +405,104 @@ mod tests {
         );
         let elsewhere = route("[]", json!([{"backendRefs": [backend("web", 1)]}]));
         assert_eq!(retreat(&elsewhere, &services(), "canary", false), Ok(None));
+    }
+
+    fn labels(value: &Value) -> [crate::routing::Labels; 1] {
+        [value.as_object().cloned().unwrap()]
+    }
+
+    /// The Service `web` has the pods of both sides, and `testers` those of the canary; subsets go by the track.
+    fn reaching() -> Services {
+        let service = |name: &str, selector: Value| json!({"metadata": {"name": name}, "spec": {"selector": selector}});
+        let services = [
+            service("web", json!({"app": "web"})),
+            service("testers", json!({"track": "canary"})),
+            service("v1", json!({"track": "stable"})),
+        ];
+        let subset = |name: &str, track: &str| json!({"name": name, "labels": {"track": track}});
+        let subsets = json!([subset("one", "stable"), subset("two", "canary")]);
+        let rules = [json!({"spec": {"host": "web", "subsets": subsets}})];
+        let stable = labels(&json!({"app": "web", "track": "stable"}));
+        let new = labels(&json!({"app": "web", "track": "canary"}));
+        Services {
+            stable: Some("web".to_owned()),
+            reach: crate::routing::Reach::of((&services, &rules), "shop", (&stable, &new)),
+            ..Services::default()
+        }
+    }
+
+    fn mesh(http: &Value) -> Value {
+        json!({
+            "apiVersion": "networking.istio.io/v1", "kind": "VirtualService",
+            "metadata": {"name": "web", "namespace": "shop"}, "spec": {"http": http},
+        })
+    }
+
+    #[test]
+    fn whatever_leads_to_the_pods_of_a_side_leads_to_the_side() {
+        let subset = |host: &str, subset: &str, weight: u32| json!({"destination": {"host": host, "subset": subset}, "weight": weight});
+        let live = mesh(&json!([
+            {"route": [subset("web.shop.svc.cluster.local", "one", 90), subset("web", "two", 10)]},
+            {"route": [{"destination": {"host": "web"}, "weight": 50}, {"destination": {"host": "testers"}, "weight": 50}]},
+            // Another application's subset of that name.
+            {"route": [subset("api", "canary", 100)]},
+        ]));
+        let found = retreat(&live, &reaching(), "canary", false)
+            .unwrap()
+            .unwrap();
+        assert!(found.had_traffic && found.left.is_empty());
+        let weights = |rule: usize| -> Vec<u64> {
+            let route = found.object["spec"]["http"][rule]["route"]
+                .as_array()
+                .unwrap();
+            route
+                .iter()
+                .map(|one| one["weight"].as_u64().unwrap())
+                .collect()
+        };
+        assert_eq!((weights(0), weights(1)), (vec![100, 0], vec![100, 0]));
+        assert_eq!(found.object["spec"]["http"][2], live["spec"]["http"][2]);
+    }
+
+    #[test]
+    fn a_rule_of_a_step_turns_to_what_is_stable_of_its_host() {
+        let mut live = mesh(
+            &json!([{"name": "testers", "route": [{"destination": {"host": "web", "subset": "two"}}]}]),
+        );
+        let alone = retreat(&live, &reaching(), "canary", false)
+            .unwrap()
+            .unwrap();
+        assert_eq!(alone.left, ["rule testers"], "somebody wrote it");
+        live["metadata"]["annotations"] = json!({"sortie.dev/routes": r#"["testers"]"#});
+        let found = retreat(&live, &reaching(), "canary", false)
+            .unwrap()
+            .unwrap();
+        assert!(found.left.is_empty() && found.had_traffic);
+        let turned = json!([{"destination": {"host": "web", "subset": "one"}}]);
+        assert_eq!(found.object["spec"]["http"][0]["route"], turned);
+    }
+
+    #[test]
+    fn what_no_weight_moves_is_bound_to_the_stable_side() {
+        let live = route(
+            "[]",
+            json!([
+                {"backendRefs": [backend("v1", 90), backend("testers", 10)]},
+                {"name": "static", "backendRefs": [backend("v1", 1)]},
+                {"backendRefs": [backend("web", 1)]},
+                {"backendRefs": [backend("v1", 0), backend("other", 1)]},
+                {"backendRefs": [backend("v1", 5), backend("other", 5)]},
+            ]),
+        );
+        let mut services = reaching();
+        assert_eq!(
+            bound_to_stable(&live, &services, "canary", true),
+            Ok(vec!["rule static".to_owned(), "rule 5".to_owned()])
+        );
+        let now = bound_to_stable(&live, &services, "canary", false).unwrap();
+        assert_eq!(now, ["rule 1", "rule static", "rule 5"]);
+        services.reach = crate::routing::Reach::default();
+        let unknown = bound_to_stable(&live, &services, "canary", false);
+        assert_eq!(unknown, Ok(Vec::new()));
     }
 }

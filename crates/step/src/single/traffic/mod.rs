@@ -8,6 +8,7 @@ mod plan;
 mod retreat;
 mod router;
 mod services;
+mod sides;
 mod sight;
 
 use serde_json::{Value, json};
@@ -31,9 +32,10 @@ use plan::{Plan, wanted};
 use sight::Live;
 
 pub(crate) use kept::keep;
-pub(crate) use retreat::{NewSide, is_route, retreat, settle_undone};
+pub(crate) use retreat::{check, check_exchange, empty, is_route, retreat, settle_undone};
 pub(crate) use router::Router;
 pub(crate) use services::of_release as services_of_set;
+pub(crate) use sides::{Leaving, Sides};
 
 /// Route traffic. The outputs name the routes, and which of them were changed.
 pub(crate) async fn run(run: &Run<'_>, asked: &Routing) -> Result<Value, Ended> {

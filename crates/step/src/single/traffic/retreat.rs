@@ -3,14 +3,15 @@
 use std::time::Duration;
 
 use sortie_cluster::patch::{Form, Patched};
-use sortie_manifest::ObjectId;
+use sortie_manifest::{Object, ObjectId};
 use sortie_strategy::routing::{
     self, RouteKind, RoutingError, Services, changed_fields, retreat as without,
 };
 
 use super::super::alter::{Subject, alter};
 use super::super::named::refuse_foreign;
-use super::sight::{Live, of_namespace, services_of};
+use super::sides::{Leaving, NewSide, Sides, led, tell_preview};
+use super::sight::{Live, of_namespace};
 use super::{refused, waiting};
 use crate::failure::Failure;
 use crate::locked::Locked;
@@ -22,70 +23,97 @@ use crate::units::Ended;
 /// How long a router may take in a rollback, which nothing shall stop.
 const PATIENCE: Duration = Duration::from_secs(60);
 
-/// A side that is to get no requests.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum NewSide {
-    /// The canary, whose Service goes with it.
-    Canary,
-    /// The colour without traffic, whose Service stays.
-    Stage,
+/// Whether the new side can be left without pods: every rule that leads there can lead elsewhere.
+///
+/// # Errors
+/// One cannot, somebody else decides what it says, or the cluster cannot be asked.
+pub(crate) async fn check(run: &Run<'_>, sides: &Sides) -> Result<(), Failure> {
+    look(run, sides, (&[], true)).await.map(drop)
 }
 
-impl NewSide {
-    const fn word(self) -> &'static str {
-        match self {
-            Self::Canary => "canary",
-            Self::Stage => "stage",
-        }
+/// Whether pods can change sides, as if `set` were there; where `both_leave`, until either side in turn has none.
+///
+/// # Errors
+/// A rule would lead to nobody, or the cluster cannot be asked.
+pub(crate) async fn check_exchange(
+    run: &Run<'_>,
+    sides: &Sides,
+    (set, both_leave): (&[Object], bool),
+) -> Result<(), Failure> {
+    if !both_leave {
+        return of_namespace(run).await.map(drop);
     }
+    sides.check_stable(run, set, Leaving::StableInTime).await?;
+    look(run, sides, (set, true)).await.map(drop)
 }
 
 /// Give the requests of a side to the stable one, in every route of the namespace, and wait until the router has taken it and
 /// clients that are on their way have arrived. What this task has done before it was interrupted is waited for again.
 ///
 /// # Errors
-/// Somebody else decides what a route says that leads there, the API server refuses a change, or it is time to stop.
+/// A rule leads to the side that cannot lead elsewhere, somebody else decides what a route says, the API server refuses a
+/// change, or it is time to stop.
 pub(crate) async fn retreat(
     run: &Run<'_>,
     locked: &Locked,
-    side: NewSide,
+    sides: &Sides,
     is_resumed: bool,
 ) -> Result<(), Ended> {
-    let Some(had_traffic) = leave_all(run, locked, side, true).await? else {
-        return Ok(());
-    };
-    if had_traffic || is_resumed {
-        drain(run, locked, side.word()).await?;
-    }
-    if side == NewSide::Canary {
+    empty(run, locked, sides, is_resumed).await?;
+    if sides.side == NewSide::Canary {
         // Nobody is on the way to its Service any more, so that no route need name it.
-        leave_all(run, locked, side, false).await?;
+        leave_all(run, locked, sides, false).await?;
     }
     Ok(())
 }
 
-/// Change every route that leads to a side, and wait until the router has taken it. Whether the side had requests; `None`:
-/// it has no Service, or there is no route at all.
+/// As [`retreat`], but routes go on naming a canary's Service, which stays.
+///
+/// # Errors
+/// As [`retreat`].
+pub(crate) async fn empty(
+    run: &Run<'_>,
+    locked: &Locked,
+    sides: &Sides,
+    is_resumed: bool,
+) -> Result<(), Ended> {
+    let Left {
+        is_led,
+        had_traffic,
+    } = leave_all(run, locked, sides, true).await?;
+    if had_traffic || (is_resumed && is_led) {
+        drain(run, locked, sides.side.word()).await?;
+    }
+    Ok(())
+}
+
+/// What routes had to do with a side.
+#[derive(Clone, Copy, Debug, Default)]
+struct Left {
+    /// One names it.
+    is_led: bool,
+    /// One sent requests there.
+    had_traffic: bool,
+}
+
+/// Change every route that leads to a side, and wait until the router has taken it.
 async fn leave_all(
     run: &Run<'_>,
     locked: &Locked,
-    side: NewSide,
+    sides: &Sides,
     service_stays: bool,
-) -> Result<Option<bool>, Ended> {
-    let look = look(run, side, service_stays);
-    let look = run.bounds.run(locked.lost(), Box::pin(look)).await?;
-    let Some((services, found)) = look else {
-        return Ok(None);
-    };
+) -> Result<Left, Ended> {
+    let look = async { Ok(look(run, sides, (&[], service_stays)).await?) };
+    let (services, found, mut left) = run.bounds.run(locked.lost(), Box::pin(look)).await?;
     if found.is_empty() {
-        return Ok(Some(false));
+        return Ok(left);
     }
     run.units.enter(Unit::TrafficRouting);
     let write = async {
         let mut written = Vec::new();
         for (live, had_traffic) in found {
             run.bounds.check()?;
-            leave(run, locked, (side, service_stays, &services), &live).await?;
+            leave(run, locked, (sides.side, service_stays, &services), &live).await?;
             written.push((live.resource, live.id, had_traffic));
         }
         Ok(written)
@@ -99,44 +127,38 @@ async fn leave_all(
         steady::wait(run, locked.guard(), waiting).await
     };
     run.bounds.run(locked.lost(), Box::pin(taken)).await?;
-    Ok(Some(written.iter().any(|(_, _, had_traffic)| *had_traffic)))
+    left.had_traffic = written.iter().any(|(_, _, had_traffic)| *had_traffic);
+    Ok(left)
 }
 
-/// The routes that are to change, and whether they give the side requests. `None`: it has no Service that one could lead to,
-/// or there is none.
+/// The routes that are to change, and whether they give the side requests.
 async fn look(
     run: &Run<'_>,
-    side: NewSide,
-    service_stays: bool,
-) -> Result<Option<(Services, Vec<(Live, bool)>)>, Ended> {
+    sides: &Sides,
+    (set, service_stays): (&[Object], bool),
+) -> Result<(Services, Vec<(Live, bool)>, Left), Failure> {
     run.bounds
         .pending()
         .set("the routes were still being looked at");
-    let services = services_of(run, &[], &[]).await?;
-    let own = match side {
-        NewSide::Canary => &services.canary,
-        NewSide::Stage => &services.stage,
-    };
-    if own.is_none() {
-        return Ok(None);
-    }
     let mut found = Vec::new();
+    let mut left = Left::default();
     let routes = of_namespace(run).await?;
     if routes.is_empty() {
-        return Ok(None);
+        return Ok((Services::default(), found, left));
     }
+    let services = sides.services(run, set).await?;
+    let word = sides.side.word();
     for live in routes {
-        let without = without(&live.object, &services, side.word(), service_stays);
+        let without = without(&live.object, &services, word, service_stays);
         let Some(without) = without.map_err(|error| refused(&error))? else {
             continue;
         };
-        if without.left > 0 && service_stays {
-            let text = format!(
-                "{} has a rule that leads to the {} alone: it stays as somebody wrote it, and leads to nobody once the pods are gone",
-                live.id,
-                side.word()
-            );
-            run.warn(Unit::Initialize, text);
+        left.is_led = true;
+        if let Some(rule) = without.left.first().filter(|_| service_stays) {
+            if !routing::is_preview(&live.object) {
+                return Err(led(&live.id, rule, word, "stable"));
+            }
+            tell_preview(run, (&live.id, rule), word);
         }
         if changed_fields(&live.object, &without.object).is_empty() {
             continue;
@@ -144,11 +166,11 @@ async fn look(
         refuse_foreign(run, &live.id, &live.object)?;
         if let Some(by) = routing::manager(&live.object, &run.release_id()) {
             let object = live.id.to_string();
-            return Err(refused(&RoutingError::Managed { object, by }).into());
+            return Err(refused(&RoutingError::Managed { object, by }));
         }
         found.push((live, without.had_traffic));
     }
-    Ok(Some((services, found)))
+    Ok((services, found, left))
 }
 
 /// Change one route. That stays in a rollback: what the same execution had routed to the side before is taken back by it.

@@ -4,14 +4,16 @@
 use sortie_cluster::patch::{Form, Patched};
 use sortie_cluster::watch::{Selection, Watched};
 use sortie_health::{Facts, Status, Written, assess_after};
+use sortie_manifest::ObjectId;
 use sortie_strategy::progressive::Route;
 use sortie_strategy::routing::{self, RoutingError, Services, canary_share, changed_fields, split};
 
 use super::super::alter::{Subject, alter};
 use super::super::named::refuse_foreign;
 use super::refused;
-use super::sight::{Live, of_namespace, services_of};
-use crate::failure::Failure;
+use super::sides::Sides;
+use super::sight::{Live, of_namespace, unseen};
+use crate::failure::{Failure, FailureKind};
 use crate::locked::Locked;
 use crate::report::Unit;
 use crate::run::Run;
@@ -37,13 +39,14 @@ impl Router {
     ///
     /// # Errors
     /// Somebody else decides what one of them says, or the cluster cannot be asked.
-    pub(crate) async fn open(run: &Run<'_>) -> Result<Option<Self>, Failure> {
-        let services = services_of(run, &[], &[]).await?;
-        if services.canary.is_none() {
+    pub(crate) async fn open(run: &Run<'_>, sides: &Sides) -> Result<Option<Self>, Failure> {
+        let found = of_namespace(run).await?;
+        if found.is_empty() {
             return Ok(None);
         }
+        let services = sides.services(run, &[]).await?;
         let mut routes = Vec::new();
-        for live in of_namespace(run).await? {
+        for live in found {
             if canary_share(&live.object, &services).is_none() {
                 continue;
             }
@@ -57,7 +60,7 @@ impl Router {
             let watched = run.env.cluster.watch(selection).await;
             routes.push(Shared {
                 live,
-                watched: watched.map_err(|error| Failure::cluster(&error))?,
+                watched: watched.map_err(|error| unseen(&error))?,
                 written: None,
             });
         }
@@ -66,8 +69,11 @@ impl Router {
     }
 
     /// What the routes say now, and whether the router has taken it. As long as they do not say the same, nothing is taken.
-    /// `None`: one of them is gone, or leads to one side alone by now.
-    pub(crate) fn look(&self) -> Option<Route> {
+    /// `None`: there is none.
+    ///
+    /// # Errors
+    /// One of them is gone, or leads to one side alone by now: nobody can say any more which pods get its requests.
+    pub(crate) fn look(&self) -> Result<Option<Route>, Failure> {
         let mut seen: Option<Route> = None;
         for Shared {
             live,
@@ -76,7 +82,10 @@ impl Router {
         } in &self.routes
         {
             let view = watched.view();
-            let mut object = view.objects.get(&live.id.name)?.as_ref();
+            let object = view.objects.get(&live.id.name);
+            let mut object = object
+                .ok_or_else(|| lost(&live.id, "was deleted"))?
+                .as_ref();
             let facts = Facts::default();
             let is_old = written
                 .as_ref()
@@ -84,7 +93,8 @@ impl Router {
             if is_old {
                 object = &live.object;
             }
-            let canary = canary_share(object, &self.services)?;
+            let canary = canary_share(object, &self.services);
+            let canary = canary.ok_or_else(|| lost(&live.id, "leads to both sides no more"))?;
             // A mesh that reports nothing has no rule of health, and is healthy as it is.
             let verdict = match written {
                 Some(written) => assess_after(object, written, &facts),
@@ -97,7 +107,7 @@ impl Router {
                 is_accepted: is_accepted && agreed && seen.is_none_or(|seen| seen.is_accepted),
             });
         }
-        seen
+        Ok(seen)
     }
 
     /// The watches that show something new when [`look`](Self::look) may.
@@ -137,4 +147,15 @@ impl Router {
         }
         Ok(())
     }
+}
+
+fn lost(route: &ObjectId, how: &str) -> Failure {
+    Failure::new(
+        FailureKind::Unknown,
+        "SRT-T122",
+        format!(
+            "{route} {how}, so that nobody can say which pods get its requests: pods and weights stay as they are"
+        ),
+        "let the route lead to both sides again, or let none lead to the canary; then run the step again or roll back",
+    )
 }

@@ -39,6 +39,7 @@ pub(crate) fn of_release(services: &[Object]) -> Services {
             .iter()
             .filter_map(|service| Some((name(service), first_port(service)?)))
             .collect(),
+        ..Services::default()
     }
 }
 

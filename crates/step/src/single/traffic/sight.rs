@@ -2,13 +2,13 @@
 
 use serde_json::Value;
 use sortie_cluster::watch::Selection;
-use sortie_cluster::{Cause, Resource};
+use sortie_cluster::{Cause, Error, Resource};
 use sortie_manifest::{Object, ObjectId, labels};
 use sortie_strategy::routing::{self, Config, RouteKind, Services};
 
 use super::services;
 use crate::adoption::object_of;
-use crate::failure::Failure;
+use crate::failure::{Failure, FailureKind, chain};
 use crate::report::Unit;
 use crate::run::Run;
 
@@ -86,48 +86,80 @@ pub(super) async fn of_config(
 
 /// The route objects of the release, of all kinds that are served and that we may look at.
 pub(super) async fn of_release(run: &Run<'_>) -> Result<Vec<Live>, Failure> {
-    listed(run, |resource| of_label(run, resource)).await
+    let mut routes = Vec::new();
+    for resource in kinds(run).await? {
+        match listed(run, (&resource, of_label(run, resource.clone()))).await {
+            Ok(found) => routes.extend(found),
+            Err(error) if matches!(error.cause(), Cause::Forbidden { .. }) => {
+                let text = format!("we have no right to look for a {}", resource.kind);
+                run.warn(Unit::Initialize, text);
+            }
+            Err(error) => return Err(Failure::cluster(&error)),
+        }
+    }
+    Ok(routes)
 }
 
 /// The route objects of the release's namespace, whosever they are.
+///
+/// # Errors
+/// We may not look at a kind that is served: then nobody can say which pods still get requests.
 pub(super) async fn of_namespace(run: &Run<'_>) -> Result<Vec<Live>, Failure> {
     let namespace = &run.task.release.namespace;
-    listed(run, |resource| Selection::of(resource, namespace)).await
+    let mut routes = Vec::new();
+    for resource in kinds(run).await? {
+        let selection = Selection::of(resource.clone(), namespace);
+        routes.extend(
+            listed(run, (&resource, selection))
+                .await
+                .map_err(|error| unseen(&error))?,
+        );
+    }
+    Ok(routes)
+}
+
+/// What is told where nobody can know whether requests are sent to pods that are about to go.
+pub(super) fn unseen(error: &Error) -> Failure {
+    if !matches!(error.cause(), Cause::Forbidden { .. }) {
+        return Failure::cluster(error);
+    }
+    Failure::new(
+        FailureKind::Authorization,
+        "SRT-T120",
+        format!(
+            "nobody can say whether a router sends requests to pods that are to go: {}",
+            chain(error)
+        ),
+        "give the account that rule (list, watch and patch where routes are to change), and run the step again",
+    )
+}
+
+/// The kinds of routes that are served.
+async fn kinds(run: &Run<'_>) -> Result<Vec<Resource>, Failure> {
+    let mut kinds = Vec::new();
+    for kind in RouteKind::ALL {
+        let resource = run.env.cluster.resolve_preferred(kind.group(), kind.kind());
+        match resource.await {
+            Ok(resource) => kinds.push(resource),
+            Err(error) if matches!(error.cause(), Cause::UnknownKind { .. }) => {}
+            Err(error) => return Err(Failure::cluster(&error)),
+        }
+    }
+    Ok(kinds)
 }
 
 async fn listed(
     run: &Run<'_>,
-    selection: impl Fn(Resource) -> Selection,
-) -> Result<Vec<Live>, Failure> {
-    let cluster = &run.env.cluster;
-    let mut live = Vec::new();
-    for kind in RouteKind::ALL {
-        let resource = match cluster.resolve_preferred(kind.group(), kind.kind()).await {
-            Ok(resource) => resource,
-            Err(error) if matches!(error.cause(), Cause::UnknownKind { .. }) => continue,
-            Err(error) => return Err(Failure::cluster(&error)),
-        };
-        let found = match cluster.list(&selection(resource.clone())).await {
-            Ok(found) => found,
-            Err(error) if matches!(error.cause(), Cause::Forbidden { .. }) => {
-                let text = format!("we have no right to look for a {}", kind.kind());
-                run.warn(Unit::Initialize, text);
-                continue;
-            }
-            Err(error) => return Err(Failure::cluster(&error)),
-        };
-        for object in found {
-            let Some(object) = object_of(object) else {
-                continue;
-            };
-            live.push(Live {
-                id: object.id(),
-                resource: resource.clone(),
-                object: object.value().clone().into(),
-            });
-        }
-    }
-    Ok(live)
+    (resource, selection): (&Resource, Selection),
+) -> Result<Vec<Live>, Error> {
+    let found = run.env.cluster.list(&selection).await?;
+    let objects = found.into_iter().filter_map(object_of);
+    let live = objects.map(|object| Live {
+        id: object.id(),
+        resource: resource.clone(),
+        object: object.value().clone().into(),
+    });
+    Ok(live.collect())
 }
 
 fn of_label(run: &Run<'_>, resource: Resource) -> Selection {
