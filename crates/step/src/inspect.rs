@@ -26,7 +26,7 @@ use crate::steady::facts::{Set, complete, is_tracked};
 use crate::steady::{last_words, surroundings};
 
 pub use documents::inspect_documents;
-pub use sides::{fallen_stage, is_of_set, is_progressive, services, sides};
+pub use sides::{fallen_stage, former_whole, is_of_set, is_progressive, services, sides};
 
 /// Objects that are read at a time.
 const AT_ONCE: usize = 16;

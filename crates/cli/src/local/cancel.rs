@@ -1,14 +1,14 @@
 //! `sortie cancel`: what runs beside the version with the traffic goes, from here.
 
 use serde_json::{Value, json};
-use sortie_cluster::record::{History, Release};
-use sortie_step::inspect::fallen_stage;
+use sortie_cluster::record::{Head, History, Release};
+use sortie_step::inspect::{fallen_stage, former_whole};
 use sortie_step::task::{Action, StageScaleDown};
 
 use super::sides::{self, Colors, numbered};
 use super::{deployed, follow, number, swap, text};
 use crate::args::{Cancel, Output};
-use crate::exit::{Exit, Result};
+use crate::exit::{Exit, Failure, Result};
 use crate::{Surroundings, print};
 
 /// Cancel and follow to the end.
@@ -73,7 +73,10 @@ fn choose(history: &History, release: &Release, previous: bool) -> Result<Option
     let newer_primary = colors.as_ref().and_then(Colors::newer_primary);
     let stage = colors.map(|colors| colors.stage);
     let Some(stage) = stage.or_else(|| fallen_stage(history)) else {
-        return Ok(None);
+        return match former_whole(history) {
+            Some(former) => Err(without_color(former)),
+            None => Ok(None),
+        };
     };
     let number = Some(stage.number);
     let stage = numbered(stage);
@@ -95,4 +98,24 @@ fn choose(history: &History, release: &Release, previous: bool) -> Result<Option
         // It takes those pods and no others, whoever swaps meanwhile.
         _ => Ok(Some(Action::StageScaleDown(StageScaleDown { number }))),
     }
+}
+
+/// What had the traffic before the first swap goes by name: its budgets and autoscalers may serve the colours by now.
+fn without_color(former: &Head) -> Failure {
+    let (number, namespace) = (former.number, &former.namespace);
+    let text = format!(
+        "number {number} had the traffic before the first swap; it was deployed without a colour, and cancel takes pods of a colour alone"
+    );
+    let is_scaled = |kind: &str| matches!(kind, "Deployment" | "StatefulSet");
+    let workloads = former
+        .inventory
+        .iter()
+        .map(|tracked| &tracked.id)
+        .filter(|id| is_scaled(&id.kind))
+        .map(|id| format!("{}/{}", id.kind.to_lowercase(), id.name));
+    let workloads: Vec<String> = workloads.collect();
+    sides::unsuited(text).hint(format!(
+        "the next blue-green deployment deletes it; until then `kubectl -n {namespace} scale --replicas=0 {}` takes its pods",
+        workloads.join(" ")
+    ))
 }

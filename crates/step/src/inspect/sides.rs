@@ -28,6 +28,25 @@ pub fn fallen_stage(history: &History) -> Option<&Head> {
     })
 }
 
+/// What was deployed as a whole and had the traffic before the first swap of its release: it runs on, without a colour of its
+/// own in the records, until the next blue-green deployment deletes it.
+#[must_use]
+pub fn former_whole(history: &History) -> Option<&Head> {
+    former(&sides(history))
+}
+
+fn former<'a>(sides: &[&'a Head]) -> Option<&'a Head> {
+    let of_role = |role| {
+        let mut sides = sides.iter();
+        sides.find(move |head| head.side.role.as_deref() == Some(role))
+    };
+    let primary = of_role(PRIMARY).filter(|head| head.is_standing())?;
+    let whole = sides.iter().copied().find(|head| head.side.is_whole())?;
+    let ended_well = matches!(whole.status, Status::Succeeded | Status::Superseded);
+    let is_former = ended_well && whole.number < primary.number && of_role(STAGE).is_none();
+    is_former.then_some(whole)
+}
+
 /// The same of heads, the newest first.
 fn of_heads<'a>(heads: &[&'a Head]) -> Vec<&'a Head> {
     let newest = |is_meant: fn(&Head) -> bool| heads.iter().copied().find(|head| is_meant(head));
@@ -97,7 +116,7 @@ pub fn is_progressive(head: &Head) -> bool {
 #[cfg(test)]
 mod tests {
     use jiff::Timestamp;
-    use sortie_cluster::record::{Release, STAGE, Side, Status};
+    use sortie_cluster::record::{Release, Side};
 
     use super::*;
 
@@ -119,6 +138,43 @@ mod tests {
     fn numbers(heads: &[Head]) -> Vec<u64> {
         let heads: Vec<&Head> = heads.iter().rev().collect();
         of_heads(&heads).iter().map(|head| head.number).collect()
+    }
+
+    #[test]
+    fn what_had_the_traffic_before_the_first_swap_is_found() {
+        use Status::{Failed, Succeeded, Superseded};
+        let whole = |status| head(1, status, Side::default());
+        let blue = |role| head(2, Succeeded, color("blue", role));
+        for (heads, expected) in [
+            (vec![whole(Succeeded), blue(PRIMARY)], Some(1)),
+            (vec![whole(Superseded), blue(PRIMARY)], Some(1)),
+            // Not swapped yet, never a whole, none that ran, deleted by the next deployment, alone, deployed in place since.
+            (vec![whole(Succeeded), blue(STAGE)], None),
+            (vec![blue(PRIMARY)], None),
+            (vec![whole(Failed), blue(PRIMARY)], None),
+            (
+                vec![
+                    whole(Succeeded),
+                    blue(PRIMARY),
+                    head(3, Failed, color("green", STAGE)),
+                ],
+                None,
+            ),
+            (vec![whole(Succeeded)], None),
+            (
+                vec![
+                    whole(Superseded),
+                    blue(PRIMARY),
+                    head(3, Succeeded, Side::default()),
+                ],
+                None,
+            ),
+        ] {
+            let newest_first: Vec<&Head> = heads.iter().rev().collect();
+            let found = former(&of_heads(&newest_first)).map(|head| head.number);
+            let about: Vec<_> = heads.iter().map(|head| (&head.side, head.status)).collect();
+            assert_eq!(found, expected, "{about:?}");
+        }
     }
 
     #[test]
