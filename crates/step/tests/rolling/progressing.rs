@@ -72,7 +72,7 @@ impl World {
 }
 
 /// Requests of which none may fail.
-fn many() -> u64 {
+pub(crate) fn many() -> u64 {
     if whole() { 5_000 } else { 1_000 }
 }
 

@@ -11,6 +11,7 @@ use sortie_strategy::routing::{
 };
 use sortie_testkit::{Cluster, Crds, Gateway, Kind, TrafficProbe, TrafficReport};
 
+use crate::progressing::many;
 use crate::scaling::{in_execution, roll_back};
 use crate::world::{Told, World, documents, plain, web};
 
@@ -175,10 +176,10 @@ async fn weights_are_in_force_and_go_back_with_the_execution() {
     let writer = fields.iter().find(writes).unwrap();
     assert_eq!(writer["manager"], "sortie-control");
     let both = |report: &TrafficReport| report.count("v2") > 0;
-    let report = measure(&world, &gateway, 1000, both).await;
-    let share = report.count("v2") * 100 / report.total;
+    let report = measure(&world, &gateway, many().max(2_000), both).await;
     assert_eq!(report.failed, 0, "{:?}", report.failures);
-    assert!(share.abs_diff(20) <= 5, "{report:?}");
+    let (hundredths, of) = (report.count("v2") * 100, report.total);
+    assert!(hundredths.abs_diff(20 * of) <= 4 * of, "{report:?}");
 
     // A second step of the execution, with a rule before the others; then all of the execution is undone.
     let both_routes = vec![testers(), shares(50, 50)];

@@ -6,7 +6,7 @@ use serde_json::{Value, json};
 use sortie_cluster::Resource;
 use sortie_cluster::watch::{self, Selection};
 use sortie_step::task::{Action, StageScaleDown, StageScaleUp, SwapServices, Task};
-use sortie_testkit::TrafficProbe;
+use sortie_testkit::{TrafficProbe, TrafficReport};
 use tokio_util::sync::CancellationToken;
 
 use crate::coloring::{SERVICE, blue_green};
@@ -14,6 +14,7 @@ use crate::crashing::colors::Coloring;
 use crate::crashing::ground::Ground;
 use crate::crashing::process::Deed;
 use crate::crashing::{Order, run_until};
+use crate::progressing::many;
 use crate::world::{Told, World, connect, documents, plain, web};
 
 /// How a test swaps: it waits no longer than a test may take.
@@ -183,9 +184,11 @@ async fn the_colours_exchange_the_traffic_and_nobody_notices() {
         world.statuses().await,
         ["Succeeded", "Superseded", "Succeeded"]
     );
+    let enough = |report: &TrafficReport| report.total >= many();
+    let enough = probe.wait_for(Duration::from_secs(120), enough).await;
+    enough.unwrap();
     let report = probe.stop().await.unwrap();
     assert_eq!(report.failed, 0, "{:?}", report.failures);
-    assert!(report.total > 100);
     world.finish().await;
 }
 
