@@ -195,13 +195,15 @@ impl Cluster {
 }
 
 /// Arguments for the API server; writes the policy to `dir`.
-pub(super) fn arguments(dir: &Path, audit: Audit) -> Result<[String; 2]> {
+pub(super) fn arguments(dir: &Path, audit: Audit) -> Result<[String; 3]> {
     let policy = dir.join("audit-policy.yaml");
     std::fs::write(&policy, audit.policy())
         .with_context(|| format!("write {}", policy.display()))?;
     Ok([
         format!("--audit-policy-file={}", policy.display()),
         format!("--audit-log-path={}", log_path(dir).display()),
+        // MB. It would begin a new file after 100, and places in the former mean nothing there.
+        "--audit-log-maxsize=1000000".to_owned(),
     ])
 }
 
