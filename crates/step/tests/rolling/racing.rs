@@ -9,7 +9,7 @@ use sortie_testkit::effects;
 use crate::crashing::ground::{Ground, Who};
 use crate::crashing::process::{Halt, limits};
 use crate::crashing::story::{Story, version};
-use crate::crashing::{AT_ONCE, Deed, Scene, none_of, whole};
+use crate::crashing::{Deed, Scene, at_once, none_of, whole};
 
 /// A number below the bound.
 fn draw(below: u128) -> u64 {
@@ -93,7 +93,7 @@ async fn two_deployments_of_one_release_never_interleave() {
         named.collect::<Vec<_>>()
     });
     let failures: Vec<Vec<String>> = stream::iter(races)
-        .buffer_unordered(AT_ONCE)
+        .buffer_unordered(at_once())
         .collect()
         .await;
     none_of(&failures.concat());

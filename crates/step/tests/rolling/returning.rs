@@ -14,7 +14,7 @@ use sortie_step::task::{Prune, RollingDeploy, Target, Versioning};
 
 use crate::crashing::end::End;
 use crate::crashing::ground::Ground;
-use crate::crashing::{AT_ONCE, none_of, variable, whole};
+use crate::crashing::{at_once, none_of, variable, whole};
 use crate::world::{World, documents, plain};
 
 /// Some of these keys with one of few values.
@@ -264,7 +264,7 @@ async fn a_rollback_brings_back_the_objects_of_any_release() {
         named.collect::<Vec<_>>()
     });
     let failures: Vec<Vec<String>> = stream::iter(cases)
-        .buffer_unordered(AT_ONCE)
+        .buffer_unordered(at_once())
         .collect()
         .await;
     none_of(&failures.concat());
