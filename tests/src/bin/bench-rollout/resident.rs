@@ -43,12 +43,6 @@ pub(crate) async fn measure(cluster: Cluster, sizes: &[u32]) -> Result<Resident>
     let tenth = ("type: Percentage", "percentage: 10");
     example.edit("pipeline-canary.yaml", "type: Count", tenth.0)?;
     example.edit("pipeline-canary.yaml", "count: 1", tenth.1)?;
-    let settle = "settleDelay: ";
-    example.edit(
-        "pipeline-blue-green.yaml",
-        &format!("{settle}2s"),
-        &format!("{settle}0s"),
-    )?;
     let folder = example.path().display().to_string();
     let mut before = 3;
     for size in sizes {
