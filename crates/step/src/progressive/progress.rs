@@ -107,8 +107,10 @@ fn of_heads<'a>(heads: impl Iterator<Item = &'a Head>) -> Option<(&'a Head, Prog
                 let stands = head.status != Status::Superseded && head.is_canary_left();
                 return stands.then_some((head, progress));
             }
-            // Its numbers of pods are those of its manifests.
-            (false, _) => return unfinished_promotion(head).map(|progress| (head, progress)),
+            // Whatever else came after a canary, a rollback say, knows nothing of its pods.
+            (false, None) => {}
+            // Once it is over, its numbers of pods are those of its manifests.
+            (false, Some(_)) => return unfinished_promotion(head).map(|progress| (head, progress)),
         }
     }
     None
@@ -247,7 +249,7 @@ fn slack(original: &Object, replicas: u32) -> Slack {
 mod tests {
     use jiff::Timestamp;
     use serde_json::json;
-    use sortie_cluster::record::{Release, Side};
+    use sortie_cluster::record::{CANARY_DELETED, Release, Side};
     use sortie_manifest::Origin;
 
     use super::*;
@@ -332,6 +334,11 @@ mod tests {
             note_over(&mut head);
             head
         };
+        let deleted = |mut head: Head| {
+            let (unit, what) = CANARY_DELETED;
+            head.note(unit, "", what, Timestamp::UNIX_EPOCH);
+            head
+        };
         for (heads, expected) in [
             (vec![good()], None),
             (vec![good(), head(2, true, Succeeded, true)], Some(2)),
@@ -343,6 +350,24 @@ mod tests {
                     good(),
                     head(2, true, Succeeded, true),
                     head(3, false, Failed, false),
+                ],
+                Some(2),
+            ),
+            (
+                vec![
+                    good(),
+                    head(2, true, Succeeded, true),
+                    head(3, false, Succeeded, false),
+                    head(4, true, Failed, false),
+                    head(5, false, Succeeded, false),
+                ],
+                Some(2),
+            ),
+            (
+                vec![
+                    good(),
+                    deleted(head(2, true, Succeeded, true)),
+                    head(3, false, Succeeded, true),
                 ],
                 None,
             ),

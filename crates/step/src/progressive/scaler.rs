@@ -68,7 +68,10 @@ impl Limits {
     /// What is left of them for a side that has so many pods, while the other has this percentage. Never so that the side
     /// would be scaled at once.
     fn left(self, percent: u32, pods: u32) -> Self {
-        let (pods, left) = (u64::from(pods.max(1)), u64::from(100_u32.saturating_sub(percent)));
+        let (pods, left) = (
+            u64::from(pods.max(1)),
+            u64::from(100_u32.saturating_sub(percent)),
+        );
         let max = self.max.saturating_mul(left).div_ceil(100).max(pods);
         let min = |min: u64| (min.saturating_mul(left) / 100).clamp(1, pods);
         Self {
@@ -155,7 +158,9 @@ impl Autoscalers {
             .filter(|(id, object)| scales(id, object))
             .map(|(id, _)| id)
             .collect();
-        let mut made = of_set.iter().filter(|id| id.kind != "HorizontalPodAutoscaler");
+        let mut made = of_set
+            .iter()
+            .filter(|id| id.kind != "HorizontalPodAutoscaler");
         if let Some(maker) = made.next() {
             return Err(made_by(workload, &maker.to_string()));
         }
@@ -354,7 +359,9 @@ fn foreign(workload: &ObjectId, scaler: &ObjectId) -> Failure {
     Failure::new(
         FailureKind::Configuration,
         "SRT-T118",
-        format!("{workload} cannot share its pods: {scaler} decides about their number, and is no part of the release"),
+        format!(
+            "{workload} cannot share its pods: {scaler} decides about their number, and is no part of the release"
+        ),
         "add it to the manifests of the service, so that its limits are scaled and given back; or delete it for the time of the canary, or use a canary of type Standard",
     )
 }
@@ -401,6 +408,26 @@ mod tests {
                     (&expected[1][0], &expected[1][1])
                 );
             }
+        }
+    }
+
+    #[test]
+    fn what_is_left_of_limits_is_in_proportion_and_moves_no_pod() {
+        for (min, max, percent, pods, expected) in [
+            (Some(4), 10, 30, 3, (Some(2), 7)),
+            (Some(3), 8, 30, 2, (Some(2), 6)),
+            (Some(3), 8, 60, 1, (Some(1), 4)),
+            (None, 10, 50, 2, (None, 5)),
+            (Some(0), 10, 50, 2, (Some(1), 5)),
+            // Two of both sides together: the one that is left has its pod.
+            (Some(2), 2, 1, 1, (Some(1), 2)),
+            // More pods than its share of the limits, or fewer.
+            (Some(2), 4, 50, 3, (Some(1), 3)),
+            (Some(8), 10, 25, 5, (Some(5), 8)),
+            (Some(1), u64::MAX, 10, 1, (Some(1), u64::MAX.div_ceil(100))),
+        ] {
+            let left = Limits { min, max }.left(percent, pods);
+            assert_eq!((left.min, left.max), expected, "{min:?}-{max} {percent} %");
         }
     }
 }

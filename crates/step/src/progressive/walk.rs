@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use futures::future::BoxFuture;
 use jiff::Timestamp;
 use serde_json::Value;
 use sortie_cluster::apply::{Applied, Change};
@@ -33,6 +34,9 @@ const AT_MOST: Duration = Duration::from_secs(30);
 /// How long a router may take to accept weights.
 const PATIENCE: Duration = Duration::from_secs(120);
 
+/// Somebody who waits until what grows is healthy.
+type Judging<'a> = BoxFuture<'a, Result<(), Ended>>;
+
 /// A walk to a share.
 pub(super) struct Walk<'a> {
     run: &'a Run<'a>,
@@ -41,8 +45,6 @@ pub(super) struct Walk<'a> {
     plan: Plan,
     state: State,
     written: Written,
-    /// Which sides are still to be judged by their health, before only what is seen is waited for.
-    unjudged: bool,
     /// Whether somebody has begun this walk before, and may have been interrupted anywhere.
     is_resumed: bool,
     /// Whether no rule leads to the canary, or to the stable side, as it was looked at for what is about to be done.
@@ -70,7 +72,6 @@ impl<'a> Walk<'a> {
                 .unwrap_or_default(),
             plan,
             written: Written::new(),
-            unjudged: true,
             is_resumed: progress::state(&stored.head, progress.percent).is_some(),
             cleared: (false, false),
         }
@@ -98,6 +99,7 @@ impl<'a> Walk<'a> {
         let (sides, mut router) = self.guarded(open).await?;
         let course = Course::begin();
         let mut scalers = Scalers::of(self.run, self.locked, &self.workloads);
+        let (mut judging, mut judged) = (None, None);
         loop {
             self.run.bounds.check()?;
             let seen = self.look(&sight, router.as_ref())?;
@@ -139,17 +141,19 @@ impl<'a> Walk<'a> {
                     }
                 }
             }
-            if is_still && self.unjudged {
-                grown = self.growing(&seen).await?;
-                self.unjudged = false;
+            if !is_still {
+                judging = None;
+                self.guarded(self.judge(grown)).await?;
+                continue;
             }
-            if !grown.is_empty() {
-                self.unjudged = false;
-                self.judge(grown).await?;
-            } else if is_still {
-                let watching = (&mut sight, router.as_mut());
-                self.wait(watching, decision.wake, &course).await?;
+            // One that is waited for may break at any time.
+            if judging.is_none() && judged.as_ref() != Some(&seen.workloads) {
+                let growing = self.growing(&seen).await?;
+                judging = (!growing.is_empty()).then(|| self.judge(growing));
+                judged = Some(seen.workloads);
             }
+            let watching = (&mut sight, router.as_mut(), &mut judging);
+            self.wait(watching, decision.wake, &course).await?;
         }
     }
 
@@ -314,20 +318,27 @@ impl<'a> Walk<'a> {
     }
 
     /// Wait until these are healthy, with all that explains why they are not.
-    async fn judge(&self, grown: Vec<(Resource, Applied)>) -> Result<(), Ended> {
-        let rules = self.run.rules().await?;
-        let set = facts::Set::default().with_rules(rules);
-        let awaited = grown
-            .into_iter()
-            .map(|(resource, applied)| Awaited::of(applied, resource, &set));
-        let wait = steady::wait(self.run, self.locked.guard(), awaited.collect());
-        self.guarded(wait).await
+    fn judge(&self, grown: Vec<(Resource, Applied)>) -> Judging<'a> {
+        let (run, locked) = (self.run, self.locked);
+        Box::pin(async move {
+            if grown.is_empty() {
+                return Ok(());
+            }
+            let set = facts::Set::default().with_rules(run.rules().await?);
+            let awaited = grown.into_iter();
+            let awaited = awaited.map(|(resource, applied)| Awaited::of(applied, resource, &set));
+            let awaited: Vec<Awaited> = awaited.collect();
+            steady::wait(run, locked.guard(), awaited).await
+        })
     }
 
-    /// Wait for something to be seen.
+    /// Wait for something to be seen, or for somebody who judges meanwhile to fail.
+    ///
+    /// # Errors
+    /// What is judged is broken for good.
     async fn wait(
         &self,
-        (sight, router): (&mut Sight, Option<&mut Router>),
+        (sight, router, judging): (&mut Sight, Option<&mut Router>, &mut Option<Judging<'a>>),
         wake: Option<Timestamp>,
         course: &Course,
     ) -> Result<(), Ended> {
@@ -342,10 +353,18 @@ impl<'a> Walk<'a> {
                     None => std::future::pending().await,
                 }
             };
+            let told = async {
+                match judging.as_mut() {
+                    Some(told) => told.await,
+                    None => std::future::pending().await,
+                }
+            };
             tokio::select! {
-                () = sight.changed(at_most) => {}
-                () = routed => {}
+                () = sight.changed(at_most) => return Ok(()),
+                () = routed => return Ok(()),
+                told = told => told?,
             }
+            *judging = None;
             Ok(())
         })
         .await

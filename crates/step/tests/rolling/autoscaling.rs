@@ -10,7 +10,7 @@ use crate::progressing::app;
 use crate::world::{World, documents, plain};
 
 /// An autoscaler of the Deployment, with its limits.
-fn scaler((min, max): (u32, u32)) -> String {
+pub(crate) fn scaler((min, max): (u32, u32)) -> String {
     format!(
         "
 apiVersion: autoscaling/v2
@@ -27,7 +27,7 @@ spec:
 
 impl World {
     /// The limits of the autoscaler.
-    async fn limits(&self) -> (Value, Value) {
+    pub(crate) async fn limits(&self) -> (Value, Value) {
         let kind = "autoscaling/v2/HorizontalPodAutoscaler";
         let scaler = self.get(kind, "web").await.unwrap();
         (

@@ -6,18 +6,19 @@ use std::time::Duration;
 use serde_json::{Value, json};
 use sortie_cluster::Resource;
 use sortie_cluster::watch::Selection;
-use sortie_step::task::{Action, Amount, ProgressiveDeploy, RollingDeploy};
+use sortie_step::task::{Action, Amount, ProgressiveDeploy, RollingDeploy, Target};
 use sortie_testkit::TrafficProbe;
 use tokio::task::JoinSet;
 
+use crate::autoscaling::scaler;
 use crate::canarying::canary;
 use crate::coloring::SERVICE;
-use crate::crashing::ground::Who;
+use crate::crashing::ground::{Ground, Who};
 use crate::crashing::process::Halt;
-use crate::crashing::story::Story;
+use crate::crashing::story::{Story, version};
 use crate::crashing::{Scene, whole};
 use crate::scaling::replicas;
-use crate::world::{Told, World, documents, plain, web};
+use crate::world::{Log, Told, World, documents, plain, web};
 
 /// Pods of both sides in these tests.
 const PODS: usize = 4;
@@ -265,6 +266,39 @@ async fn a_broken_version_takes_nothing_away() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn a_pod_that_breaks_after_its_turn_is_noticed_at_once() {
+    let world = World::new("progressive_breaks").await;
+    // The pods that go take their time, and the step waits for them.
+    let slow = app(&world.cluster.image("sample-v1").await.unwrap(), "1")
+        .replace(
+            "{name: DRAIN, value: \"1\"}",
+            "{name: DRAIN, value: \"30\"}",
+        )
+        .replace(
+            "terminationGracePeriodSeconds: 5",
+            "terminationGracePeriodSeconds: 60",
+        );
+    let v2 = app(&world.cluster.image("sample-v2").await.unwrap(), "2");
+    let broken = world.cluster.image("sample-v3").await.unwrap();
+    world.deploy(plain(&slow)).await.outputs();
+    let log = Arc::new(Log::default());
+    let task = world.task(progressive(plain(&v2), 25));
+    let breaks = async {
+        log.says("web: 3 pods instead of 4").await;
+        let label = ["get", "pods", "-l", "sortie.dev/track=canary", "-o", "name"];
+        let pod = world.kubectl(&label, "").await;
+        let patch = json!({"spec": {"containers": [{"name": "web", "image": broken}]}});
+        let patch = ["patch", pod.trim(), "-p", &patch.to_string()];
+        world.kubectl(&patch, "").await;
+    };
+    let (told, ()) = tokio::join!(world.run_with(&task, log.clone()), breaks);
+    let failure = told.failure();
+    assert_eq!(failure.code, "SRT-H007", "{failure:?}");
+    assert!(failure.message.contains("web-canary"), "{failure:?}");
+    world.finish().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn a_first_deployment_has_nothing_to_share() {
     let world = World::new("progressive_first").await;
     let v1 = app(&world.cluster.image("sample-v1").await.unwrap(), "1");
@@ -325,4 +359,30 @@ async fn a_promotion_that_was_killed_half_way_goes_back_too() {
     let deleted = world.run(&world.task(Action::CanaryDelete)).await;
     assert_eq!(deleted.outputs()["canaryDeleted"], false);
     scene.close().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_rollback_beside_a_canary_does_not_make_its_numbers_forgotten() {
+    let ground = Ground::shared().await;
+    let world = World::on(ground.cluster.clone(), "progressive_between").await;
+    // The manifest says nothing of the number, which somebody has chosen.
+    let set = |number: u32| {
+        let set = version(number).replace("  minReadySeconds: 1\n", "");
+        documents(&[&set, &scaler((2, 4))])
+    };
+    world.deploy(plain(&set(1))).await.outputs();
+    world
+        .kubectl(&["scale", "deployment", "web", "--replicas=4"], "")
+        .await;
+    world.share(&set(2), 50, "e1").await.outputs();
+    assert_eq!(world.sides().await, (2, Some(2)));
+    let told = world.rollback(Target::Number(1)).await;
+    assert_eq!(told.outputs()["recordNumber"], 3);
+    let other = world.deploy(plain(&set(3))).await;
+    assert_eq!(other.failure().code, "SRT-T111");
+    let told = world.back("e1").await;
+    assert_eq!(told.outputs()["rolledBack"], true);
+    assert_eq!(world.sides().await, (4, None));
+    assert_eq!(world.limits().await, (json!(2), json!(4)));
+    world.finish().await;
 }
