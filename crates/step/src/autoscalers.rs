@@ -170,7 +170,7 @@ pub(crate) fn tell_unseen(run: &Run<'_>, unit: Unit, planned: &[Planned]) {
     for planned in planned {
         if let Some((error, left)) = planned.unseen_autoscalers() {
             let fate = if left {
-                "may have been scaled by somebody, and its replicas are left as they are"
+                "may have been scaled by somebody: its replicas stay as they are, whatever the manifest says, until autoscalers may be listed"
             } else {
                 "gets the replicas of its manifest"
             };

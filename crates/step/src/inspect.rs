@@ -1,6 +1,7 @@
 //! How the objects of a release are right now, for people who ask: read once, and nothing waited for.
 
 mod documents;
+mod recorded;
 mod sides;
 
 use std::borrow::Cow;
@@ -26,6 +27,7 @@ use crate::steady::facts::{Set, complete, is_tracked};
 use crate::steady::{last_words, surroundings};
 
 pub use documents::inspect_documents;
+pub use recorded::recorded_secrets;
 pub use sides::{fallen_stage, former_whole, is_of_set, is_progressive, services, sides};
 
 /// Objects that are read at a time.

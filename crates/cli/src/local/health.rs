@@ -175,7 +175,7 @@ fn first(errors: Vec<Error>) -> Failure {
 async fn of_release(args: &ReleaseArgs) -> Result<Vec<Inspected>> {
     let (cluster, records) = records(args).await?;
     let history = records.history().await?;
-    let looked = sides::look(&cluster, records.release(), &history).await?;
+    let looked = sides::look(&cluster, &records, &history).await?;
     if looked.is_empty() {
         return Err(history::nothing(records.release()));
     }

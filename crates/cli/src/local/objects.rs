@@ -4,7 +4,7 @@ use serde::Serialize;
 use sortie_cluster::Cluster;
 use sortie_cluster::record::{Head, History, Release, Tracked};
 use sortie_health::{Status, Verdict};
-use sortie_manifest::ObjectId;
+use sortie_manifest::{Object, ObjectId};
 use sortie_step::health_rules;
 use sortie_step::inspect::{Inspected, Trouble, inspect};
 
@@ -110,16 +110,17 @@ fn restored(head: &Head) -> Option<u64> {
         .ok()
 }
 
-/// These objects of a release.
+/// These objects of a release. What is in these Secrets of its records is not shown.
 pub(super) async fn of_release(
     cluster: &Cluster,
     release: &Release,
     tracked: &[Tracked],
+    secrets: Vec<Object>,
 ) -> Result<Vec<Inspected>> {
     let namespaces = [release.namespace(), health_rules::SHARED_NAMESPACE];
     let rules = health_rules::read(cluster, &namespaces).await?.rules;
     let hash = release.hash();
-    Ok(inspect(cluster, Some(&hash), tracked, &rules, Vec::new()).await?)
+    Ok(inspect(cluster, Some(&hash), tracked, &rules, secrets).await?)
 }
 
 /// A table, and below it what is wrong with pods.

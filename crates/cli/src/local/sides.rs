@@ -4,8 +4,8 @@ use std::collections::HashSet;
 
 use serde::Serialize;
 use sortie_cluster::Cluster;
-use sortie_cluster::record::{Head, History, PRIMARY, Release, STAGE, Tracked};
-use sortie_step::inspect::{Inspected, services, sides};
+use sortie_cluster::record::{Head, History, PRIMARY, Records, Release, STAGE, Tracked};
+use sortie_step::inspect::{Inspected, recorded_secrets, services, sides};
 
 use super::objects::{self, Row};
 use crate::exit::{Exit, Failure, Result};
@@ -44,10 +44,10 @@ pub(super) struct Shown<'a> {
 /// finds the pods of the other; each is shown once.
 pub(super) async fn look<'a>(
     cluster: &Cluster,
-    release: &Release,
+    records: &Records,
     history: &'a History,
 ) -> Result<Vec<Side<'a>>> {
-    let mut looked = Vec::new();
+    let mut looked: Vec<(Side<'a>, usize)> = Vec::new();
     let mut tracked: Vec<Tracked> = Vec::new();
     let mut known = HashSet::new();
     for newest in sides(history) {
@@ -65,7 +65,14 @@ pub(super) async fn look<'a>(
         };
         looked.push((side, tracked.len() - before));
     }
-    let inspected = objects::of_release(cluster, release, &tracked).await?;
+    // Where a rollback has brought another back, pods of the newest number may still fail.
+    let heads = looked.iter().flat_map(|(side, _)| {
+        let newest = Some(side.newest).filter(|newest| newest.number != side.runs.number);
+        newest.into_iter().chain([side.runs])
+    });
+    let secrets = recorded_secrets(records, heads).await;
+    let release = records.release();
+    let inspected = objects::of_release(cluster, release, &tracked, secrets).await?;
     let mut inspected = inspected.into_iter();
     let filled = looked.into_iter().map(|(mut side, count)| {
         side.objects.extend(inspected.by_ref().take(count));

@@ -46,7 +46,7 @@ pub(crate) async fn run(args: &ReleaseArgs, around: &Surroundings) -> Result {
     let (cluster, records) = records(args).await?;
     let history = records.history().await?;
     let holding = holding(&cluster, &records).await?;
-    let looked = sides::look(&cluster, records.release(), &history).await?;
+    let looked = sides::look(&cluster, &records, &history).await?;
     let mut shown = looked.iter().map(Shown::from);
     let Some(first) = shown.next() else {
         return Err(unknown(history, &records, holding.as_ref()));
