@@ -64,7 +64,7 @@ pub(crate) async fn measure(cluster: Cluster, sizes: &[u32]) -> Result<Resident>
                 ensure!(ended.code == Some(0), "{}\n{}", ended.stdout, ended.stderr);
             }
             let namespace = product.namespace();
-            let uninstall = ["uninstall", "-n", namespace, "--release", "hello"];
+            let uninstall = ["uninstall", "-n", namespace, "--release", "hello", "--yes"];
             product.sortie(&uninstall).await?;
         }
         let peak = measured::peak(process).context("the delegate has ended")?;
