@@ -220,6 +220,27 @@ pub enum Error {
     },
 }
 
+const NO_SERVER: Error = Error::Missing {
+    setting: "address of the control plane",
+    key: "server",
+    variable: "SORTIE_DELEGATE_SERVER",
+    flag: "server",
+};
+
+const NO_NAME: Error = Error::Missing {
+    setting: "name of the delegate",
+    key: "name",
+    variable: "SORTIE_DELEGATE_NAME",
+    flag: "name",
+};
+
+const NO_CONTROL_SOCKET: Error = Error::Missing {
+    setting: "control socket",
+    key: "controlSocket",
+    variable: "SORTIE_DELEGATE_CONTROL_SOCKET",
+    flag: "control-socket",
+};
+
 impl Error {
     /// Stable code with a page in the error reference.
     #[must_use]
@@ -313,12 +334,7 @@ impl Config {
     /// # Errors
     /// None is set.
     pub fn control_socket(&self) -> Result<&Path, Error> {
-        self.control_socket.as_deref().ok_or(Error::Missing {
-            setting: "control socket",
-            key: "controlSocket",
-            variable: "SORTIE_DELEGATE_CONTROL_SOCKET",
-            flag: "control-socket",
-        })
+        self.control_socket.as_deref().ok_or(NO_CONTROL_SOCKET)
     }
 }
 
@@ -366,18 +382,8 @@ impl Args {
             policy,
         } = file;
 
-        let server = server.or(file_server).ok_or(Error::Missing {
-            setting: "address of the control plane",
-            key: "server",
-            variable: "SORTIE_DELEGATE_SERVER",
-            flag: "server",
-        })?;
-        let name = name.or(file_name).ok_or(Error::Missing {
-            setting: "name of the delegate",
-            key: "name",
-            variable: "SORTIE_DELEGATE_NAME",
-            flag: "name",
-        })?;
+        let server = server.or(file_server).ok_or(NO_SERVER)?;
+        let name = name.or(file_name).ok_or(NO_NAME)?;
         if !tags.contains(&name) {
             tags.insert(0, name.clone());
         }
@@ -404,18 +410,21 @@ impl Args {
             policy,
             kubeconfig: kubeconfig.or(file_kubeconfig),
             drain: Duration::from_secs(drain_seconds.or(file_drain_seconds).unwrap_or(50)),
-            http_proxy: http_proxy
-                .or_else(|| lowercase("http_proxy"))
-                .filter(|proxy| !proxy.is_empty()),
-            https_proxy: https_proxy
-                .or_else(|| lowercase("https_proxy"))
-                .filter(|proxy| !proxy.is_empty()),
+            http_proxy: proxy(http_proxy, "http_proxy"),
+            https_proxy: proxy(https_proxy, "https_proxy"),
             no_proxy: no_proxy.or_else(|| lowercase("no_proxy")),
             name,
         };
         rules::check(&config)?;
         Ok(config)
     }
+}
+
+/// A proxy that is given, or by the other spelling of its variable. An empty one is none.
+fn proxy(given: Option<String>, other: &str) -> Option<String> {
+    given
+        .or_else(|| lowercase(other))
+        .filter(|proxy| !proxy.is_empty())
 }
 
 /// The other spelling of a proxy variable.
