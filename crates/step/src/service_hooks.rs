@@ -3,7 +3,7 @@
 //! A hook before or after fetching or rendering may change the files; what it leaves is what the step goes on with.
 //! A step that is carried on by another holder may run a hook again.
 
-use std::collections::VecDeque;
+use std::collections::{HashMap, VecDeque};
 use std::sync::{Mutex, PoisonError};
 use std::time::Duration;
 
@@ -274,25 +274,27 @@ fn distinct(hook: &ServiceHook, files: &[SourceFile]) -> Result<(), Failure> {
 }
 
 /// What a hook left, in the order of what it got; what is new comes last.
-fn merged(
-    given: Vec<SourceFile>,
-    mut left: Vec<SourceFile>,
-    tell: impl Fn(String),
-) -> Vec<SourceFile> {
+fn merged(given: Vec<SourceFile>, left: Vec<SourceFile>, tell: impl Fn(String)) -> Vec<SourceFile> {
     let (mut changed, mut removed) = (0, 0);
     let mut files = Vec::with_capacity(left.len());
+    let mut left: Vec<Option<SourceFile>> = left.into_iter().map(Some).collect();
+    let places = left.iter().flatten().enumerate();
+    let places: HashMap<String, usize> = places.map(|(at, file)| (file.path.clone(), at)).collect();
     for before in given {
-        match left.iter().position(|file| file.path == before.path) {
+        let after = places
+            .get(&before.path)
+            .and_then(|at| left.get_mut(*at)?.take());
+        match after {
             None => removed += 1,
-            Some(at) => {
-                let after = left.remove(at);
+            Some(after) => {
                 changed += usize::from(after != before);
                 files.push(after);
             }
         }
     }
-    let new = left.len();
-    files.append(&mut left);
+    let known = files.len();
+    files.extend(left.into_iter().flatten());
+    let new = files.len() - known;
     if changed + removed + new > 0 {
         tell(format!(
             "files of the manifests: {changed} changed, {new} new, {removed} removed"
