@@ -23,6 +23,7 @@ mod diagnostics;
 pub mod effects;
 pub mod environment;
 mod git_server;
+pub mod grpc;
 pub mod https;
 mod identity_provider;
 pub mod images;

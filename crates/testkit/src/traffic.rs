@@ -86,21 +86,53 @@ impl TrafficProbe {
         headers: &str,
     ) -> Result<Self> {
         let (host, headers) = (host.to_owned(), headers.to_owned());
-        let node = NodeNetwork::of(cluster)?;
+        let target = SocketAddr::from((address, port));
+        let ask = move |stop: &AtomicBool, sender: &watch::Sender<TrafficReport>| {
+            ask_for((Some(&host), &headers), || Ok(target), stop, sender);
+            Ok(())
+        };
+        Ok(Self::start_on(NodeNetwork::of(cluster)?, ask))
+    }
+
+    /// Begins to call the sample's gRPC method ([`crate::grpc`]) for a host, through a gateway that goes by it.
+    pub fn start_grpc(
+        cluster: &Cluster,
+        (address, port): (Ipv4Addr, u16),
+        host: &str,
+    ) -> Result<Self> {
+        let (host, target) = (host.to_owned(), SocketAddr::from((address, port)));
+        let call = move |stop: &AtomicBool, sender: &watch::Sender<TrafficReport>| {
+            let runtime = tokio::runtime::Builder::new_current_thread()
+                .enable_all()
+                .build()
+                .context("start a runtime")?;
+            while !stop.load(Ordering::Relaxed) {
+                let outcome = runtime.block_on(crate::grpc::call(target, &host));
+                sender.send_modify(|report| count(report, outcome));
+                std::thread::sleep(PAUSE);
+            }
+            Ok(())
+        };
+        Ok(Self::start_on(NodeNetwork::of(cluster)?, call))
+    }
+
+    /// Runs a loop on a thread in the node's network namespace.
+    fn start_on(
+        node: NodeNetwork,
+        run: impl FnOnce(&AtomicBool, &watch::Sender<TrafficReport>) -> Result<()> + Send + 'static,
+    ) -> Self {
         let stop = Arc::new(AtomicBool::new(false));
         let stopped = Arc::clone(&stop);
         let (sender, reports) = watch::channel(TrafficReport::default());
-        let target = SocketAddr::from((address, port));
         let thread = std::thread::spawn(move || {
             node.enter()?;
-            ask_for((Some(&host), &headers), || Ok(target), &stopped, &sender);
-            Ok(())
+            run(&stopped, &sender)
         });
-        Ok(Self {
+        Self {
             stop,
             reports,
             thread: Some(thread),
-        })
+        }
     }
 
     /// What was counted so far.

@@ -439,3 +439,56 @@ async fn meshes_are_routed_and_go_back_alike() {
     }
     world.finish().await;
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn calls_over_grpc_follow_the_weights_of_their_route() {
+    const GRPC_ROUTE: &str = "gateway.networking.k8s.io/v1/GRPCRoute";
+    let world = World::new("routing_grpc").await;
+    let gateway = world.cluster.gateway().await.unwrap();
+    let stable = world.cluster.image("sample-v1").await.unwrap();
+    let canary = world.cluster.image("sample-v2").await.unwrap();
+    let set = release(&stable, &canary).replace(
+        "targetPort: 8080",
+        "targetPort: 8080, appProtocol: kubernetes.io/h2c",
+    );
+    world.deploy(plain(&set)).await.outputs();
+    let host = format!("{}.lab", world.namespace.name());
+    let provider = Provider::GatewayApi {
+        protocol: Protocol::Grpc,
+        hosts: vec![host.clone()],
+        gateways: vec![gateway.name.clone()],
+    };
+    let told = carry(&world, config(provider, vec![shares(100, 0)]), "e1").await;
+    assert_eq!(told.outputs()["routes"][0]["changed"], true);
+    let waited = |kind: &str| told.rows.iter().any(|row| row.id.kind == kind);
+    assert!(waited("GRPCRoute") && waited("Gateway"), "{:?}", told.rows);
+    let start = || {
+        let to = (gateway.address, gateway.port);
+        TrafficProbe::start_grpc(&world.cluster, to, &host).unwrap()
+    };
+    // The first calls may come before the gateway knows the host.
+    let mut first = start();
+    let known = first.wait_for(LIMIT, |report| report.count("v1") > 0);
+    known.await.unwrap();
+    first.stop().await.unwrap();
+    let mut probe = start();
+    for percent in [20, 60, 100, 0] {
+        let shift = inherit("all", vec![to("canary", percent)]);
+        carry(&world, shift, "e2").await.outputs();
+        let route = world.get(GRPC_ROUTE, "shop").await.unwrap();
+        let percent = u64::from(percent);
+        assert_eq!(weights(&route, 0), [100 - percent, percent]);
+        let before = probe.report();
+        let enough = |report: &TrafficReport| report.total >= before.total + many() / 4;
+        let after = probe.wait_for(LIMIT, enough).await.unwrap();
+        let calls = after.total - before.total;
+        let canary = after.count("v2") - before.count("v2");
+        // Some were called before the newest weights were in force.
+        let apart = (canary * 100).abs_diff(percent * calls);
+        assert!(apart <= 25 * calls, "{percent} %: {canary} of {calls}");
+    }
+    let report = probe.stop().await.unwrap();
+    assert_eq!(report.failed, 0, "{:?}", report.failures);
+    assert!(report.total >= many(), "{report:?}");
+    world.finish().await;
+}

@@ -6,6 +6,7 @@
 //! | `GET /` | `VERSION POD` |
 //! | `GET /ready`, `GET /live` | 200, or 503 when switched off |
 //! | `PUT /ready?on=false`, `PUT /live?on=false` | turns the switch |
+//! | `Version` of `sortie.sample.v1.Sample`, over gRPC | the same as `GET /` |
 //! | `GET /resolve?name=HOST` | the addresses of a name, one a line, or 502 |
 
 use std::{
@@ -23,11 +24,11 @@ use axum::{
     Router,
     extract::{Query, State},
     http::StatusCode,
-    routing::get,
+    routing::{get, post},
 };
 use clap::Parser;
 use serde::Deserialize;
-use sortie_testkit::{TrafficReport, traffic};
+use sortie_testkit::{TrafficReport, grpc, traffic};
 use tokio::{
     net::{TcpListener, lookup_host},
     signal::unix::{SignalKind, signal},
@@ -115,7 +116,12 @@ async fn serve(settings: Settings) -> Result<()> {
         live: AtomicBool::new(true),
     });
     let answer = format!("{version} {pod}\n");
+    let called = answer.clone();
     let routes = Router::new()
+        .route(
+            grpc::PATH,
+            post(move || std::future::ready(grpc::answer(&called))),
+        )
         .route("/", get(move || std::future::ready(answer)))
         .route("/ready", get(is_ready).put(turn_ready))
         .route("/live", get(is_live).put(turn_live))
