@@ -267,34 +267,49 @@ async fn a_broken_version_takes_nothing_away() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_pod_that_breaks_after_its_turn_is_noticed_at_once() {
-    let world = World::new("progressive_breaks").await;
-    // The pods that go take their time, and the step waits for them.
-    let slow = app(&world.cluster.image("sample-v1").await.unwrap(), "1")
-        .replace(
-            "{name: DRAIN, value: \"1\"}",
-            "{name: DRAIN, value: \"30\"}",
-        )
-        .replace(
-            "terminationGracePeriodSeconds: 5",
-            "terminationGracePeriodSeconds: 60",
-        );
-    let v2 = app(&world.cluster.image("sample-v2").await.unwrap(), "2");
-    let broken = world.cluster.image("sample-v3").await.unwrap();
-    world.deploy(plain(&slow)).await.outputs();
+    let ground = Ground::shared().await;
+    let world = World::on(ground.cluster.clone(), "progressive_breaks").await;
+    let pods = "labels: {app: web}}";
+    // Pods that are to go stay until somebody allows it, and the step waits for them.
+    let stays = "labels: {app: web}, finalizers: [example.com/stay]}";
+    let set = |number: u32| {
+        let sized = "replicas: 4\n  strategy: {rollingUpdate: {maxSurge: 1, maxUnavailable: 0}}";
+        version(number).replace("minReadySeconds: 1", sized)
+    };
+    assert!(set(1).contains(pods));
+    world
+        .deploy(plain(&set(1).replace(pods, stays)))
+        .await
+        .outputs();
     let log = Arc::new(Log::default());
-    let task = world.task(progressive(plain(&v2), 25));
+    let task = world.task(progressive(plain(&set(2)), 25));
     let breaks = async {
         log.says("web: 3 pods instead of 4").await;
         let label = ["get", "pods", "-l", "sortie.dev/track=canary", "-o", "name"];
         let pod = world.kubectl(&label, "").await;
-        let patch = json!({"spec": {"containers": [{"name": "web", "image": broken}]}});
-        let patch = ["patch", pod.trim(), "-p", &patch.to_string()];
+        let status = json!({"status": {
+            "conditions": [{"type": "Ready", "status": "False"}],
+            "containerStatuses": [{
+                "name": "web", "image": "web", "imageID": "web", "ready": false, "restartCount": 5,
+                "state": {"waiting": {"reason": "CrashLoopBackOff"}},
+                "lastState": {"terminated": {"reason": "Error", "exitCode": 3}},
+            }],
+        }});
+        let status = status.to_string();
+        let patch = ["patch", pod.trim(), "--subresource=status", "-p", &status];
         world.kubectl(&patch, "").await;
     };
     let (told, ()) = tokio::join!(world.run_with(&task, log.clone()), breaks);
     let failure = told.failure();
     assert_eq!(failure.code, "SRT-H007", "{failure:?}");
-    assert!(failure.message.contains("web-canary"), "{failure:?}");
+    for evidence in ["web-canary", "container web", "3"] {
+        assert!(failure.message.contains(evidence), "{failure:?}");
+    }
+    let names = world.kubectl(&["get", "pods", "-o", "name"], "").await;
+    for pod in names.lines() {
+        let free = ["patch", pod, "-p", r#"{"metadata": {"finalizers": null}}"#];
+        world.kubectl(&free, "").await;
+    }
     world.finish().await;
 }
 
