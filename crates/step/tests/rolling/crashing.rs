@@ -28,9 +28,9 @@ pub(crate) mod observer;
 pub(crate) mod process;
 pub(crate) mod story;
 
-/// Stories that are told at the same time: more where nothing else runs, since each of them waits most of its time.
+/// Stories that are told at the same time: each of them waits most of its time, but its lease is short.
 pub(crate) fn at_once() -> usize {
-    if whole() { 10 } else { 4 }
+    if whole() { 6 } else { 4 }
 }
 
 #[expect(
