@@ -20,7 +20,7 @@ const MAX_CLUSTERS: u8 = 40;
 
 /// How clusters are started. One more with each change of a program's arguments that tests rely on: a running cluster of
 /// another revision is started anew instead of being reused.
-pub(crate) const REVISION: u32 = 1;
+pub(crate) const REVISION: u32 = 2;
 
 /// One cluster of this machine.
 #[derive(Debug, Clone, Serialize, Deserialize)]
