@@ -1,34 +1,12 @@
 use super::*;
+use crate::progressive::tests::workload;
 use crate::progressive::{Asked, Phase, Route};
-use crate::replicas::{Sides, Slack};
 use std::time::Duration;
-
-fn side(pods: u32) -> Side {
-    Side {
-        wanted: pods,
-        pods,
-        ready: pods,
-        available: pods,
-    }
-}
 
 /// Four pods wanted, one more allowed and none less.
 fn seen(canary: u32, stable: u32) -> Observation {
-    let workload = Workload {
-        name: "web".to_owned(),
-        replicas: 4,
-        slack: Slack {
-            surge: 1,
-            unavailable: 0,
-        },
-        sides: Sides {
-            canary: side(canary),
-            stable: side(stable),
-        },
-        ready: Pair { canary, stable },
-    };
     Observation {
-        workloads: vec![workload],
+        workloads: vec![workload(4, canary, stable)],
         route: None,
     }
 }

@@ -411,4 +411,4 @@ fn is_reached(seen: &Observation, to: u32) -> bool {
 
 #[cfg(test)]
 #[path = "progressive_tests.rs"]
-mod tests;
+pub(crate) mod tests;

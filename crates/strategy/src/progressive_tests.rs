@@ -22,11 +22,11 @@ fn side(pods: u32) -> Side {
     }
 }
 
-/// Ten pods wanted, surge of one, all ready.
-fn seen(canary: u32, stable: u32, route: Option<(u32, bool)>) -> Observation {
-    let workload = Workload {
+/// A workload whose pods are all ready, with a surge of one.
+pub(crate) fn workload(replicas: u32, canary: u32, stable: u32) -> Workload {
+    Workload {
         name: "web".to_owned(),
-        replicas: 10,
+        replicas,
         slack: Slack {
             surge: 1,
             unavailable: 0,
@@ -36,9 +36,13 @@ fn seen(canary: u32, stable: u32, route: Option<(u32, bool)>) -> Observation {
             stable: side(stable),
         },
         ready: Pair { canary, stable },
-    };
+    }
+}
+
+/// Ten pods wanted.
+fn seen(canary: u32, stable: u32, route: Option<(u32, bool)>) -> Observation {
     Observation {
-        workloads: vec![workload],
+        workloads: vec![workload(10, canary, stable)],
         route: route.map(|(canary, is_accepted)| Route {
             canary,
             is_accepted,
