@@ -3,6 +3,8 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use tokio::time::Instant;
+
 use crate::access::{self, Access, ConnectError, Credentials, Impersonation};
 use crate::discovery::Discovery;
 use crate::watch::Watches;
@@ -38,6 +40,8 @@ impl Default for Options {
 #[derive(Clone)]
 pub struct Cluster {
     pub(crate) inner: Arc<Inner>,
+    /// When momentary failures are not tried again any more, however patient the options are.
+    pub(crate) deadline: Option<Instant>,
 }
 
 pub(crate) struct Inner {
@@ -64,7 +68,18 @@ impl Cluster {
                 discovery: Discovery::default(),
                 watches: Watches::default(),
             }),
+            deadline: None,
         })
+    }
+
+    /// The same connection for a work that ends at `deadline`: what fails for the moment then is an error that says so,
+    /// and not tried again while nobody waits for it any more.
+    #[must_use]
+    pub fn until(&self, deadline: Instant) -> Self {
+        Self {
+            inner: Arc::clone(&self.inner),
+            deadline: Some(deadline),
+        }
     }
 
     /// Namespace of the kubeconfig's context, or the one our pod runs in.

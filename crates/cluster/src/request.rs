@@ -164,6 +164,7 @@ impl Cluster {
             Duration::ZERO
         };
         let give_up = Instant::now() + patience;
+        let give_up = self.deadline.map_or(give_up, |end| end.min(give_up));
         let mut pauses = backon::ExponentialBuilder::default()
             .with_min_delay(Duration::from_millis(200))
             .with_max_delay(Duration::from_secs(5))

@@ -64,6 +64,11 @@ impl<'a> Bounds<'a> {
         }
     }
 
+    /// When the step's time is over.
+    pub(crate) const fn deadline(&self) -> Instant {
+        self.deadline
+    }
+
     /// Where a step says what it waits for.
     pub(crate) const fn pending(&self) -> &Pending {
         &self.pending

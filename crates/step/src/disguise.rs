@@ -34,6 +34,8 @@ pub(crate) fn forms(secret: &SecretString) -> Vec<SecretString> {
     let value = secret.expose_secret();
     let mut forms: BTreeSet<String> = value.lines().map(|line| line.trim().to_owned()).collect();
     forms.extend(value.lines().map(squeezed));
+    // Whoever splits at `=`, as for `--flag=value`, shows a value in base64 without its padding.
+    forms.extend(value.lines().map(unpadded));
     for value in [value, value.trim()] {
         if value.trim().len() < MIN_SECRET {
             continue;
@@ -55,6 +57,10 @@ pub(crate) fn forms(secret: &SecretString) -> Vec<SecretString> {
         .collect();
     forms.sort_by_key(|form| std::cmp::Reverse(form.len()));
     forms.into_iter().map(SecretString::from).collect()
+}
+
+fn unpadded(line: &str) -> String {
+    line.trim().trim_end_matches('=').to_owned()
 }
 
 /// How many bytes at the beginning of `rest` are the beginning of `secret`, up to where a text was cut.
@@ -199,6 +205,12 @@ mod tests {
         forms(&SecretString::from(secret))
             .iter()
             .any(|form| text.contains(form.expose_secret()))
+    }
+
+    #[test]
+    fn a_value_in_base64_is_known_without_its_padding() {
+        assert!(is_seen("bjXRXdWZKL/jWg==", "unexpected --bjXRXdWZKL/jWg"));
+        assert!(is_seen("first\nbjXRXdWZKL/jWg=\n", "bjXRXdWZKL/jWg: bad"));
     }
 
     #[test]

@@ -50,7 +50,7 @@ pub(crate) async fn judge(
     scope: Scope,
     asked: Asked,
 ) -> Result<Vec<Planned>, Failure> {
-    let cluster = &run.env.cluster;
+    let cluster = run.env.cluster.until(run.bounds.deadline());
     let namespace = &run.task.release.namespace;
     let located = cluster.locate_each(objects, namespace).await;
     let (mut targets, mut errors) = located.map_err(|error| Failure::cluster(&error))?;
@@ -77,7 +77,7 @@ pub(crate) async fn try_out_each(
     steered: Arc<[ObjectId]>,
 ) -> Result<(Vec<Planned>, Vec<Error>), Failure> {
     let namespace = &run.task.release.namespace;
-    let cluster = &run.env.cluster;
+    let cluster = run.env.cluster.until(run.bounds.deadline());
     let located = cluster.locate_each(objects, namespace).await;
     let (mut targets, mut refusals) = located.map_err(|error| Failure::cluster(&error))?;
     allow(&mut targets, Asked::ByRollback);

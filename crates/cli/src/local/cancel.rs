@@ -100,22 +100,11 @@ fn choose(history: &History, release: &Release, previous: bool) -> Result<Option
     }
 }
 
-/// What had the traffic before the first swap goes by name: its budgets and autoscalers may serve the colours by now.
+/// What had the traffic before the first swap is no side of its own: some of its workloads may serve both colours by now.
 fn without_color(former: &Head) -> Failure {
-    let (number, namespace) = (former.number, &former.namespace);
     let text = format!(
-        "number {number} had the traffic before the first swap; it was deployed without a colour, and cancel takes pods of a colour alone"
+        "number {} had the traffic before the first swap; it was deployed without a colour, and cancel takes pods of a colour alone",
+        former.number
     );
-    let is_scaled = |kind: &str| matches!(kind, "Deployment" | "StatefulSet");
-    let workloads = former
-        .inventory
-        .iter()
-        .map(|tracked| &tracked.id)
-        .filter(|id| is_scaled(&id.kind))
-        .map(|id| format!("{}/{}", id.kind.to_lowercase(), id.name));
-    let workloads: Vec<String> = workloads.collect();
-    sides::unsuited(text).hint(format!(
-        "the next blue-green deployment deletes it; until then `kubectl -n {namespace} scale --replicas=0 {}` takes its pods",
-        workloads.join(" ")
-    ))
+    sides::unsuited(text).hint("the next blue-green deployment deletes what neither colour uses")
 }

@@ -3,7 +3,8 @@
 use std::io::{IsTerminal as _, Read as _};
 
 use rustix::termios::{
-    LocalModes, OptionalActions, SpecialCodeIndex, Termios, tcgetattr, tcsetattr,
+    LocalModes, OptionalActions, QueueSelector, SpecialCodeIndex, Termios, tcflush, tcgetattr,
+    tcsetattr,
 };
 use secrecy::SecretString;
 use zeroize::Zeroizing;
@@ -125,7 +126,9 @@ impl Hidden {
 
 impl Drop for Hidden {
     fn drop(&mut self) {
-        // It fails when the terminal is gone, and then nobody is there to see.
+        // What was typed and not read yet would be shown. Either fails when the terminal is gone, and then nobody is there
+        // to see.
+        let _gone = tcflush(std::io::stdin(), QueueSelector::IFlush);
         let _gone = tcsetattr(std::io::stdin(), OptionalActions::Now, &self.before);
         print::note("");
     }

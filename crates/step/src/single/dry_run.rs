@@ -64,7 +64,8 @@ async fn judge(run: &Run<'_>, objects: Vec<Object>) -> Result<(), Failure> {
     run.bounds
         .pending()
         .set("the API server was still judging the objects");
-    let (cluster, namespace) = (&run.env.cluster, &run.task.release.namespace);
+    let cluster = run.env.cluster.until(run.bounds.deadline());
+    let namespace = &run.task.release.namespace;
     let located = cluster.locate_each(objects, namespace).await;
     let (targets, mut errors) = located.map_err(|error| Failure::cluster(&error))?;
     let scope = Scope {
