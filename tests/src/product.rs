@@ -72,7 +72,7 @@ impl Product {
     pub async fn on(cluster: Arc<Cluster>, test: &str, options: ProductOptions) -> Result<Self> {
         let namespace = cluster.namespace(test).await?;
         let folder = tempfile::tempdir().context("a folder for the product")?;
-        let (web, agent) = (free_address()?, free_address()?);
+        let [web, agent] = free_addresses()?;
         let link = Proxy::start(agent).await?;
         let (server, delegate, token) = (None, None, String::new());
         let mut product = Self {
@@ -407,8 +407,9 @@ fn is_connected(line: &str) -> bool {
     line.contains("connected") && !line.contains("disconnected")
 }
 
-/// A free address on loopback, the same over restarts of a program.
-fn free_address() -> Result<SocketAddr> {
-    let listener = TcpListener::bind(("127.0.0.1", 0)).context("find a free port")?;
-    listener.local_addr().context("find a free port")
+/// Two free addresses on loopback, the same over restarts of a program. Held both at once, or they could be one.
+fn free_addresses() -> Result<[SocketAddr; 2]> {
+    let bind = || TcpListener::bind(("127.0.0.1", 0)).context("find a free port");
+    let (one, other) = (bind()?, bind()?);
+    Ok([one.local_addr()?, other.local_addr()?])
 }
