@@ -146,8 +146,9 @@ impl<'a> Walk<'a> {
                 self.guarded(self.judge(grown)).await?;
                 continue;
             }
-            // One that is waited for may break at any time.
-            if judging.is_none() && judged.as_ref() != Some(&seen.workloads) {
+            // One that is waited for may break at any time. Who judged it whole may have looked earlier than we.
+            let is_known = judged.as_ref() == Some(&seen.workloads) && self.is_grown(&seen);
+            if judging.is_none() && !is_known {
                 let growing = self.growing(&seen).await?;
                 judging = (!growing.is_empty()).then(|| self.judge(growing));
                 judged = Some(seen.workloads);
@@ -292,6 +293,17 @@ impl<'a> Walk<'a> {
         }))
     }
 
+    /// Whether all pods of the sides that grow are available.
+    fn is_grown(&self, seen: &Observation) -> bool {
+        seen.workloads.iter().all(|one| {
+            let side = match self.plan.to {
+                0 => one.sides.stable,
+                _ => one.sides.canary,
+            };
+            side.available >= side.wanted
+        })
+    }
+
     /// The sides that grow on the way, as they are: one that was interrupted may have a broken pod already.
     async fn growing(&self, seen: &Observation) -> Result<Vec<(Resource, Applied)>, Ended> {
         let back = self.plan.to == 0;
@@ -353,18 +365,21 @@ impl<'a> Walk<'a> {
                     None => std::future::pending().await,
                 }
             };
-            let told = async {
-                match judging.as_mut() {
-                    Some(told) => told.await,
-                    None => std::future::pending().await,
+            let seen = async {
+                tokio::select! {
+                    () = sight.changed(at_most) => {}
+                    () = routed => {}
                 }
             };
-            tokio::select! {
-                () = sight.changed(at_most) => return Ok(()),
-                () = routed => return Ok(()),
-                told = told => told?,
+            let mut seen = std::pin::pin!(seen);
+            if let Some(told) = judging.as_mut() {
+                tokio::select! {
+                    () = &mut seen => return Ok(()),
+                    told = told => told?,
+                }
+                *judging = None;
             }
-            *judging = None;
+            seen.await;
             Ok(())
         })
         .await

@@ -185,9 +185,11 @@ async fn services_that_are_not_clear_are_refused_before_the_first_write() {
         assert_eq!(told.failure().code, "SRT-T054", "{:?}", told.failure());
         let after = world.get(kind, name).await.unwrap();
         // Its status is its controller's affair.
-        for part in ["/metadata/managedFields/0", "/metadata/labels", "/spec"] {
+        for part in ["/metadata/generation", "/metadata/labels", "/spec"] {
             assert_eq!(after.pointer(part), before.pointer(part), "{part}");
         }
+        let managers = after["metadata"]["managedFields"].to_string();
+        assert!(!managers.contains("sortie"), "{managers}");
         if kind == "v1/Service" {
             let taken_over = RollingDeploy {
                 adopt: true,
