@@ -93,7 +93,10 @@ async fn answer(mut stream: UnixStream, log_level: &LogLevel) -> std::io::Result
     bounded.read_to_string(&mut filter).await?;
     let answer = change(&filter, log_level);
     stream.write_all(answer.as_bytes()).await?;
-    stream.shutdown().await
+    stream.shutdown().await?;
+    // Closed with something unread, the connection would be reset and the answer lost.
+    tokio::io::copy(&mut stream, &mut tokio::io::sink()).await?;
+    Ok(())
 }
 
 fn change(filter: &str, log_level: &LogLevel) -> String {
