@@ -236,7 +236,7 @@ impl Driver {
         sender: &watch::Sender<Standing>,
         stop: &CancellationToken,
     ) -> Action {
-        let releasing = matches!(self.machine.state(), State::Releasing);
+        let releasing = matches!(self.machine.state(), State::Releasing { .. });
         let event = match action {
             _ if stop.is_cancelled() && !releasing => {
                 sender.send_replace(Standing::Lost(Lost::Released));
@@ -254,8 +254,11 @@ impl Driver {
                 Ok(event) => event,
                 // A holder that is refused (say, a right was withdrawn) runs out of its lease.
                 Err(error) => {
-                    tracing::warn!(%error, lease = %self.claim.name, "lease renewal was refused");
-                    pause(stop).await;
+                    tracing::warn!(%error, lease = %self.claim.name, "a write of the lease was refused");
+                    tokio::select! {
+                        () = stop.cancelled(), if !releasing => {}
+                        () = tokio::time::sleep(PACE) => {}
+                    }
                     Event::Failed
                 }
             },
@@ -425,13 +428,6 @@ impl Driver {
             }
         }
         lease
-    }
-}
-
-async fn pause(stop: &CancellationToken) {
-    tokio::select! {
-        () = stop.cancelled() => {}
-        () = tokio::time::sleep(PACE) => {}
     }
 }
 

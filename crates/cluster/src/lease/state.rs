@@ -116,8 +116,14 @@ pub enum State {
         /// When a renewal was sent whose outcome is not known yet.
         renewing: Option<Boottime>,
     },
-    /// We hold it as far as we know and are giving it back.
-    Releasing,
+    /// We hold it as far as we know and are giving it back. Left when nobody is its holder, or another, or after as long
+    /// as it lasts.
+    Releasing {
+        /// Our fence.
+        transitions: u32,
+        /// When it runs out by itself, and trying ends.
+        until: Boottime,
+    },
     /// Somebody else has taken it from us.
     Lost {
         /// Its holder now.
@@ -209,18 +215,9 @@ impl Machine {
                 };
                 self.when_held(held, event, now)
             }
-            State::Releasing => match event {
-                Event::Written { .. } | Event::Refused | Event::Failed => {
-                    (State::Released, Action::Stop)
-                }
-                // A release is sent once; whatever else is heard while it is under way is moot.
-                _ => (
-                    State::Releasing,
-                    Action::Wait {
-                        until: now.after(self.terms.duration),
-                    },
-                ),
-            },
+            State::Releasing { transitions, until } => {
+                self.when_releasing(transitions, until, event, now)
+            }
             ended @ (State::Lost { .. } | State::Released) => (ended, Action::Stop),
         };
         self.state = state;
@@ -360,18 +357,43 @@ impl Machine {
                 (held.into_state(renewing), Action::Wait { until: due })
             }
             Event::Release => {
-                let (version, transitions) = (held.version, held.transitions);
-                let purpose = Purpose::Release;
-                (
-                    State::Releasing,
-                    Action::Update {
-                        version,
-                        transitions,
-                        purpose,
-                    },
-                )
+                let until = now.after(self.terms.duration);
+                Self::give_back(held.version, held.transitions, until)
             }
         }
+    }
+
+    fn when_releasing(
+        &self,
+        transitions: u32,
+        until: Boottime,
+        event: Event,
+        now: Boottime,
+    ) -> (State, Action) {
+        let releasing = State::Releasing { transitions, until };
+        match event {
+            Event::Written { .. } => (State::Released, Action::Stop),
+            Event::Refused | Event::Failed | Event::Tick if now >= until => {
+                (State::Released, Action::Stop)
+            }
+            // A renewal whose answer was lost may have given it another version, and so may this write itself.
+            Event::Refused | Event::Failed | Event::Tick => (releasing, Action::Read),
+            Event::Read(Some(seen)) if self.is_mine(&seen, transitions) => {
+                Self::give_back(seen.version, transitions, until)
+            }
+            Event::Read(_) => (State::Released, Action::Stop),
+            Event::Release => (releasing, Action::Wait { until }),
+        }
+    }
+
+    fn give_back(version: String, transitions: u32, until: Boottime) -> (State, Action) {
+        let purpose = Purpose::Release;
+        let action = Action::Update {
+            version,
+            transitions,
+            purpose,
+        };
+        (State::Releasing { transitions, until }, action)
     }
 
     fn take(&self, seen: &Seen, now: Boottime) -> (State, Action) {

@@ -223,6 +223,42 @@ fn a_holder_gives_back_once() {
     assert_eq!(machine.state(), &State::Released);
 }
 
+#[test]
+fn a_lease_is_given_back_in_the_version_that_a_lost_answer_left() {
+    // The renewal was written, and its answer lost.
+    let mut machine = holding("1", 5);
+    machine.step(Event::Tick, at(3));
+    machine.step(Event::Failed, at(8));
+    let given_back = machine.step(Event::Release, at(8));
+    assert_eq!(given_back, update("1", 5, Purpose::Release));
+    assert_eq!(machine.step(Event::Refused, at(9)), Action::Read);
+    let again = machine.step(read(Some("me"), "2", 5), at(9));
+    assert_eq!(again, update("2", 5, Purpose::Release));
+    // So was this one.
+    assert_eq!(machine.step(Event::Failed, at(14)), Action::Read);
+    assert_eq!(machine.step(read(None, "3", 5), at(14)), Action::Stop);
+    assert_eq!(machine.state(), &State::Released);
+}
+
+#[test]
+fn giving_back_ends_with_another_holder_or_when_the_lease_has_run_out() {
+    for found in [
+        read(Some("b"), "2", 6),
+        read(Some("me"), "2", 6),
+        Event::Read(None),
+    ] {
+        let mut machine = holding("1", 5);
+        machine.step(Event::Release, at(1));
+        assert_eq!(machine.step(Event::Failed, at(6)), Action::Read);
+        assert_eq!(machine.step(found, at(6)), Action::Stop);
+        assert_eq!(machine.state(), &State::Released);
+    }
+    let mut machine = holding("1", 5);
+    machine.step(Event::Release, at(1));
+    assert_eq!(machine.step(Event::Failed, at(15)), Action::Read);
+    assert_eq!(machine.step(Event::Failed, at(16)), Action::Stop);
+}
+
 /// Every state meets every event: nothing panics, and only a holder renews or gives back.
 #[test]
 fn every_event_is_answered_in_every_state() {
@@ -248,7 +284,10 @@ fn every_event_is_answered_in_every_state() {
             transitions: 5,
             renewing: Some(at(1)),
         },
-        State::Releasing,
+        State::Releasing {
+            transitions: 5,
+            until: at(20),
+        },
         State::Lost { holder: "b".into() },
         State::Released,
     ];
@@ -271,7 +310,10 @@ fn every_event_is_answered_in_every_state() {
                 machine.state = state.clone();
                 let action = machine.step(event.clone(), now);
                 let context = format!("{state:?} {event:?} -> {action:?}");
-                let was_ours = matches!(state, State::Held { .. } | State::Taking { .. });
+                let was_ours = matches!(
+                    state,
+                    State::Held { .. } | State::Taking { .. } | State::Releasing { .. }
+                );
                 if let Action::Update {
                     purpose: Purpose::Renew | Purpose::Release,
                     ..
@@ -283,6 +325,10 @@ fn every_event_is_answered_in_every_state() {
                     let given_back =
                         matches!(event, Event::Read(Some(seen)) if seen.holder.is_none());
                     assert!(given_back || now >= at(15), "taken too early: {context}");
+                }
+                if let (State::Releasing { .. }, Action::Update { purpose, .. }) = (state, &action)
+                {
+                    assert_eq!(*purpose, Purpose::Release, "{context}");
                 }
                 if matches!(state, State::Lost { .. } | State::Released) {
                     assert_eq!(action, Action::Stop, "{context}");
