@@ -115,9 +115,14 @@ impl Cluster {
                     }
                     None => result,
                 };
-                let result = match result {
-                    Err(error) => self.explain(&target, error, context.scope).await,
-                    outcome => outcome,
+                let result = match (result, &target.defined_by) {
+                    // A definition that is as it should be may have been made a moment ago, and its kind not be served yet.
+                    (Err(error), Some(until)) if matches!(error.cause(), Cause::NotFound) => {
+                        let until = until.clone();
+                        Ok(Outcome::Deferred { until })
+                    }
+                    (Err(error), _) => self.explain(&target, error, context.scope).await,
+                    (outcome, _) => outcome,
                 };
                 context.deferred(result)?
             }

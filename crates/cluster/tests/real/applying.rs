@@ -134,6 +134,42 @@ async fn what_we_patched_ourselves_is_no_conflict() {
 }
 
 #[tokio::test]
+async fn a_kind_that_is_defined_and_not_served_yet_is_judged_later() {
+    let fixture = Fixture::new("unserved").await;
+    let group = format!("{}.example.com", fixture.ns());
+    // Both want the same names; the second is never served.
+    let definition = |plural: &str| {
+        let names = json!({"kind": "Widget", "plural": plural});
+        let version = json!({"name": "v1", "served": true, "storage": true, "schema": {"openAPIV3Schema": {"type": "object"}}});
+        json!({"apiVersion": "apiextensions.k8s.io/v1", "kind": "CustomResourceDefinition",
+               "metadata": {"name": format!("{plural}.{group}")},
+               "spec": {"group": group, "scope": "Namespaced", "names": names, "versions": [version]}})
+    };
+    let (first, second) = (definition("widgets"), definition("gadgets"));
+    for one in [&first, &second] {
+        fixture.apply(objects(fixture.ns(), &one.to_string())).await;
+    }
+    let widget =
+        json!({"apiVersion": format!("{group}/v1"), "kind": "Widget", "metadata": {"name": "w"}});
+    let set = format!("{second}\n---\n{widget}\n");
+    let planned = fixture.plan(objects(fixture.ns(), &set)).await.unwrap();
+    assert_eq!(planned[0].change(), Some(Change::Unchanged));
+    assert!(
+        matches!(&planned[1].outcome, Outcome::Deferred { until } if until.name == format!("gadgets.{group}")),
+        "{:?}",
+        planned[1].outcome
+    );
+    for plural in ["widgets", "gadgets"] {
+        let path =
+            format!("/apis/apiextensions.k8s.io/v1/customresourcedefinitions/{plural}.{group}");
+        fixture
+            .send(http::Method::DELETE, &path, "application/json", &json!({}))
+            .await;
+    }
+    fixture.finish().await;
+}
+
+#[tokio::test]
 async fn a_set_may_bring_its_own_kinds_and_namespaces() {
     let fixture = Fixture::new("defined").await;
     let group = format!("{}.example.com", fixture.ns());
