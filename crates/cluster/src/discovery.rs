@@ -4,10 +4,12 @@ mod bare;
 
 use std::collections::HashMap;
 use std::sync::{Arc, PoisonError, RwLock};
+use std::time::Duration;
 
 use serde_json::Value;
 use tokio::sync::Mutex;
 
+use crate::clock::{self, Boottime};
 use crate::connect::Cluster;
 use crate::error::{Cause, Error};
 use crate::request::Call;
@@ -19,6 +21,10 @@ const AGGREGATED: &str = "application/json;g=apidiscovery.k8s.io;v=v2;as=APIGrou
 /// How many candidates an unknown kind's error names.
 const NEAREST: usize = 3;
 
+/// How long what the server said counts for a kind that it does not serve: a step asks for every kind of router that there
+/// may be, several times, and a cluster has few of them.
+const FRESH: Duration = Duration::from_secs(1);
+
 /// The cache of one connection.
 #[derive(Debug, Default)]
 pub(crate) struct Discovery {
@@ -28,12 +34,14 @@ pub(crate) struct Discovery {
 }
 
 /// Everything the cluster serves.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 struct Kinds {
     /// Per group and kind, the versions that serve it, the preferred one first.
     by_kind: HashMap<(String, String), Vec<Resource>>,
     /// Counts refreshes.
     edition: u64,
+    /// When the server was asked.
+    asked: Boottime,
 }
 
 impl Cluster {
@@ -53,10 +61,13 @@ impl Cluster {
         } else {
             format!("{group}/{version}")
         };
-        self.lookup(find, &api_version, group, kind).await
+        self.lookup(find, (&api_version, group, kind), Duration::ZERO)
+            .await
     }
 
     /// The resource that serves `kind` of `group` in the version that the server prefers.
+    ///
+    /// A kind that is not in the cache refreshes it once before it is an error, unless the cache is less than a second old.
     pub async fn resolve_preferred(&self, group: &str, kind: &str) -> Result<Resource, Error> {
         let find = |kinds: &Kinds| kinds.versions(group, kind)?.first().cloned();
         let group_name = if group.is_empty() {
@@ -64,7 +75,7 @@ impl Cluster {
         } else {
             group
         };
-        self.lookup(find, group_name, group, kind).await
+        self.lookup(find, (group_name, group, kind), FRESH).await
     }
 
     /// Asks what the cluster serves before anybody needs it. What fails is asked again, and told, when it is needed.
@@ -96,15 +107,17 @@ impl Cluster {
     async fn lookup(
         &self,
         find: impl Fn(&Kinds) -> Option<Resource>,
-        api_version: &str,
-        group: &str,
-        kind: &str,
+        (api_version, group, kind): (&str, &str, &str),
+        fresh: Duration,
     ) -> Result<Resource, Error> {
         let cached = self.cached_kinds();
         if let Some(resource) = cached.as_deref().and_then(&find) {
             return Ok(resource);
         }
-        let kinds = self.refresh(cached.map(|kinds| kinds.edition)).await?;
+        let kinds = match cached {
+            Some(kinds) if clock::boottime().since(kinds.asked) < fresh => kinds,
+            cached => self.refresh(cached.map(|kinds| kinds.edition)).await?,
+        };
         find(&kinds).ok_or_else(|| {
             Error::new(
                 "find the API for",
@@ -135,10 +148,11 @@ impl Cluster {
         {
             return Ok(kinds);
         }
+        let asked = clock::boottime();
         let (core, groups) =
             futures::future::try_join(self.discover("/api"), self.discover("/apis")).await?;
         *editions += 1;
-        let kinds = Arc::new(Kinds::read(&[core, groups], *editions));
+        let kinds = Arc::new(Kinds::read(&[core, groups], *editions, asked));
         let mut known = self
             .inner
             .discovery
@@ -158,7 +172,7 @@ impl Cluster {
 
 impl Kinds {
     /// Reads `APIGroupDiscoveryList` documents; anything that does not fit is left out.
-    fn read(documents: &[Value], edition: u64) -> Self {
+    fn read(documents: &[Value], edition: u64, asked: Boottime) -> Self {
         let mut by_kind: HashMap<(String, String), Vec<Resource>> = HashMap::new();
         for group in documents
             .iter()
@@ -180,7 +194,11 @@ impl Kinds {
                 }
             }
         }
-        Self { by_kind, edition }
+        Self {
+            by_kind,
+            edition,
+            asked,
+        }
     }
 
     fn versions(&self, group: &str, kind: &str) -> Option<&Vec<Resource>> {
@@ -278,7 +296,7 @@ mod tests {
                 {"version": "v1beta1", "resources": [entry("deployments", "Deployment")]},
             ]},
         ]});
-        Kinds::read(&[core, groups], 1)
+        Kinds::read(&[core, groups], 1, clock::boottime())
     }
 
     #[test]

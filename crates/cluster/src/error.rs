@@ -256,6 +256,13 @@ impl Error {
         self
     }
 
+    /// The same where something else was being done: an English verb.
+    #[must_use]
+    pub fn doing(mut self, verb: &'static str) -> Self {
+        self.inner.verb = verb;
+        self
+    }
+
     /// What was tried: an English verb.
     pub fn verb(&self) -> &'static str {
         self.inner.verb

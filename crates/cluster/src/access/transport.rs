@@ -83,11 +83,11 @@ pub(crate) fn client(
         }),
     };
     let agent = HeaderValue::from_str(user_agent).map_err(|error| failed(error.into()))?;
-    let layers = (config.base_uri_layer(), config.extra_headers_layer());
-    let headers = layers.1.map_err(|error| failed(error.into()))?;
     config.headers.push((USER_AGENT, agent));
+    let headers = config.extra_headers_layer();
+    let headers = headers.map_err(|error| failed(error.into()))?;
     let service = ServiceBuilder::new()
-        .layer(layers.0)
+        .layer(config.base_uri_layer())
         .layer(headers)
         .service(session);
     Ok((

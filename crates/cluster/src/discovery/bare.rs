@@ -101,7 +101,7 @@ mod tests {
             group("serving.knative.dev", vec![entry("services", "Service"), entry("routes", "Route")]),
             group("route.openshift.io", vec![entry("routes", "Route")]),
         ]});
-        Kinds::read(&[core, groups], 1)
+        Kinds::read(&[core, groups], 1, crate::clock::boottime())
     }
 
     #[test]

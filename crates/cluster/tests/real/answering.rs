@@ -135,3 +135,24 @@ async fn two_thousand_kinds_cost_two_requests() {
     }
     assert_eq!(scripted.heard().len(), 2);
 }
+
+/// A step asks for every kind of router, several times, and a cluster serves few of them.
+#[tokio::test]
+async fn kinds_that_are_missing_do_not_cost_two_requests_each() {
+    let none = json!({"kind": "APIGroupDiscoveryList", "apiVersion": "apidiscovery.k8s.io/v2", "items": []});
+    let scripted = Scripted::saying(vec![answer("200 OK", "", &none.to_string())]).await;
+    let cluster = client(&scripted, PATIENT).await;
+    for number in 0..50 {
+        let kind = format!("Thing{number}");
+        let error = cluster.resolve_preferred("example.com", &kind).await;
+        assert_eq!(error.unwrap_err().code(), "SRT-C004");
+    }
+    // One look, and another if a second went by meanwhile.
+    let heard = scripted.heard();
+    assert!(heard.len() <= 20, "{}", heard.len());
+    let agent = concat!("user-agent: sortie/", env!("CARGO_PKG_VERSION"), "\r\n");
+    assert!(
+        heard.iter().all(|request| request.contains(agent)),
+        "{heard:?}"
+    );
+}

@@ -45,7 +45,7 @@ impl Received {
         if !fits || !self.paths.insert(path.clone()) {
             return Err(Excess::Files);
         }
-        self.files.push(SourceFile { path, content });
+        self.files.push(SourceFile::new(path, content));
         Ok(())
     }
 

@@ -281,10 +281,16 @@ impl Cause {
         self.class.hint()
     }
 
+    /// Whether [`Cause::one_line`] begins with the object itself, and not with one of its pods.
+    #[must_use]
+    pub const fn begins_with_object(&self) -> bool {
+        self.class.is_of_the_whole() || self.pod.is_none()
+    }
+
     /// Where it is: `pod web-7c9f-x2 container web`, or the object as a whole.
     pub(crate) fn place(&self) -> String {
         match (&self.pod, &self.container) {
-            _ if self.class.is_of_the_whole() => self.object.to_string(),
+            _ if self.begins_with_object() => self.object.to_string(),
             (Some(pod), Some(container)) => format!("pod {pod} container {container}"),
             (Some(pod), None) => format!("pod {pod}"),
             (None, _) => self.object.to_string(),
