@@ -19,7 +19,7 @@ pub use setting::{Origin, Wrong};
 use self::file::File;
 use crate::retention::Retention;
 
-use self::setting::{Given, Reader, Setting};
+use self::setting::{Reader, Setting};
 
 /// Form of the log.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize, ValueEnum)]
@@ -197,137 +197,71 @@ impl Config {
     /// Brings file, environment (which clap has read into `args`) and flags together, and checks
     /// all of it. Reads the settings file and the master key's file, and changes nothing.
     pub fn load(args: Args) -> Result<Self, Error> {
-        let from = &args.from_environment;
         let (path, file) = match args.config {
             Some(path) => {
-                let file = File::read(&path, from.origin_of_config())?;
+                let file = File::read(&path, args.from_environment.origin_of_config())?;
                 (path, file)
             }
             None => (PathBuf::new(), File::default()),
         };
-        let given = |setting: Setting, argument: Option<String>, stored: Option<String>| {
-            let argument = argument.map(|text| Given {
-                text,
-                origin: from.origin(setting),
-            });
-            argument.or_else(|| {
-                stored.map(|text| Given {
-                    text,
-                    origin: Origin::File(path.clone()),
-                })
-            })
-        };
-        let data_dir = given(DATA_DIR, args.data_dir, file.data_dir);
-        let web = given(WEB_ADDRESS, args.web_address, file.web.address);
-        let agent = given(AGENT_ADDRESS, args.agent_address, file.agent.address);
-        let key = given(MASTER_KEY_FILE, args.master_key_file, file.master_key_file);
-        let lifetime = given(
-            CERTIFICATE_LIFETIME,
-            args.certificate_lifetime,
-            file.certificate_lifetime,
-        );
-        let lease = given(TASK_LEASE, args.task_lease, file.task_lease);
-        let executions = given(
-            KEPT_EXECUTIONS,
-            args.keep_executions,
-            file.retention.executions,
-        );
-        let runs = given(KEPT_RUNS, args.keep_runs, file.retention.runs);
-        let tasks = given(KEPT_TASKS, args.keep_tasks, file.retention.tasks);
-        let format = given(LOG_FORMAT, args.log_format, file.log.format);
-        let level = given(LOG_LEVEL, args.log_level, file.log.level);
-
+        let mut reader = Reader::new(args.from_environment, path);
         // Settings are shown also where the files that they name are not.
-        let is_shown_only = args.print_config;
-        let mut reader = Reader::default();
-        let config = Self {
-            data_dir: reader.read(
-                DATA_DIR,
-                data_dir.as_ref(),
-                || "sortie-data".into(),
-                values::folder,
-            ),
-            web_address: reader.read(
-                WEB_ADDRESS,
-                web.as_ref(),
-                || SocketAddr::from(([127, 0, 0, 1], 8080)),
-                values::address,
-            ),
-            agent_address: reader.read(
-                AGENT_ADDRESS,
-                agent.as_ref(),
-                || SocketAddr::from(([127, 0, 0, 1], 8443)),
-                values::address,
-            ),
-            master_key_file: reader.read(
-                MASTER_KEY_FILE,
-                key.as_ref(),
-                || None,
-                |text| match is_shown_only {
-                    true => Ok(Some(text.into())),
-                    false => values::key_file(text).map(Some),
-                },
-            ),
-            certificate_lifetime: reader.read(
-                CERTIFICATE_LIFETIME,
-                lifetime.as_ref(),
-                || Duration::from_secs(24 * 3600),
-                values::duration,
-            ),
-            task_lease: reader.read(
-                TASK_LEASE,
-                lease.as_ref(),
-                || Duration::from_secs(120),
-                values::duration,
-            ),
-            retention: Retention {
-                executions: reader.read(
-                    KEPT_EXECUTIONS,
-                    executions.as_ref(),
-                    || Retention::default().executions,
-                    values::duration,
-                ),
-                runs: reader.read(
-                    KEPT_RUNS,
-                    runs.as_ref(),
-                    || Retention::default().runs,
-                    values::runs,
-                ),
-                tasks: reader.read(
-                    KEPT_TASKS,
-                    tasks.as_ref(),
-                    || Retention::default().tasks,
-                    values::duration,
-                ),
-            },
-            log_format: reader.read(
-                LOG_FORMAT,
-                format.as_ref(),
-                LogFormat::default,
-                values::log_format,
-            ),
-            log_level: reader.read(
-                LOG_LEVEL,
-                level.as_ref(),
-                || "info".to_owned(),
-                values::log_level,
-            ),
+        let key_file = |text: &str| match args.print_config {
+            true => Ok(Some(text.into())),
+            false => values::key_file(text).map(Some),
         };
-        let clash = values::clash(config.web_address, config.agent_address);
-        if let Some((expected, given)) = clash.zip(agent.as_ref().or(web.as_ref())) {
-            let setting = if agent.is_some() {
-                AGENT_ADDRESS
-            } else {
-                WEB_ADDRESS
-            };
-            reader.refuse(setting, given, expected);
+        let local = |port: u16| move || SocketAddr::from(([127, 0, 0, 1], port));
+        let kept = Retention::default();
+
+        let given = (args.data_dir, file.data_dir);
+        let data_dir = reader.read(DATA_DIR, given, || "sortie-data".into(), values::folder);
+        let given = (args.web_address, file.web.address);
+        let web_address = reader.read(WEB_ADDRESS, given, local(8080), values::address);
+        let given = (args.agent_address, file.agent.address);
+        let agent_address = reader.read(AGENT_ADDRESS, given, local(8443), values::address);
+        let given = (args.master_key_file, file.master_key_file);
+        let master_key_file = reader.read(MASTER_KEY_FILE, given, || None, key_file);
+        let given = (args.certificate_lifetime, file.certificate_lifetime);
+        let day = || Duration::from_secs(24 * 3600);
+        let certificate_lifetime = reader.read(CERTIFICATE_LIFETIME, given, day, values::duration);
+        let given = (args.task_lease, file.task_lease);
+        let two_minutes = || Duration::from_secs(120);
+        let task_lease = reader.read(TASK_LEASE, given, two_minutes, values::duration);
+        let given = (args.keep_executions, file.retention.executions);
+        let executions = reader.read(KEPT_EXECUTIONS, given, || kept.executions, values::duration);
+        let given = (args.keep_runs, file.retention.runs);
+        let runs = reader.read(KEPT_RUNS, given, || kept.runs, values::runs);
+        let given = (args.keep_tasks, file.retention.tasks);
+        let tasks = reader.read(KEPT_TASKS, given, || kept.tasks, values::duration);
+        let given = (args.log_format, file.log.format);
+        let log_format = reader.read(LOG_FORMAT, given, LogFormat::default, values::log_format);
+        let given = (args.log_level, file.log.level);
+        let log_level = reader.read(LOG_LEVEL, given, || "info".to_owned(), values::log_level);
+
+        if let Some(expected) = values::clash(web_address, agent_address)
+            && !reader.refuse(AGENT_ADDRESS, expected.clone())
+        {
+            reader.refuse(WEB_ADDRESS, expected);
         }
         let wrong = reader.into_wrong();
-        if wrong.is_empty() {
-            Ok(config)
-        } else {
-            Err(Error::Values { wrong })
+        if !wrong.is_empty() {
+            return Err(Error::Values { wrong });
         }
+        Ok(Self {
+            data_dir,
+            web_address,
+            agent_address,
+            master_key_file,
+            certificate_lifetime,
+            task_lease,
+            retention: Retention {
+                executions,
+                runs,
+                tasks,
+            },
+            log_format,
+            log_level,
+        })
     }
 
     /// As a settings file, JSON, which is YAML as well.

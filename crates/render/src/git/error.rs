@@ -235,94 +235,129 @@ impl Error {
     }
 }
 
-/// Makes sense of git's messages, which are fixed texts in the C locale.
+/// What git's messages say, by their texts in the C locale; the first of these that has one of them decides.
+const MEANINGS: [(Meaning, &[&str]); 8] = [
+    (Meaning::TooLarge, &["died of signal 25", "File too large"]),
+    (
+        Meaning::Unauthorised,
+        &[
+            "Authentication failed",
+            "could not read Username",
+            "could not read Password",
+            "error: 401",
+            "error: 403",
+        ],
+    ),
+    (
+        Meaning::Dns,
+        &["Could not resolve host", "Could not resolve proxy"],
+    ),
+    (
+        Meaning::Tls,
+        &[
+            "SSL certificate",
+            "certificate verification",
+            "certificate problem",
+            "TLS",
+            "SSL",
+            "CAfile",
+        ],
+    ),
+    (
+        Meaning::ReferenceNotFound,
+        &[
+            "couldn't find remote ref",
+            "not our ref",
+            "unadvertised object",
+            "no such remote ref",
+            "did not send all necessary objects",
+        ],
+    ),
+    (
+        Meaning::RepositoryNotFound,
+        &[
+            "' not found",
+            "error: 404",
+            "does not appear to be a git repository",
+            "not valid: is this a git repository",
+            "does not exist",
+        ],
+    ),
+    (Meaning::Server, &["error: 5", "error: 429"]),
+    (
+        Meaning::Connect,
+        &[
+            "Failed to connect",
+            "Connection refused",
+            "timed out",
+            "Connection reset",
+            "Operation too slow",
+            "Recv failure",
+            "Empty reply",
+            "hung up unexpectedly",
+            "early EOF",
+            "unexpected disconnect",
+            "curl ",
+        ],
+    ),
+];
+
+#[derive(Clone, Copy)]
+enum Meaning {
+    TooLarge,
+    Unauthorised,
+    Dns,
+    Tls,
+    ReferenceNotFound,
+    RepositoryNotFound,
+    Server,
+    Connect,
+}
+
+/// Makes sense of git's end and messages.
 pub(super) fn classify(source: &GitSource, limits: &FetchLimits, finished: &Finished) -> Error {
     const SIGXFSZ: i32 = 25;
     let repository = source.url.clone();
     let text = finished.errors.as_str();
-    let has = |words: &[&str]| words.iter().any(|word| text.contains(word));
-    if finished.signal == Some(SIGXFSZ) || has(&["died of signal 25", "File too large"]) {
-        return Error::TooLarge {
+    let said = MEANINGS
+        .iter()
+        .find(|(_, words)| words.iter().any(|word| text.contains(word)))
+        .map(|(meaning, _)| *meaning);
+    let said = match finished.signal {
+        Some(SIGXFSZ) => Some(Meaning::TooLarge),
+        _ => said,
+    };
+    match said {
+        Some(Meaning::TooLarge) => Error::TooLarge {
             repository,
             limit: limits.repository,
-        };
-    }
-    if has(&[
-        "Authentication failed",
-        "could not read Username",
-        "could not read Password",
-        "error: 401",
-        "error: 403",
-    ]) {
-        return Error::Unauthorised {
+        },
+        Some(Meaning::Unauthorised) => Error::Unauthorised {
             repository,
             given: source.credentials.is_some(),
-        };
-    }
-    if has(&["Could not resolve host", "Could not resolve proxy"]) {
-        return Error::Dns { repository };
-    }
-    if has(&[
-        "SSL certificate",
-        "certificate verification",
-        "certificate problem",
-        "TLS",
-        "SSL",
-        "CAfile",
-    ]) {
-        return Error::Tls {
+        },
+        Some(Meaning::Dns) => Error::Dns { repository },
+        Some(Meaning::Tls) => Error::Tls {
             repository,
             detail: detail(text),
-        };
-    }
-    if has(&[
-        "couldn't find remote ref",
-        "not our ref",
-        "unadvertised object",
-        "no such remote ref",
-        "did not send all necessary objects",
-    ]) {
-        return Error::ReferenceNotFound {
+        },
+        Some(Meaning::ReferenceNotFound) => Error::ReferenceNotFound {
             repository,
             reference: source.reference.to_string(),
-        };
-    }
-    if has(&[
-        "' not found",
-        "error: 404",
-        "does not appear to be a git repository",
-        "not valid: is this a git repository",
-        "does not exist",
-    ]) {
-        return Error::RepositoryNotFound { repository };
-    }
-    if has(&["error: 5", "error: 429"]) {
-        return Error::Server {
+        },
+        Some(Meaning::RepositoryNotFound) => Error::RepositoryNotFound { repository },
+        Some(Meaning::Server) => Error::Server {
             repository,
             detail: detail(text),
-        };
-    }
-    if has(&[
-        "Failed to connect",
-        "Connection refused",
-        "timed out",
-        "Connection reset",
-        "Operation too slow",
-        "Recv failure",
-        "Empty reply",
-        "hung up unexpectedly",
-        "early EOF",
-        "unexpected disconnect",
-        "curl ",
-    ]) {
-        return Error::Connect {
+        },
+        Some(Meaning::Connect) => Error::Connect {
             repository,
             detail: detail(text),
-        };
-    }
-    Error::Other {
-        repository,
-        detail: detail(text),
+        },
+        None => Error::Other {
+            repository,
+            detail: detail(text),
+        },
     }
 }
 

@@ -1,7 +1,10 @@
 //! One setting: where its value came from, and what is wrong with it.
 
+use std::collections::HashMap;
 use std::fmt;
 use std::path::PathBuf;
+
+use super::arguments::FromEnvironment;
 
 /// Longest part of a value that is shown.
 const SHOWN: usize = 100;
@@ -74,40 +77,65 @@ impl fmt::Display for Wrong {
 }
 
 /// A value as it was given.
-#[derive(Debug, Clone)]
-pub(super) struct Given {
-    pub text: String,
-    pub origin: Origin,
+#[derive(Debug)]
+struct Given {
+    text: String,
+    origin: Origin,
 }
 
 /// Reads settings one after the other and collects what is wrong with them.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub(super) struct Reader {
+    from_environment: FromEnvironment,
+    file: PathBuf,
+    given: HashMap<&'static str, Given>,
     wrong: Vec<Wrong>,
 }
 
 impl Reader {
-    /// The value of a setting, by `parse`, whose error says what it must be. The default when
-    /// nobody set it, and also, so that reading goes on, when it is wrong.
-    pub(super) fn read<T>(
-        &mut self,
-        setting: Setting,
-        given: Option<&Given>,
-        default: impl FnOnce() -> T,
-        parse: impl FnOnce(&str) -> Result<T, String>,
-    ) -> T {
-        let Some(given) = given else { return default() };
-        match parse(&given.text) {
-            Ok(value) => value,
-            Err(expected) => {
-                self.refuse(setting, given, expected);
-                default()
-            }
+    /// Of arguments and the settings file at this path.
+    pub(super) fn new(from_environment: FromEnvironment, file: PathBuf) -> Self {
+        Self {
+            from_environment,
+            file,
+            given: HashMap::new(),
+            wrong: Vec::new(),
         }
     }
 
-    /// Notes that a value cannot be used.
-    pub(super) fn refuse(&mut self, setting: Setting, given: &Given, expected: String) {
+    /// The value of a setting, from its argument before the file, by `parse`, whose error says what it must be. The
+    /// default when nobody set it, and also, so that reading goes on, when it is wrong.
+    pub(super) fn read<T>(
+        &mut self,
+        setting: Setting,
+        (argument, stored): (Option<String>, Option<String>),
+        default: impl FnOnce() -> T,
+        parse: impl FnOnce(&str) -> Result<T, String>,
+    ) -> T {
+        let given = match (argument, stored) {
+            (Some(text), _) => Given {
+                text,
+                origin: self.from_environment.origin(setting),
+            },
+            (None, Some(text)) => Given {
+                text,
+                origin: Origin::File(self.file.clone()),
+            },
+            (None, None) => return default(),
+        };
+        let parsed = parse(&given.text);
+        self.given.insert(setting.name, given);
+        parsed.unwrap_or_else(|expected| {
+            self.refuse(setting, expected);
+            default()
+        })
+    }
+
+    /// Notes that the value of a setting cannot be used; `false` when nobody set it.
+    pub(super) fn refuse(&mut self, setting: Setting, expected: String) -> bool {
+        let Some(given) = self.given.get(setting.name) else {
+            return false;
+        };
         let shown = given.text.chars().filter(|c| !c.is_control());
         self.wrong.push(Wrong {
             setting: setting.name,
@@ -115,6 +143,7 @@ impl Reader {
             value: shown.take(SHOWN).collect(),
             expected,
         });
+        true
     }
 
     /// Everything that was wrong.
