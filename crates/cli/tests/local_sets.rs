@@ -279,6 +279,52 @@ async fn a_diff_foretells_what_a_deployment_does() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn a_hook_is_no_difference_and_what_is_left_out_is_told() {
+    let world = World::new("cli_diff_hook").await;
+    let image = world.cluster.image("sample-v1").await.unwrap();
+    let set = format!(
+        "apiVersion: v1\nkind: ConfigMap\nmetadata: {{name: a}}\n---\n\
+         apiVersion: batch/v1\nkind: Job\n\
+         metadata: {{name: mig, annotations: {{sortie.dev/hook: pre-deploy}}}}\n\
+         spec: {{template: {{spec: {{restartPolicy: Never, containers: [{{name: mig, image: {image}, imagePullPolicy: IfNotPresent, args: [--help]}}]}}}}}}\n"
+    );
+    std::fs::create_dir_all(world.me.path().join("hooked")).unwrap();
+    world.me.file("hooked/set.yaml", &set);
+    world.me.file("hooked/more.json", "{}");
+    let path = ["hooked"];
+    for verb in ["deploy", "diff"] {
+        let ended = world.on(&[&[verb][..], &path].concat()).await.ok();
+        let left_out = "hooked/more.json left out: not a .yaml or .yml file";
+        assert!(ended.stderr.contains(left_out), "{ended:?}");
+        if verb == "diff" {
+            assert_eq!(ended.stdout, "", "{ended:?}");
+            for text in [
+                "hooks that a deployment runs",
+                "/mig-2 (",
+                "1 unchanged, 1 hook\n",
+            ] {
+                assert!(ended.stderr.contains(text), "{text}: {ended:?}");
+            }
+        }
+    }
+    let told = world
+        .on(&["diff", "hooked", "-o", "json"])
+        .await
+        .ok()
+        .json();
+    assert_eq!(told["different"], false, "{told}");
+    let mut objects = told["objects"].as_array().unwrap().iter();
+    assert!(objects.any(|one| one["change"] == "runs"), "{told}");
+
+    // A file that is named is a manifest whatever it is called.
+    let named = r#"{"apiVersion": "v1", "kind": "ConfigMap", "metadata": {"name": "named"}}"#;
+    world.me.file("named.json", named);
+    let rendered = world.me.sortie(&["render", "named.json"]).await.ok();
+    assert!(rendered.stdout.contains("name: named"), "{rendered:?}");
+    world.namespace.finish().await.unwrap();
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn a_diff_names_what_the_set_lacks_and_what_is_refused() {
     let world = World::new("cli_diff_less").await;
     world.with_set("deploy", &[]).await.ok();
@@ -353,22 +399,43 @@ spec:
 ---
 apiVersion: v1
 kind: ConfigMap
-metadata: {{name: absent}}
+metadata: {{name: config}}
 "#
         ),
     );
     let ended = world.on(&["deploy", "web.yaml"]).await;
     assert_eq!(ended.code, 1, "{ended:?}");
+    let absent = "apiVersion: v1\nkind: ConfigMap\nmetadata: {name: absent}\n";
+    world.me.file("absent.yaml", absent);
     let name = world.namespace.name();
     let live = [
-        "health", "-f", "web.yaml", "--live", "-n", name, "-o", "json",
+        "health",
+        "-f",
+        "web.yaml",
+        "-f",
+        "absent.yaml",
+        "--live",
+        "-n",
+        name,
+        "-o",
+        "json",
     ];
     let ended = world.me.sortie(&live).await;
     assert_eq!(ended.code, 1, "{ended:?}");
     let lines = ended.lines();
     assert_eq!(lines[0]["trouble"]["code"], "SRT-H007", "{lines:?}");
     // Its versioned name is another one.
-    assert_eq!(lines[1]["status"], "Missing", "{lines:?}");
+    assert_eq!(lines[1]["status"], "Healthy", "{lines:?}");
+    let versioned = lines[1]["name"].as_str().unwrap();
+    assert!(versioned.starts_with("config-"), "{lines:?}");
+    assert_eq!(lines[2]["status"], "Missing", "{lines:?}");
+    assert_eq!(lines[2]["name"], "absent", "{lines:?}");
+
+    // Nothing is applied here.
+    let strange = "apiVersion: v1\nkind: ConfigMop\nmetadata: {name: x}\n";
+    let arguments = ["health", "-f", "-", "--live", "-n", name];
+    let ended = world.me.sortie_with(&arguments, strange).await;
+    assert!(ended.stdout.contains("cannot read ConfigMop/"), "{ended:?}");
 
     // What kubectl has read says the same, with ReplicaSets and events or without.
     for kinds in ["deployments,pods", "deployments,replicasets,pods,events"] {
@@ -390,7 +457,7 @@ metadata: {{name: absent}}
         ended.stdout.contains("/web: SRT-H007: pod web-"),
         "{ended:?}"
     );
-    assert!(ended.stdout.contains("absent-"), "{ended:?}");
+    assert!(ended.stdout.contains("config-"), "{ended:?}");
     let unknown = ["health", "--release", "nope", "-n", name];
     assert_eq!(world.me.sortie(&unknown).await.code, 4);
     world.namespace.finish().await.unwrap();

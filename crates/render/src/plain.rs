@@ -16,7 +16,7 @@ pub struct LeftOut {
 /// Why a file is not deployed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Reason {
-    /// Its name ends neither in `.yaml` nor in `.yml`.
+    /// Its name ends neither in `.yaml` nor in `.yml`, and nobody has named it.
     NotYaml,
     /// It is named `values.yaml`: values are not manifests.
     Values,
@@ -53,7 +53,7 @@ pub fn manifests(files: Vec<SourceFile>, honour_marker: bool) -> (Vec<SourceFile
 
 fn reason(file: &SourceFile, honour_marker: bool) -> Option<Reason> {
     let name = file.name().to_lowercase();
-    if !(name.ends_with(".yaml") || name.ends_with(".yml")) {
+    if !(file.is_named || name.ends_with(".yaml") || name.ends_with(".yml")) {
         return Some(Reason::NotYaml);
     }
     if matches!(name.as_str(), "values.yaml" | "values.yml") {
@@ -66,6 +66,17 @@ fn reason(file: &SourceFile, honour_marker: bool) -> Option<Reason> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn of_a_file_that_is_named_the_extension_does_not_count() {
+        let files = ["a.json", "b.txt", "values.yaml"].map(|path| SourceFile::new(path, "{}"));
+        let listed = manifests(files.to_vec(), true);
+        assert_eq!((listed.0.len(), listed.1.len()), (0, 3));
+        let (kept, left_out) = manifests(files.map(SourceFile::named).to_vec(), true);
+        let kept: Vec<_> = kept.iter().map(SourceFile::name).collect();
+        assert_eq!(kept, ["a.json", "b.txt"]);
+        assert_eq!(left_out[0].reason, Reason::Values);
+    }
 
     #[test]
     fn only_yaml_files_without_the_marker_are_manifests() {

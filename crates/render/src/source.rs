@@ -7,6 +7,8 @@ pub struct SourceFile {
     pub path: String,
     /// Content.
     pub content: Vec<u8>,
+    /// Whether somebody has named this very file, and not a folder that it is in: its extension does not count then.
+    pub is_named: bool,
 }
 
 impl SourceFile {
@@ -15,6 +17,16 @@ impl SourceFile {
         Self {
             path: path.into(),
             content: content.into(),
+            is_named: false,
+        }
+    }
+
+    /// The same file, named by somebody.
+    #[must_use]
+    pub fn named(self) -> Self {
+        Self {
+            is_named: true,
+            ..self
         }
     }
 

@@ -54,6 +54,9 @@ fn tell(run: &Run<'_>, differences: &[Difference]) {
     if changed.is_empty() {
         run.info(unit, "nothing would change");
     }
+    for one in differences.iter().filter(|one| one.change == Fate::Runs) {
+        run.info(unit, format!("{} is a hook and would run", one.object));
+    }
 }
 
 async fn compare(run: &Run<'_>, diff: &Diff) -> Result<Vec<Difference>, Ended> {

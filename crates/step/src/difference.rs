@@ -1,12 +1,16 @@
 //! How objects differ: what a deployment would change, or what changed between two releases. Pure.
 
+use std::borrow::Cow;
 use std::collections::BTreeMap;
 
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 use sortie_cluster::apply::{self, Change, Outcome, Planned};
+use sortie_manifest::annotations::HOOK_NAME;
 use sortie_manifest::diff::{Diff, diff};
 use sortie_manifest::{ObjectId, versioning};
+
+use crate::hooks;
 
 /// What would happen, or has happened, to an object.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -24,6 +28,8 @@ pub enum Fate {
     Deleted,
     /// It is not in the set any more and stays, because pruning was not asked for.
     Left,
+    /// It is a hook: a Job or Pod that runs with each deployment, whatever is there. It is no difference.
+    Runs,
 }
 
 /// How one object differs. No value of a Secret is in it.
@@ -74,13 +80,14 @@ impl Fate {
             Self::Unchanged => "unchanged",
             Self::Deleted => "deleted",
             Self::Left => "left",
+            Self::Runs => "runs",
         }
     }
 
     /// Whether it is something that happens.
     #[must_use]
     pub const fn is_change(self) -> bool {
-        !matches!(self, Self::Unchanged | Self::Left)
+        !matches!(self, Self::Unchanged | Self::Left | Self::Runs)
     }
 }
 
@@ -113,6 +120,11 @@ pub(crate) fn planned<'a>(
     previous: impl FnOnce(&ObjectId, &str) -> Option<&'a (ObjectId, Value)>,
 ) -> Difference {
     let target = &planned.target;
+    if hooks::is_run(&target.object) {
+        let mut found = Difference::plain(target.id.clone(), Fate::Runs);
+        found.origin = Some(target.object.origin().to_string());
+        return found;
+    }
     let manifest = Value::Object(target.object.value().clone());
     let mut found = match &planned.outcome {
         Outcome::Accepted {
@@ -210,12 +222,21 @@ const fn ownership(handover: bool) -> &'static str {
 
 /// The name in the manifest, of an object that is deployed under a versioned one.
 pub(crate) fn original_name(object: &Value) -> Option<&str> {
+    annotated(object, versioning::ORIGINAL_NAME)
+}
+
+/// The name in the manifest, of a hook that is deployed under one with the number of its release.
+fn hook_name(object: &Value) -> Option<&str> {
+    annotated(object, HOOK_NAME)
+}
+
+fn annotated<'a>(object: &'a Value, name: &str) -> Option<&'a str> {
     let annotations = object.pointer("/metadata/annotations")?;
-    annotations.get(versioning::ORIGINAL_NAME)?.as_str()
+    annotations.get(name)?.as_str()
 }
 
 /// What changed from one release to another, by their objects as recorded. Versioned configuration is compared with its
-/// earlier version.
+/// earlier version, and a hook with that of the same name in the manifest.
 #[must_use]
 pub fn between(before: &[(ObjectId, Value)], after: &[(ObjectId, Value)]) -> Vec<Difference> {
     let mut old: BTreeMap<ObjectId, &(ObjectId, Value)> = before
@@ -232,7 +253,8 @@ pub fn between(before: &[(ObjectId, Value)], after: &[(ObjectId, Value)]) -> Vec
             }
             Some((earlier, earlier_value)) => {
                 let plain = Difference::plain(id.clone(), Fate::Configured);
-                let mut changed = plain.between(Some(earlier_value), Some(value));
+                let earlier_value = renamed(earlier_value, &id.name);
+                let mut changed = plain.between(Some(&earlier_value), Some(value));
                 if earlier != id {
                     changed.replaces = Some(earlier.clone());
                 }
@@ -250,10 +272,24 @@ pub fn between(before: &[(ObjectId, Value)], after: &[(ObjectId, Value)]) -> Vec
     found
 }
 
+/// A hook's number is in its name, and no difference.
+fn renamed<'a>(hook: &'a Value, name: &str) -> Cow<'a, Value> {
+    let mut hook = Cow::Borrowed(hook);
+    if hook_name(&hook).is_some()
+        && let Some(stated) = hook.to_mut().pointer_mut("/metadata/name")
+    {
+        *stated = name.into();
+    }
+    hook
+}
+
 /// What an object is called in its manifest.
 fn known_as((id, value): &(ObjectId, Value)) -> ObjectId {
     ObjectId {
-        name: original_name(value).unwrap_or(&id.name).to_owned(),
+        name: original_name(value)
+            .or_else(|| hook_name(value))
+            .unwrap_or(&id.name)
+            .to_owned(),
         ..id.clone()
     }
 }
@@ -313,6 +349,20 @@ mod tests {
             found[0].text
         );
         assert!(found[1].text.is_empty());
+    }
+
+    #[test]
+    fn a_hook_is_compared_without_the_number_of_its_release() {
+        let hook = |number: u64, value: &str| {
+            let (id, mut object) = object("Job", &format!("mig-{number}"), None, value);
+            object["metadata"]["annotations"] = json!({HOOK_NAME: "mig"});
+            [(id, object)]
+        };
+        let same = between(&hook(1, "x"), &hook(2, "x"));
+        assert_eq!((same.len(), same[0].change), (1, Fate::Unchanged));
+        let other = between(&hook(1, "x"), &hook(2, "y"));
+        assert_eq!((other.len(), other[0].change), (1, Fate::Configured));
+        assert!(!other[0].text.contains("mig"), "{}", other[0].text);
     }
 
     #[test]

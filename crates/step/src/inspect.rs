@@ -3,6 +3,7 @@
 mod documents;
 mod recorded;
 mod sides;
+mod versions;
 
 use std::borrow::Cow;
 use std::collections::BTreeMap;
@@ -29,6 +30,7 @@ use crate::steady::{last_words, surroundings};
 pub use documents::inspect_documents;
 pub use recorded::recorded_secrets;
 pub use sides::{fallen_stage, former_whole, is_of_set, is_progressive, services, sides};
+pub use versions::live_identities;
 
 /// Objects that are read at a time.
 const AT_ONCE: usize = 16;

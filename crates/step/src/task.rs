@@ -6,6 +6,7 @@ mod strategy;
 
 use std::time::Duration;
 
+use serde::{Deserialize, Serialize};
 use serde_json::Value;
 use sortie_render::SourceFile;
 use sortie_render::git::Reference;
@@ -170,7 +171,8 @@ pub struct Prune {
 }
 
 /// How ConfigMaps and Secrets are versioned.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
 pub enum Versioning {
     /// Equal content, equal name: no restart.
     #[default]

@@ -47,7 +47,7 @@ pub(crate) async fn run(args: &Deploy, around: &Surroundings) -> Result {
                 percent,
                 is_recorded: false,
             }),
-            WayBack::Cancel,
+            WayBack::Shared,
         ),
         // Nothing is skipped: whoever swaps afterwards must never get an older version by it.
         task::Strategy::BlueGreen => (

@@ -37,6 +37,9 @@ pub(crate) async fn run(args: &Diff, around: &Surroundings) -> Result {
             for one in &differences {
                 show(one, style);
             }
+            for line in hooks(&differences) {
+                print::note(&line);
+            }
             print::note(&summary(&differences));
         }
     }
@@ -119,7 +122,7 @@ async fn recorded(records: &Records, head: &Head) -> Result<Vec<(ObjectId, Value
 
 /// One object: what happens to it, who loses fields, and the text of what differs.
 fn show(one: &Difference, style: Style) {
-    if one.change == Fate::Unchanged {
+    if matches!(one.change, Fate::Unchanged | Fate::Runs) {
         return;
     }
     let name = harmless(&one.object.to_string());
@@ -159,6 +162,22 @@ fn show(one: &Difference, style: Style) {
     }
 }
 
+/// The hooks, apart from what differs: they run with each deployment.
+fn hooks(differences: &[Difference]) -> Vec<String> {
+    let hooks = differences.iter().filter(|one| one.change == Fate::Runs);
+    let line = |one: &Difference| {
+        let place = one.origin.as_deref();
+        let place = place.map_or_else(String::new, |place| format!(" ({place})"));
+        harmless(&format!("  {}{place}", one.object))
+    };
+    let mut lines: Vec<String> = hooks.map(line).collect();
+    if !lines.is_empty() {
+        let head = "hooks that a deployment runs, whatever differs:";
+        lines.insert(0, head.to_owned());
+    }
+    lines
+}
+
 const fn words(change: Fate) -> &'static str {
     match change {
         Fate::Left => "not in the set any more; it stays, deploy --prune deletes it",
@@ -175,11 +194,14 @@ fn summary(differences: &[Difference]) -> String {
         Fate::Deleted,
         Fate::Left,
         Fate::Unchanged,
+        Fate::Runs,
     ];
     let counted = all.iter().filter_map(|fate| {
         let count = differences.iter().filter(|one| one.change == *fate).count();
         let word = match fate {
             Fate::Left => "not in the set any more",
+            Fate::Runs if count == 1 => "hook",
+            Fate::Runs => "hooks",
             fate => fate.as_str(),
         };
         (count > 0).then(|| format!("{count} {word}"))

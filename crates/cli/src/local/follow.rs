@@ -8,6 +8,7 @@ use sortie_cluster::record::{History, PRIMARY};
 use sortie_cluster::{Cluster, record};
 use sortie_render::git::Network;
 use sortie_render::tools::Search;
+use sortie_step::inspect::is_progressive;
 use sortie_step::policy::Policy;
 use sortie_step::task::{Action, Owner, Release, RequestedBy, Task};
 use sortie_step::{FailureKind, Limits, Nothing, Outcome, Renderer};
@@ -34,6 +35,8 @@ pub(super) enum WayBack {
     Uninstall,
     /// Or take away what runs beside the present version.
     Cancel,
+    /// Or give the present version the pods back that the canary has taken.
+    Shared,
     /// Nothing needs to be brought back: the version with the traffic runs on.
     Untouched,
     /// Or take away what is there: no version of it has had the traffic yet.
@@ -154,7 +157,7 @@ pub(super) async fn run(job: Job, around: &Surroundings) -> Result<Value> {
     };
     let is_done = matches!(outcome, Outcome::Succeeded { .. });
     let way_back = match way_back {
-        WayBack::Rollback | WayBack::Untouched if !is_done => {
+        WayBack::Rollback | WayBack::Shared | WayBack::Untouched if !is_done => {
             let history = history_of(&environment.cluster, &task.release).await;
             match history {
                 Some(history) => way_back.by(&history),
@@ -174,10 +177,15 @@ async fn history_of(cluster: &Cluster, release: &Release) -> Option<History> {
 }
 
 impl WayBack {
-    /// The same, where nothing that is to be gone back to, or to be left as it is, was there before.
+    /// The same, where nothing that is to be gone back to, or to be left as it is, was there before; or where the step has
+    /// come to another of its halves.
     fn by(self, history: &History) -> Self {
+        let newest = history.newest().map(|stored| &stored.head);
+        let is_shared = newest.is_some_and(|head| head.side.is_canary() && is_progressive(head));
         match self {
-            Self::Rollback if history.last_good(None).is_none() => Self::Uninstall,
+            Self::Rollback | Self::Shared if is_shared => Self::Shared,
+            Self::Rollback | Self::Shared if history.last_good(None).is_none() => Self::Uninstall,
+            Self::Shared => Self::Rollback,
             Self::Untouched if history.standing(PRIMARY).is_none() => Self::CancelFirst,
             other => other,
         }
@@ -267,6 +275,9 @@ pub(super) fn failed(
         WayBack::Cancel => Some(format!(
             "`sortie cancel {named}` takes its pods away; the present version was not touched"
         )),
+        WayBack::Shared => Some(format!(
+            "`sortie cancel {named}` gives the present version its pods back, then takes the canary away"
+        )),
         WayBack::Untouched => Some(
             "the version with the traffic was not touched; correct the set and deploy it again"
                 .to_owned(),
@@ -346,6 +357,10 @@ mod tests {
             (
                 WayBack::Cancel,
                 "look; `sortie cancel -n shop --release web` takes",
+            ),
+            (
+                WayBack::Shared,
+                "look; `sortie cancel -n shop --release web` gives",
             ),
             (WayBack::Untouched, "look; the version with the traffic"),
             (

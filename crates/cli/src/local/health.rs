@@ -1,16 +1,17 @@
 //! `sortie health`: the verdict on each object, from files or from the cluster.
 
+use sortie_cluster::apply::Target;
 use sortie_cluster::record::Tracked;
 use sortie_cluster::{Cause, Cluster, Error};
 use sortie_manifest::{Limits, Object, ObjectId, Origin, ParseError, ParseErrors};
 use sortie_step::health_rules;
-use sortie_step::inspect::{Inspected, inspect, inspect_documents};
+use sortie_step::inspect::{Inspected, inspect, inspect_documents, live_identities};
 
 use super::objects::{self, Row, ended};
 use super::set::MOST;
 use super::{connect, history, records, sides};
 use crate::args::{Health, Output, ReleaseArgs};
-use crate::exit::{Exit, Failure, Finding, Result};
+use crate::exit::{Failure, Finding, Result};
 use crate::files::{self, Folders};
 use crate::{Surroundings, clock, print};
 
@@ -114,60 +115,47 @@ fn unreadable(errors: Vec<ParseError>, more: usize) -> Failure {
 /// The objects that the files name, as they are in the cluster.
 async fn of_cluster(objects: Vec<Object>, args: &Health) -> Result<Vec<Inspected>> {
     let (cluster, namespace) = connect(&args.cluster).await?;
-    let ids: Vec<ObjectId> = objects.iter().map(Object::id).collect();
-    let origins: Vec<Origin> = objects.iter().map(|one| one.origin().clone()).collect();
-    let unknown = unknown_kinds(&cluster, &objects, &namespace).await?;
+    let named: Vec<(ObjectId, Origin)> = objects
+        .iter()
+        .map(|one| (one.id(), one.origin().clone()))
+        .collect();
     // A release may have given them other names.
     let is_secret = |one: &&Object| one.kind() == "Secret";
     let secrets: Vec<Object> = objects.iter().filter(is_secret).cloned().collect();
-    let refusal = |origin: &Origin| unknown.iter().find(|why| why.origin() == Some(origin));
-    let known = objects
-        .into_iter()
-        .filter(|one| refusal(one.origin()).is_none());
-    let targets = cluster.locate(known.collect(), &namespace).await;
-    let targets = targets.map_err(first)?;
-    let tracked: Vec<Tracked> = targets
-        .into_iter()
-        .map(|target| Tracked {
-            id: target.id,
-            uid: None,
-        })
-        .collect();
+    let (targets, unknown) = known(&cluster, objects, &namespace).await?;
+    let live = live_identities(&cluster, &targets).await?;
+    let tracked = live.into_iter().map(|id| Tracked { id, uid: None });
+    let tracked: Vec<Tracked> = tracked.collect();
     let namespaces = [namespace.as_str(), health_rules::SHARED_NAMESPACE];
     let rules = health_rules::read(&cluster, &namespaces).await?.rules;
     let mut inspected = inspect(&cluster, None, &tracked, &rules, secrets)
         .await?
         .into_iter();
-    let rows = ids.into_iter().zip(&origins);
-    let row = |(id, origin)| match refusal(origin) {
-        Some(why) => Some(Inspected::unread(id, why)),
-        None => inspected.next(),
+    let row = |(id, origin)| {
+        let refusal = unknown.iter().find(|why| why.origin() == Some(&origin));
+        match refusal {
+            Some(why) => Some(Inspected::unread(id, why)),
+            None => inspected.next(),
+        }
     };
-    Ok(rows.filter_map(row).collect())
+    Ok(named.into_iter().filter_map(row).collect())
 }
 
-/// Why the cluster does not know the kinds of some of these objects; any other fault is an error.
-async fn unknown_kinds(
+/// Where each object is whose kind the cluster knows, and why it does not know those of the others; any other fault is an
+/// error.
+async fn known(
     cluster: &Cluster,
-    objects: &[Object],
+    objects: Vec<Object>,
     namespace: &str,
-) -> Result<Vec<Error>> {
-    let Err(errors) = cluster.locate(objects.to_vec(), namespace).await else {
-        return Ok(Vec::new());
-    };
+) -> Result<(Vec<Target>, Vec<Error>)> {
+    let located = cluster.locate_each(objects, namespace).await;
+    let (targets, errors) = located.map_err(|error| error.doing("read"))?;
+    let errors = errors.into_iter().map(|error| error.doing("read"));
     let is_unknown = |error: &Error| matches!(error.cause(), Cause::UnknownKind { .. });
-    let (unknown, others): (Vec<Error>, Vec<Error>) = errors.into_iter().partition(is_unknown);
-    if others.is_empty() {
-        Ok(unknown)
-    } else {
-        Err(first(others))
-    }
-}
-
-fn first(errors: Vec<Error>) -> Failure {
-    match errors.into_iter().next() {
-        Some(error) => Failure::from(error),
-        None => Failure::new(Exit::Failed, "the cluster does not know these objects"),
+    let (unknown, others): (Vec<Error>, Vec<Error>) = errors.partition(is_unknown);
+    match others.into_iter().next() {
+        Some(error) => Err(Failure::from(error)),
+        None => Ok((targets, unknown)),
     }
 }
 

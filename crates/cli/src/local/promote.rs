@@ -88,13 +88,10 @@ async fn to_everybody(
     }
     if canary.status != Status::Succeeded {
         let text = format!("canary number {} did not end well", canary.number);
-        return Err(unlike(text, release));
+        return Err(unlike(text, is_progressive, release));
     }
     let set = match is_progressive {
-        true => RollingDeploy {
-            versioning: set::versioning(args.with.versioning),
-            ..RollingDeploy::default()
-        },
+        true => RollingDeploy::default(),
         false => set::read(&args.paths, &args.with)?,
     };
     if !is_progressive {
@@ -177,20 +174,26 @@ async fn check(
             let number = canary.number;
             let text =
                 format!("the set is not the one that canary number {number} was deployed from");
-            Err(unlike(text, release))
+            Err(unlike(text, false, release))
         }
         _ => Ok(()),
     }
 }
 
 /// That something else than what a canary has shown to be good would become the release.
-fn unlike(why: String, release: &Release) -> Failure {
+fn unlike(why: String, is_progressive: bool, release: &Release) -> Failure {
     let named = sides::named(release);
+    let hint = match is_progressive {
+        true => format!(
+            "deploy it with its share again: `sortie deploy PATH... {named} --strategy canary --progressive PERCENT`, then promote it; or give its pods back first: `sortie cancel {named}`, then `sortie deploy PATH... {named}`"
+        ),
+        false => format!(
+            "deploy it as a canary first; or let everybody have it as it is: `sortie deploy PATH... {named}`, then `sortie cancel {named}`"
+        ),
+    };
     Failure {
         code: Some("SRT-Z019".to_owned()),
         ..Failure::new(Exit::Failed, why)
     }
-    .hint(format!(
-        "deploy it as a canary first; or let everybody have it as it is: `sortie deploy PATH... {named}`, then `sortie cancel {named}`"
-    ))
+    .hint(hint)
 }

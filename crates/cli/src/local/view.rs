@@ -234,6 +234,9 @@ fn carry_on(verb: &str, way_back: WayBack, release: &Release) -> String {
         WayBack::Cancel | WayBack::CancelFirst => {
             format!("{verb} again to carry on, or take its pods away: sortie cancel {named}")
         }
+        WayBack::Shared => format!(
+            "{verb} again to carry on, or give the present version its pods back: sortie cancel {named}"
+        ),
         WayBack::Untouched => {
             format!("{verb} again to carry on; the version with the traffic was not touched")
         }

@@ -5,6 +5,7 @@
 //! place of the release: the originals get the new version, pods move back to them, and the canary goes.
 
 mod back;
+mod beside;
 mod progress;
 mod rendering;
 mod scaler;
@@ -30,10 +31,13 @@ use crate::units::Ended;
 use walk::Walk;
 
 pub(crate) use back::rollback;
+pub(crate) use beside::{BESIDE, beside};
 pub(crate) use progress::{
     Both, NOTED, Progress, both, check, replicas, standing, steered, unfinished_promotion, written,
 };
-pub(crate) use rendering::{RENDERING, canary, complete, is_what_runs, keep, overtaken, set};
+pub(crate) use rendering::{
+    RENDERING, VERSIONING, canary, complete, is_what_runs, keep, overtaken, set,
+};
 pub(crate) use scaler::Autoscalers;
 
 /// Give the canary its share; at 100 % its version becomes the release's. The outputs are those of a canary's deployment, at

@@ -12,6 +12,7 @@ use sortie_manifest::{Object, ObjectId};
 use sortie_strategy::progressive::{Phase, State};
 use sortie_strategy::replicas::{Amount, Slack};
 
+use super::beside::after;
 use super::scaler::Scaler;
 use crate::failure::{Failure, FailureKind};
 use crate::rolling::opened;
@@ -94,7 +95,8 @@ pub(crate) fn unfinished_promotion(head: &Head) -> Option<Progress> {
 
 /// The record that says how many pods the two sides of a release have, where its canary is not gone.
 pub(crate) fn standing(history: &History) -> Option<(&Head, Progress)> {
-    of_heads(history.heads().rev())
+    let (head, progress) = of_heads(history.heads().rev())?;
+    Some((head, after(history.heads(), head.number, progress)))
 }
 
 /// The same of heads, the newest first.
@@ -107,7 +109,7 @@ fn of_heads<'a>(heads: impl Iterator<Item = &'a Head>) -> Option<(&'a Head, Prog
                 let stands = head.status != Status::Superseded && head.is_canary_left();
                 return stands.then_some((head, progress));
             }
-            // Whatever else came after a canary, a rollback say, knows nothing of its pods.
+            // Whatever else came after a canary is a rollback: what it makes of these numbers is looked for afterwards.
             (false, None) => {}
             // Once it is over, its numbers of pods are those of its manifests.
             (false, Some(_)) => return unfinished_promotion(head).map(|progress| (head, progress)),
@@ -229,7 +231,7 @@ fn refused(object: &ObjectId, why: &str) -> Failure {
 }
 
 /// What the manifest allows, as the Deployment controller reads it.
-fn slack(original: &Object, replicas: u32) -> Slack {
+pub(super) fn slack(original: &Object, replicas: u32) -> Slack {
     let spec = original.value().get("spec");
     let strategy = spec.and_then(|spec| spec.get("strategy"));
     let rolling = strategy.and_then(|strategy| {

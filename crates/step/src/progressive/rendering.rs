@@ -16,6 +16,8 @@ use crate::units::Ended;
 
 /// Under this name the parts with the set are noted when a record is opened.
 pub(crate) const RENDERING: &str = "rendering";
+/// Under this name it is noted how its ConfigMaps and Secrets are versioned.
+pub(crate) const VERSIONING: &str = "versioning";
 
 /// Keep a set as it was rendered. The record that this head begins needs the result.
 ///
@@ -107,6 +109,7 @@ async fn of(run: &Run<'_>, look: &Look, head: &Head) -> Result<Rendered, Ended> 
     Ok(Rendered {
         objects: recorded(run, head, values)?,
         secrets,
+        versioning: opened(head, VERSIONING),
     })
 }
 

@@ -48,7 +48,7 @@ pub(crate) struct Limits {
 }
 
 impl Limits {
-    fn of(autoscaler: &Value) -> Option<Self> {
+    pub(super) fn of(autoscaler: &Value) -> Option<Self> {
         let number = |pointer: &str| autoscaler.pointer(pointer).and_then(Value::as_u64);
         Some(Self {
             min: number("/spec/minReplicas"),
@@ -63,6 +63,13 @@ impl Limits {
             min: Some(replicas),
             max: replicas,
         }
+    }
+
+    /// The number nearest to this one that they allow.
+    pub(super) fn nearest(self, pods: u32) -> u32 {
+        let least = self.min.unwrap_or(1).min(self.max);
+        let nearest = u64::from(pods).clamp(least, self.max);
+        u32::try_from(nearest).unwrap_or(u32::MAX)
     }
 
     /// What is left of them for a side that has so many pods, while the other has this percentage. Never so that the side

@@ -391,7 +391,7 @@ fn gone(id: &ObjectId) -> Failure {
         FailureKind::Unknown,
         "SRT-T113",
         format!("{id} was deleted while its pods were exchanged"),
-        "deploy the release again by a rolling deployment, then remove the canary",
+        "bring the release back by a rollback to its number, which makes the workload again; then remove the canary",
     )
 }
 

@@ -51,7 +51,8 @@ pub(crate) async fn run(
         Before::Locked(locked, rendered) => (locked, rendered),
     };
     let mut locked = locked;
-    let result = under_lease(run, (options, shape), &mut locked, rendered).await;
+    let options = rendered.options(options);
+    let result = under_lease(run, (&options, shape), &mut locked, rendered).await;
     locked.release(run).await;
     result
 }
@@ -67,7 +68,10 @@ enum Before {
 }
 
 async fn before(run: &Run<'_>, options: &RollingDeploy, shape: Shape) -> Result<Before, Ended> {
-    run.units.enter(Unit::FetchFiles);
+    run.units.enter(match shape.is_recorded() {
+        true => Unit::Initialize,
+        false => Unit::FetchFiles,
+    });
     // Who looks at the release meanwhile learns what every deployment needs.
     let needed = async {
         let (rules, ()) = futures::join!(run.rules(), run.env.cluster.learn_kinds());
@@ -92,10 +96,12 @@ async fn before(run: &Run<'_>, options: &RollingDeploy, shape: Shape) -> Result<
             Rendered {
                 objects: recorded(run, head, values)?,
                 secrets,
+                versioning: None,
             }
         }
         Earlier::None => Box::pin(progressive::set(run, (options, shape), &look)).await?,
     };
+    let options = &rendered.options(options);
     run.check_objects(&rendered.objects)?;
     health_rules::check(run, &rendered.objects, &*rules?)?;
     if options.dry_run {
@@ -347,6 +353,7 @@ pub(crate) async fn render_sources(
     Ok(Rendered {
         objects,
         secrets: resolving.secret_names(),
+        versioning: None,
     })
 }
 

@@ -25,7 +25,7 @@ use crate::run::Run;
 use crate::sequence::{Sequence, disordered};
 use crate::shape::{self, Shape, Shaped, Wanted};
 use crate::single::traffic;
-use crate::task::RollingDeploy;
+use crate::task::{RollingDeploy, Versioning};
 use crate::try_out::try_out;
 use crate::units::Ended;
 
@@ -48,6 +48,18 @@ pub(crate) struct Rendered {
     pub(crate) objects: Vec<Object>,
     /// Names of the secrets in them.
     pub(crate) secrets: Vec<String>,
+    /// How it was versioned when it was recorded, whatever the task says.
+    pub(crate) versioning: Option<Versioning>,
+}
+
+impl Rendered {
+    /// The options with which it is deployed.
+    pub(super) fn options(&self, asked: &RollingDeploy) -> RollingDeploy {
+        RollingDeploy {
+            versioning: self.versioning.unwrap_or(asked.versioning),
+            ..asked.clone()
+        }
+    }
 }
 
 /// Try the set out and open the record; resumed, find the record that is open.
@@ -208,6 +220,7 @@ async fn begin(
     if let Some(set) = set.filter(|_| head.side.is_canary()) {
         let parts = progressive::keep(locked, &mut head, &set).await?;
         data.insert(progressive::RENDERING, Notes::of(&parts));
+        data.insert(progressive::VERSIONING, Notes::of(&options.versioning));
     }
     head.note_with("Prepare", "", "opened", data, clock::now());
     let stored = record_objects(locked, head, &objects, &parts).await?;

@@ -22,7 +22,7 @@ use crate::health_rules;
 use crate::hooks;
 use crate::instances::Instances;
 use crate::locked::{self, Locked, record_failure};
-use crate::progressive;
+use crate::progressive::{self, BESIDE};
 use crate::protection::is_storage;
 use crate::remove::remove;
 use crate::replacement;
@@ -204,11 +204,16 @@ async fn begin(
     let (doomed, left) = doomed(run, options, locked, plan).await?;
     let text = format!("rollback to number {} begun", plan.good);
     let now = clock::now();
+    let ids: Vec<&ObjectId> = doomed.iter().map(|doomed| &doomed.id).collect();
+    let set = (objects.as_slice(), run.task.release.namespace.as_str());
+    let beside = progressive::beside((&locked.history, locked.guard().fence()), set, &ids);
+    let data = beside.map_or(Value::Null, |beside| json!({BESIDE: beside}));
     let stored = match plan.record {
         Place::Undone(number) | Place::Open(number) => {
             let mut stored = numbered(locked, number)?.clone();
-            stored.head.task_epoch = stored.head.task_epoch.max(run.task.epoch);
-            stored.head.note("Rollback", "", text, now);
+            let head = &mut stored.head;
+            head.task_epoch = head.task_epoch.max(run.task.epoch);
+            head.note_with("Rollback", "", text, data, now);
             locked.update(&mut stored).await?;
             stored
         }
@@ -220,7 +225,7 @@ async fn begin(
             }
             head.manifest_hash.clone_from(&good.head.manifest_hash);
             head.note_with("Prepare", "", "opened", json!({"secrets": secrets}), now);
-            head.note("Rollback", "", text, now);
+            head.note_with("Rollback", "", text, data, now);
             // They were read a moment ago.
             let present: Vec<PartId> = good.all_parts().cloned().collect();
             record_objects(locked, head, &objects, &present).await?

@@ -4,7 +4,7 @@
 //! the original runs.
 
 use serde_json::{Map, Value, json};
-use sortie_cluster::record::{CANARY, History, Side};
+use sortie_cluster::record::{CANARY, Head, History, Side};
 use sortie_cluster::watch::Selection;
 use sortie_manifest::labels::{self, Marks};
 use sortie_manifest::workload::{self, Workload};
@@ -311,18 +311,28 @@ fn needs_its_node(object: &Object) -> bool {
 /// A progressive one stands, whose pods were taken from the originals.
 pub(super) fn has_room(history: &History) -> Result<(), Failure> {
     match progressive::standing(history) {
-        Some((head, _)) => Err(in_the_way(head.number)),
+        Some((head, _)) => Err(in_the_way(head)),
         None => Ok(()),
     }
 }
 
-fn in_the_way(number: u64) -> Failure {
-    Failure::new(
-        FailureKind::Configuration,
-        "SRT-T111",
-        format!("the progressive canary of number {number} has pods that the release is short of"),
-        "bring it to 100 %, or remove it, and its pods go back; then deploy again",
-    )
+fn in_the_way(head: &Head) -> Failure {
+    let number = head.number;
+    let (what, way) = match head.side.is_canary() {
+        true => (
+            format!(
+                "the progressive canary of number {number} has pods that the release is short of"
+            ),
+            "bring it to 100 %, or remove it, and its pods go back; then deploy again",
+        ),
+        false => (
+            format!(
+                "release number {number} has not got all its pods from its progressive canary yet"
+            ),
+            "promote the canary again, or roll back, or remove the canary, and its pods go back; then deploy again",
+        ),
+    };
+    Failure::new(FailureKind::Configuration, "SRT-T111", what, way)
 }
 
 fn no_nodes() -> Failure {

@@ -220,6 +220,18 @@ impl Shape {
         matches!(self, Self::Progressive { .. })
     }
 
+    /// Whether its set is in the record of a canary, so that nothing is fetched.
+    pub(crate) const fn is_recorded(self) -> bool {
+        matches!(
+            self,
+            Self::Promotion
+                | Self::Progressive {
+                    is_recorded: true,
+                    ..
+                }
+        )
+    }
+
     /// Whether it begins a step. The hooks of a service run then; a promotion is the second half of one.
     pub(crate) const fn is_beginning(self) -> bool {
         !matches!(self, Self::Promotion)

@@ -25,8 +25,14 @@ pub(super) struct Target {
     shown: Option<(Status, String)>,
     /// Trouble and since when it lasts.
     trouble: Option<(Class, Option<String>, Timestamp)>,
-    warned: Option<String>,
+    warned: Option<Warned>,
     pub(super) reached: bool,
+}
+
+/// Trouble that was told.
+struct Warned {
+    line: String,
+    begins_with_object: bool,
 }
 
 /// How the object is when it is as it will stay, so that no watch is needed to know it: built-in kinds without pods that
@@ -119,7 +125,8 @@ impl Target {
     /// What it lacks, for people.
     pub(super) fn pending(&self) -> String {
         match (&self.warned, &self.shown) {
-            (Some(line), _) => format!("{}: {line}", self.id),
+            (Some(warned), _) if warned.begins_with_object => warned.line.clone(),
+            (Some(warned), _) => format!("{}: {}", self.id, warned.line),
             (None, Some((health, message))) => {
                 format!("{}: {} ({message})", self.id, health.as_str())
             }
@@ -196,9 +203,12 @@ impl Target {
             return;
         }
         let line = cause.one_line(&[]);
-        if self.warned.as_ref() != Some(&line) {
+        if self.warned.as_ref().map(|warned| &warned.line) != Some(&line) {
             sink.log(Unit::WaitForSteadyState, Level::Warning, &line);
-            self.warned = Some(line);
+            self.warned = Some(Warned {
+                line,
+                begins_with_object: cause.begins_with_object(),
+            });
         }
     }
 }

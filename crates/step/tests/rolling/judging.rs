@@ -52,6 +52,20 @@ async fn a_rule_that_cannot_be_read_refuses_the_set_before_the_first_write() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn at_the_deadline_what_a_rule_says_names_its_object_once() {
+    let world = World::new("rule_deadline").await;
+    let rule = "annotations: {sortie.dev/health: \"'Degraded: no leader'\", ";
+    let set = config("a", "1").replace("annotations: {", rule);
+    let mut task = world.task(Action::RollingDeploy(plain(&set)));
+    task.timeout = Duration::from_secs(5);
+    let told = world.run(&task).await;
+    let message = &told.failure().message;
+    assert!(message.contains("no leader"), "{message}");
+    assert_eq!(message.matches("ConfigMap/").count(), 1, "{message}");
+    world.finish().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn a_rule_for_a_kind_judges_a_deployment_and_whoever_asks_later() {
     let world = World::new("rule_of_kind").await;
     world.given(&rules("data.a == \"2\"")).await;

@@ -6,7 +6,7 @@ use std::time::Duration;
 use serde_json::{Value, json};
 use sortie_cluster::Resource;
 use sortie_cluster::watch::Selection;
-use sortie_step::task::{Action, Amount, ProgressiveDeploy, RollingDeploy, Target};
+use sortie_step::task::{Action, Amount, ProgressiveDeploy, RollingDeploy, Target, Versioning};
 use sortie_testkit::TrafficProbe;
 use tokio::task::JoinSet;
 
@@ -399,5 +399,75 @@ async fn a_rollback_beside_a_canary_does_not_make_its_numbers_forgotten() {
     assert_eq!(told.outputs()["rolledBack"], true);
     assert_eq!(world.sides().await, (4, None));
     assert_eq!(world.limits().await, (json!(2), json!(4)));
+    world.finish().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_a_rollback_brings_back_beside_a_canary_says_how_many_pods_come_back() {
+    let ground = Ground::shared().await;
+    let world = World::on(ground.cluster.clone(), "progressive_other_size").await;
+    let sized = |number: u32, replicas: u32| {
+        let sized = format!("replicas: {replicas}\n  minReadySeconds: 1");
+        version(number).replace("minReadySeconds: 1", &sized)
+    };
+    // One says its number, one has an autoscaler, and then there is neither.
+    world.deploy(plain(&sized(1, 3))).await.outputs();
+    let scaled = documents(&[&version(2), &scaler((2, 5))]);
+    world.deploy(plain(&scaled)).await.outputs();
+    world.deploy(plain(&sized(3, 4))).await.outputs();
+    world.share(&sized(4, 4), 50, "e1").await.outputs();
+    assert_eq!(world.sides().await, (2, Some(2)));
+    world.rollback(Target::Number(1)).await.outputs();
+    let told = world.run(&world.task(Action::CanaryDelete)).await;
+    assert_eq!(told.outputs()["canaryDeleted"], true);
+    assert_eq!(world.sides().await, (3, None));
+
+    world.share(&sized(4, 8), 50, "e2").await.outputs();
+    assert_eq!(world.sides().await, (4, Some(4)));
+    world.rollback(Target::Number(2)).await.outputs();
+    let told = world.back("e2").await;
+    assert_eq!(told.outputs()["rolledBack"], true);
+    assert_eq!(world.sides().await, (3, None));
+    assert_eq!(world.limits().await, (json!(2), json!(5)));
+    world.finish().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_promotion_versions_configuration_as_its_canary_was() {
+    let ground = Ground::shared().await;
+    let world = World::on(ground.cluster.clone(), "progressive_versioning").await;
+    let off = |set: &str| RollingDeploy {
+        versioning: Versioning::Off,
+        ..plain(set)
+    };
+    world.deploy(off(&version(1))).await.outputs();
+    let names = async || {
+        let names = [
+            "get",
+            "configmaps,secrets",
+            "-l",
+            "sortie.dev/release",
+            "-o",
+            "name",
+        ];
+        world.kubectl(&names, "").await
+    };
+    let before = names().await;
+    let task = world.task(progressive(off(&version(2)), 50));
+    world.run(&task).await.outputs();
+    let promote = ProgressiveDeploy {
+        deploy: RollingDeploy::default(),
+        percent: 100,
+        is_recorded: true,
+    };
+    let task = world.task(Action::ProgressiveDeploy(promote));
+    world.run(&task).await.outputs();
+    let expected = before.replace("old", "extra");
+    let after = names().await;
+    for name in expected.lines() {
+        assert!(after.lines().any(|one| one == name), "{name}: {after}");
+    }
+    let hashed = |line: &&str| line.contains("/a-") || line.contains("/extra-");
+    assert_eq!(after.lines().find(hashed), None, "{after}");
     world.finish().await;
 }
