@@ -36,8 +36,13 @@ pub(crate) async fn provide(cluster: &Path, client: &Client) -> Result<()> {
             .unwrap_or_default();
         match phase.as_str() {
             "Released" | "Failed" if name.starts_with(PREFIX) => {
-                let delete = volumes.delete(&name, &DeleteParams::default()).await;
-                delete.with_context(|| format!("delete the volume {name}"))?;
+                match volumes.delete(&name, &DeleteParams::default()).await {
+                    // The deletion that a test before this one asked for ended between the list and now.
+                    Err(kube::Error::Api(answer)) if answer.is_not_found() => {}
+                    answer => {
+                        answer.with_context(|| format!("delete the volume {name}"))?;
+                    }
+                }
                 std::fs::remove_dir_all(folder.join(&name)).ok();
             }
             "Bound" => {}
