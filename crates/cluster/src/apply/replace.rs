@@ -252,7 +252,9 @@ fn is_occupied(error: &Error) -> bool {
     };
     match error.cause() {
         Cause::Quota { message } => message.contains("exceeded quota"),
-        Cause::Invalid { problems } => problems.iter().all(|problem| is(&problem.message)),
+        Cause::Invalid { problems } => {
+            !problems.is_empty() && problems.iter().all(|problem| is(&problem.message))
+        }
         Cause::Forbidden { message } | Cause::Server { message, .. } => is(message),
         _ => false,
     }
@@ -411,6 +413,18 @@ mod tests {
         assert_eq!(attempts.get(), 1);
         let (written, stopped) = when_free(write, patient).await;
         assert!(written.is_ok() && !stopped);
+    }
+
+    #[test]
+    fn a_refusal_without_any_problem_is_about_nothing_that_gets_free() {
+        let taken = Problem {
+            field: "spec.clusterIP".to_owned(),
+            message: "provided IP is already allocated".to_owned(),
+        };
+        for (problems, occupied) in [(vec![taken], true), (Vec::new(), false)] {
+            let error = Error::new("apply", "a", Cause::Invalid { problems });
+            assert_eq!(is_occupied(&error), occupied);
+        }
     }
 
     #[test]

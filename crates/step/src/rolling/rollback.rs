@@ -7,6 +7,7 @@ use sortie_cluster::apply::{Change, Planned};
 use sortie_cluster::clock;
 use sortie_cluster::delete::{Doomed, Gone};
 use sortie_cluster::record::{Head, PartId, Status, Stored};
+use sortie_cluster::{Cause, Error};
 use sortie_manifest::{Object, ObjectId, versioning};
 
 use super::closing::{close, told};
@@ -317,10 +318,7 @@ async fn restore(
         .run_writes(locked.lost(), Box::pin(write))
         .await?;
     // What cannot go back of what must not be lost is left as it is.
-    let (left, mut errors): (Vec<_>, Vec<_>) = set
-        .errors
-        .into_iter()
-        .partition(|error| is_left(error.target()));
+    let (left, mut errors): (Vec<_>, Vec<_>) = set.errors.into_iter().partition(is_left);
     for error in &left {
         run.warn(Unit::Rollback, format!("left as it is: {}", chain(error)));
     }
@@ -375,9 +373,17 @@ async fn restore(
     }
 }
 
-/// Whether the object of this name (`Kind/…`) is storage.
-fn is_left(target: &str) -> bool {
-    let kind = target.split('/').next().unwrap_or_default();
+/// Whether storage (the target is named `Kind/…`) cannot have the content back that it had. Of what was refused for another
+/// reason (a right, a quota, a server that is away) the next try may bring it back.
+fn is_left(error: &Error) -> bool {
+    let cannot = matches!(
+        error.cause(),
+        Cause::Immutable { .. } | Cause::Invalid { .. } | Cause::Irreplaceable { .. }
+    );
+    if !cannot {
+        return false;
+    }
+    let kind = error.target().split('/').next().unwrap_or_default();
     let group = if kind == "CustomResourceDefinition" {
         "apiextensions.k8s.io"
     } else {
@@ -513,6 +519,41 @@ async fn versioned(run: &Run<'_>, locked: &Locked, stored: &Stored) -> BTreeSet<
                 .filter(|id| id.kind == "ConfigMap" || id.kind == "Secret")
                 .cloned()
                 .collect()
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn storage_is_left_only_when_it_cannot_go_back() {
+        let message = || "no".to_owned();
+        let causes = || {
+            let (problems, others) = (Vec::new(), Vec::new());
+            [
+                (Cause::Immutable { problems, others }, true),
+                (
+                    Cause::Invalid {
+                        problems: Vec::new(),
+                    },
+                    true,
+                ),
+                (Cause::Forbidden { message: message() }, false),
+                (Cause::Quota { message: message() }, false),
+                (Cause::Conflict { message: message() }, false),
+            ]
+        };
+        for (target, storage) in [
+            ("PersistentVolumeClaim/data", true),
+            ("CustomResourceDefinition/widgets.example.com", true),
+            ("ConfigMap/a", false),
+        ] {
+            for (cause, cannot) in causes() {
+                let error = Error::new("apply", target, cause);
+                assert_eq!(is_left(&error), storage && cannot, "{error}");
+            }
         }
     }
 }
