@@ -531,12 +531,28 @@ mod tests {
     fn storage_is_left_only_when_it_cannot_go_back() {
         let message = || "no".to_owned();
         let causes = || {
-            let (problems, others) = (Vec::new(), Vec::new());
+            let nothing = Vec::new;
+            let quota = Cause::Quota { message: message() };
+            let refused = Error::new("apply", "a", quota);
             [
-                (Cause::Immutable { problems, others }, true),
+                (
+                    Cause::Immutable {
+                        problems: nothing(),
+                        others: nothing(),
+                    },
+                    true,
+                ),
                 (
                     Cause::Invalid {
-                        problems: Vec::new(),
+                        problems: nothing(),
+                    },
+                    true,
+                ),
+                // Its fields are immutable, and a new object is refused besides.
+                (
+                    Cause::Irreplaceable {
+                        problems: nothing(),
+                        source: Box::new(refused),
                     },
                     true,
                 ),

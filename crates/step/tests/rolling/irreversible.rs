@@ -87,3 +87,34 @@ async fn a_claim_that_has_grown_stays_as_large() {
     );
     world.finish().await;
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_claim_that_may_only_now_not_be_made_is_no_success_of_a_rollback() {
+    let world = World::new("claim_without_room").await;
+    let claim = "apiVersion: v1\nkind: PersistentVolumeClaim\nmetadata: {name: data}\nspec:\n  accessModes: [ReadWriteOnce]\n  resources: {requests: {storage: 1Mi}}\n";
+    for value in ["1", "2"] {
+        let set = documents(&[claim, &config("a", value)]);
+        world.deploy(plain(&set)).await.outputs();
+    }
+    world.kubectl(&["delete", "pvc", "data"], "").await;
+    world.given("apiVersion: v1\nkind: ResourceQuota\nmetadata: {name: none}\nspec: {hard: {persistentvolumeclaims: \"0\"}}\n").await;
+    let counted = "--for=jsonpath={.status.hard}";
+    world
+        .kubectl(&["wait", counted, "resourcequota/none"], "")
+        .await;
+
+    let back = world.rollback(Target::Number(1)).await;
+    assert_eq!(back.failure().code, "SRT-C007");
+    assert!(!back.said("left as it is"), "{:?}", back.lines);
+    let value = async || world.get("v1/ConfigMap", "a").await.unwrap()["data"]["a"].clone();
+    assert_eq!(value().await, "1", "it stops over nothing");
+
+    // Once there is room, the same brings it back.
+    world
+        .kubectl(&["delete", "resourcequota", "none"], "")
+        .await;
+    world.rollback(Target::Number(1)).await.outputs();
+    let claim = world.get("v1/PersistentVolumeClaim", "data").await;
+    assert!(claim.is_some());
+    world.finish().await;
+}
