@@ -6,10 +6,10 @@ use sortie_cluster::record::{Head, History};
 use sortie_manifest::{Object, ObjectId};
 use sortie_strategy::copy;
 
-use super::progress::{Both, Progress, replicas, slack, standing};
+use super::progress::{Both, Progress, first, replicas, slack, standing};
 use super::scaler::{Limits, Scaler};
 
-/// Under this name a rollback notes them, when it begins.
+/// Under this name a rollback notes them, when it has ended well.
 pub(crate) const BESIDE: &str = "beside";
 
 /// The numbers of pods and the limits that the record with this number goes by from now on.
@@ -18,7 +18,7 @@ pub(crate) const BESIDE: &str = "beside";
 pub(crate) struct Beside {
     /// The canary's record, or that of its unfinished release.
     number: u64,
-    /// Of the lease under which the rollback began: a later one is higher.
+    /// Of the lease under which the rollback ran: a later one is higher.
     fence: u32,
     workloads: Vec<Both>,
 }
@@ -29,22 +29,37 @@ pub(crate) fn beside(
     (objects, namespace): (&[Object], &str),
     doomed: &[&ObjectId],
 ) -> Option<Beside> {
-    let (head, progress) = standing(history)?;
-    let left = progress.workloads.into_iter();
-    let left = left.filter(|both| !doomed.contains(&&both.object));
+    let (head, at_first) = first(history)?;
+    let (_, now) = standing(history)?;
+    let progress = (at_first.workloads, now.workloads.as_slice());
     Some(Beside {
         number: head.number,
         fence,
-        workloads: left.map(|both| of_set(both, objects, namespace)).collect(),
+        workloads: left(progress, (objects, namespace), doomed),
     })
 }
 
+/// The workloads that are there afterwards: those of the set as it and the first numbers say, whatever rollbacks before this
+/// one have made of them; what else there is as it is now.
+fn left(
+    (at_first, now): (Vec<Both>, &[Both]),
+    (objects, namespace): (&[Object], &str),
+    doomed: &[&ObjectId],
+) -> Vec<Both> {
+    let left = at_first.into_iter();
+    let left = left.filter(|both| !doomed.contains(&&both.object));
+    let left = left.filter_map(|both| {
+        let is_it = |object: &&Object| object.id().in_namespace(namespace) == both.object;
+        match objects.iter().find(is_it) {
+            Some(original) => Some(of_set(both, original, (objects, namespace))),
+            None => now.iter().find(|one| one.object == both.object).cloned(),
+        }
+    });
+    left.collect()
+}
+
 /// A workload as this set says it.
-fn of_set(both: Both, objects: &[Object], namespace: &str) -> Both {
-    let is_it = |object: &&Object| object.id().in_namespace(namespace) == both.object;
-    let Some(original) = objects.iter().find(is_it) else {
-        return both;
-    };
+fn of_set(both: Both, original: &Object, (objects, namespace): (&[Object], &str)) -> Both {
     let own = [both.object.clone()];
     let scales = |object: &&Object| {
         let id = object.id().in_namespace(namespace);
@@ -153,14 +168,37 @@ mod tests {
             (vec![web(None), scaler(1, 2)], 2, Some((1, 2))),
             (vec![scaler(5, 9), web(None)], 5, Some((5, 9))),
         ] {
-            let both = of_set(known(), &set, "shop");
+            let both = left((vec![known()], &[known()]), (&set, "shop"), &[]).remove(0);
             assert_eq!((both.replicas, both.before), (pods, pods));
             let found = both.scaler.and_then(|scaler| scaler.limits);
             let found = found.map(|limits| (limits.min.unwrap(), limits.max));
             assert_eq!(found, limits);
         }
-        let another = of_set(known(), &[scaler(1, 9)], "shop");
-        assert_eq!(another, known(), "the set says nothing of it");
+    }
+
+    #[test]
+    fn each_rollback_begins_with_what_there_was_before_the_first_step() {
+        let sized = |pods: u32| Both {
+            replicas: pods,
+            before: pods,
+            ..known()
+        };
+        let deleted = id("Deployment", "web");
+        // Another rollback had made three of four, or had deleted it.
+        for (now, set, doomed, pods) in [
+            (vec![sized(3)], vec![web(None)], vec![], Some(4)),
+            (vec![], vec![web(None)], vec![], Some(4)),
+            (vec![sized(3)], vec![scaler(1, 9)], vec![], Some(3)),
+            (vec![], vec![scaler(1, 9)], vec![], None),
+            (vec![sized(3)], vec![], vec![&deleted], None),
+        ] {
+            let left = left((vec![known()], &now), (&set, "shop"), &doomed);
+            assert_eq!(
+                left.first().map(|both| both.before),
+                pods,
+                "{now:?} {set:?}"
+            );
+        }
     }
 
     #[test]

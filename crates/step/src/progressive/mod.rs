@@ -31,7 +31,7 @@ use crate::units::Ended;
 use walk::Walk;
 
 pub(crate) use back::rollback;
-pub(crate) use beside::{BESIDE, beside};
+pub(crate) use beside::{BESIDE, Beside, beside};
 pub(crate) use progress::{
     Both, NOTED, Progress, both, check, replicas, standing, steered, unfinished_promotion, written,
 };

@@ -95,8 +95,13 @@ pub(crate) fn unfinished_promotion(head: &Head) -> Option<Progress> {
 
 /// The record that says how many pods the two sides of a release have, where its canary is not gone.
 pub(crate) fn standing(history: &History) -> Option<(&Head, Progress)> {
-    let (head, progress) = of_heads(history.heads().rev())?;
+    let (head, progress) = first(history)?;
     Some((head, after(history.heads(), head.number, progress)))
+}
+
+/// The same as it was noted first, before any rollback beside the canary.
+pub(super) fn first(history: &History) -> Option<(&Head, Progress)> {
+    of_heads(history.heads().rev())
 }
 
 /// The same of heads, the newest first.

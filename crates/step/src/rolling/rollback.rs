@@ -23,7 +23,7 @@ use crate::health_rules;
 use crate::hooks;
 use crate::instances::Instances;
 use crate::locked::{self, Locked, record_failure};
-use crate::progressive::{self, BESIDE};
+use crate::progressive::{self, BESIDE, Beside};
 use crate::protection::is_storage;
 use crate::remove::remove;
 use crate::replacement;
@@ -117,6 +117,7 @@ async fn under_lease(
         mut stored,
         objects,
         doomed,
+        beside,
     } = begin.await?;
     let restored = restore(run, locked, &mut stored, &plan, objects, doomed).await;
     let (result, restored) = match restored {
@@ -130,7 +131,14 @@ async fn under_lease(
     if result.is_ok() {
         run.units.enter(Unit::WrapUp);
         let text = format!("release number {} is back", plan.good);
-        run.info(Unit::WrapUp, text);
+        run.info(Unit::WrapUp, text.as_str());
+        // Recorded together with the end: until everything is back, the canary's own numbers hold.
+        if let Some(beside) = beside {
+            let data = json!({BESIDE: beside});
+            stored
+                .head
+                .note_with("Rollback", "", text, data, clock::now());
+        }
     }
     let result = match result {
         Ok(()) => Ok(told_of(run, &stored.head, &plan, restored).await),
@@ -180,6 +188,7 @@ struct Begun {
     stored: Stored,
     objects: Vec<Object>,
     doomed: Vec<Doomed>,
+    beside: Option<Beside>,
 }
 
 async fn begin(
@@ -204,17 +213,16 @@ async fn begin(
     learn(run, &secrets).await;
     let (doomed, left) = doomed(run, options, locked, plan).await?;
     let text = format!("rollback to number {} begun", plan.good);
-    let now = clock::now();
     let ids: Vec<&ObjectId> = doomed.iter().map(|doomed| &doomed.id).collect();
     let set = (objects.as_slice(), run.task.release.namespace.as_str());
     let beside = progressive::beside((&locked.history, locked.guard().fence()), set, &ids);
-    let data = beside.map_or(Value::Null, |beside| json!({BESIDE: beside}));
+    let now = clock::now();
     let stored = match plan.record {
         Place::Undone(number) | Place::Open(number) => {
             let mut stored = numbered(locked, number)?.clone();
             let head = &mut stored.head;
             head.task_epoch = head.task_epoch.max(run.task.epoch);
-            head.note_with("Rollback", "", text, data, now);
+            head.note("Rollback", "", text, now);
             locked.update(&mut stored).await?;
             stored
         }
@@ -226,7 +234,7 @@ async fn begin(
             }
             head.manifest_hash.clone_from(&good.head.manifest_hash);
             head.note_with("Prepare", "", "opened", json!({"secrets": secrets}), now);
-            head.note_with("Rollback", "", text, data, now);
+            head.note("Rollback", "", text, now);
             // They were read a moment ago.
             let present: Vec<PartId> = good.all_parts().cloned().collect();
             record_objects(locked, head, &objects, &present).await?
@@ -236,6 +244,7 @@ async fn begin(
         stored,
         objects,
         doomed,
+        beside,
     })
 }
 

@@ -433,6 +433,32 @@ async fn what_a_rollback_brings_back_beside_a_canary_says_how_many_pods_come_bac
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn a_rollback_beside_a_canary_that_fails_changes_nothing_of_its_numbers() {
+    let ground = Ground::shared().await;
+    let world = World::on(ground.cluster.clone(), "progressive_beside_failed").await;
+    let sized = |number: u32, replicas: u32| {
+        let sized = format!("replicas: {replicas}\n  minReadySeconds: 1");
+        version(number).replace("minReadySeconds: 1", &sized)
+    };
+    world.deploy(plain(&sized(1, 3))).await.outputs();
+    world.deploy(plain(&sized(2, 4))).await.outputs();
+    world.share(&sized(3, 4), 50, "e1").await.outputs();
+    assert_eq!(world.sides().await, (2, Some(2)));
+    world.kubectl(&["delete", "service", "web"], "").await;
+    world.given("apiVersion: v1\nkind: ResourceQuota\nmetadata: {name: none}\nspec: {hard: {services: \"0\"}}\n").await;
+    let counted = "--for=jsonpath={.status.hard}";
+    world
+        .kubectl(&["wait", counted, "resourcequota/none"], "")
+        .await;
+    let told = world.rollback(Target::Number(1)).await;
+    assert_eq!(told.failure().code, "SRT-C007");
+    let told = world.run(&world.task(Action::CanaryDelete)).await;
+    assert_eq!(told.outputs()["canaryDeleted"], true);
+    assert_eq!(world.sides().await, (4, None));
+    world.finish().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn a_promotion_versions_configuration_as_its_canary_was() {
     let ground = Ground::shared().await;
     let world = World::on(ground.cluster.clone(), "progressive_versioning").await;
