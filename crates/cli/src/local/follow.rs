@@ -181,7 +181,9 @@ impl WayBack {
     /// come to another of its halves.
     fn by(self, history: &History) -> Self {
         let newest = history.newest().map(|stored| &stored.head);
-        let is_shared = newest.is_some_and(|head| head.side.is_canary() && is_progressive(head));
+        let is_shared = newest.is_some_and(|head| {
+            head.side.is_canary() && head.is_canary_left() && is_progressive(head)
+        });
         match self {
             Self::Rollback | Self::Shared if is_shared => Self::Shared,
             Self::Rollback | Self::Shared if history.last_good(None).is_none() => Self::Uninstall,

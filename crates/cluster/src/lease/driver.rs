@@ -254,9 +254,12 @@ impl Driver {
                 Ok(event) => event,
                 // A holder that is refused (say, a right was withdrawn) runs out of its lease.
                 Err(error) => {
-                    tracing::warn!(%error, lease = %self.claim.name, "a write of the lease was refused");
+                    tracing::warn!(%error, lease = %self.claim.name, "a request for the lease was refused");
+                    if releasing {
+                        return Action::Stop;
+                    }
                     tokio::select! {
-                        () = stop.cancelled(), if !releasing => {}
+                        () = stop.cancelled() => {}
                         () = tokio::time::sleep(PACE) => {}
                     }
                     Event::Failed
