@@ -18,6 +18,7 @@ mod immutable;
 mod live;
 mod locate;
 mod mark;
+mod occupied;
 mod plan;
 mod remaining;
 mod replace;

@@ -9,6 +9,7 @@ use tokio::time::Instant;
 
 use super::compare::managed_fields_of;
 use super::immutable::invalid;
+use super::occupied::is_occupied;
 use super::plan::refuse_foreign;
 use super::scrub::scrub;
 use super::write::NEVER;
@@ -244,22 +245,6 @@ impl Planned {
     }
 }
 
-/// Whether an object is refused for what only one object can have at a time: room that a quota leaves, a port, an address,
-/// being the default.
-fn is_occupied(error: &Error) -> bool {
-    let is = |message: &str| {
-        message.contains("already allocated") || message.contains("already marked as default")
-    };
-    match error.cause() {
-        Cause::Quota { message } => message.contains("exceeded quota"),
-        Cause::Invalid { problems } => {
-            !problems.is_empty() && problems.iter().all(|problem| is(&problem.message))
-        }
-        Cause::Forbidden { message } | Cause::Server { message, .. } => is(message),
-        _ => false,
-    }
-}
-
 /// Lets the server choose the ports and addresses of a Service, where it names any. Says whether it does.
 fn give_up_allocations(service: &mut Value) -> bool {
     if service["kind"] != "Service" || service["apiVersion"] != "v1" {
@@ -413,18 +398,6 @@ mod tests {
         assert_eq!(attempts.get(), 1);
         let (written, stopped) = when_free(write, patient).await;
         assert!(written.is_ok() && !stopped);
-    }
-
-    #[test]
-    fn a_refusal_without_any_problem_is_about_nothing_that_gets_free() {
-        let taken = Problem {
-            field: "spec.clusterIP".to_owned(),
-            message: "provided IP is already allocated".to_owned(),
-        };
-        for (problems, occupied) in [(vec![taken], true), (Vec::new(), false)] {
-            let error = Error::new("apply", "a", Cause::Invalid { problems });
-            assert_eq!(is_occupied(&error), occupied);
-        }
     }
 
     #[test]
