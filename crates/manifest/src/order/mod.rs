@@ -21,6 +21,19 @@ use crate::annotations::HOOK_NAME;
 use crate::object::{Object, ObjectId};
 use crate::versioning;
 
+/// Whether the object names `other` as something that it cannot do without. Of the two, who states no namespace has none.
+pub fn stands_on(object: &Object, other: &ObjectId) -> bool {
+    let home = object.id().namespace;
+    needs::needs(object).into_iter().any(|need| {
+        let there = match &need.namespace {
+            stated::Space::Same => other.namespace.is_none() || other.namespace == home,
+            stated::Space::Of(namespace) => other.namespace.as_ref() == Some(namespace),
+            stated::Space::Cluster => other.namespace.is_none(),
+        };
+        there && need.group == other.group && need.kind == other.kind && need.name == other.name
+    })
+}
+
 /// A group of objects that may be written together once all earlier stages are done.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum Stage {
@@ -221,6 +234,32 @@ mod tests {
             kind: kind.into(),
             namespace: None,
             name: name.into(),
+        }
+    }
+
+    #[test]
+    fn an_object_stands_on_what_it_names() {
+        let pod = r#"{"apiVersion": "v1", "kind": "Pod", "metadata": {"name": "a", "namespace": "shop"},
+            "spec": {"serviceAccountName": "web", "priorityClassName": "high", "containers": [{"name": "a", "envFrom": [
+                {"configMapRef": {"name": "settings"}}, {"configMapRef": {"name": "more", "optional": true}}]}]}}"#;
+        let pod = serde_json::from_str(pod).unwrap();
+        let pod = Object::from_value(pod, crate::Origin::outside("test")).unwrap();
+        let id = |group: &str, kind: &str, namespace: Option<&str>, name: &str| ObjectId {
+            group: group.into(),
+            kind: kind.into(),
+            namespace: namespace.map(str::to_owned),
+            name: name.into(),
+        };
+        for (other, expected) in [
+            (id("", "ConfigMap", Some("shop"), "settings"), true),
+            (id("", "ConfigMap", Some("bank"), "settings"), false),
+            (id("", "ConfigMap", Some("shop"), "more"), false),
+            (id("", "Secret", Some("shop"), "settings"), false),
+            (id("", "ServiceAccount", Some("shop"), "web"), true),
+            (id("scheduling.k8s.io", "PriorityClass", None, "high"), true),
+            (id("example.com", "PriorityClass", None, "high"), false),
+        ] {
+            assert_eq!(stands_on(&pod, &other), expected, "{other}");
         }
     }
 

@@ -1,5 +1,6 @@
 //! Rolling deployments and their undoing.
 
+mod behind;
 mod closing;
 mod decision;
 pub(crate) mod deploy;

@@ -8,8 +8,10 @@ use sortie_cluster::clock;
 use sortie_cluster::delete::{Doomed, Gone};
 use sortie_cluster::record::{Head, PartId, Status, Stored};
 use sortie_cluster::{Cause, Error};
+use sortie_health::Status as Health;
 use sortie_manifest::{Object, ObjectId, versioning};
 
+use super::behind::{Behind, Spared};
 use super::closing::{close, told};
 use super::decision::{Decision, Known, Place, Plan, decide, good_numbers};
 use super::deploy::learn;
@@ -287,7 +289,7 @@ async fn restore(
     stored: &mut Stored,
     plan: &Plan,
     objects: Vec<Object>,
-    doomed: Vec<Doomed>,
+    mut doomed: Vec<Doomed>,
 ) -> Result<Restored, Ended> {
     run.units.enter(Unit::Rollback);
     let (good, count) = (plan.good, objects.len());
@@ -312,21 +314,32 @@ async fn restore(
         on_refusal: OnRefusal::GoOn,
         wait_for_jobs: true,
     };
+    let release = locked.records.release().hash();
     let write = async {
         let (planned, refusals) = try_out_each(run, objects, steered.unwrap_or_default()).await?;
-        let planned = without_done_jobs(run, planned, good);
+        let (planned, running) = without_jobs(run, (planned, good), &release);
         for text in planned.iter().filter_map(replacement::foretold) {
             run.warn(Unit::Rollback, text);
         }
         let mut set = apply::whole_set(run, locked, stored, (planned, &sequence), manner).await?;
         set.errors.extend(refusals);
-        Ok(set)
+        Ok((set, running))
     };
-    let set = run
+    let (set, running) = run
         .bounds
         .run_writes(locked.lost(), Box::pin(write))
         .await?;
+    doomed.extend(running);
+    let inventory = &numbered(locked, good)?.head.inventory;
+    let behind = Behind::read(run, inventory, &set.errors).await;
+    let (doomed, spared) = behind.part(doomed);
+    for Spared { doomed, by } in spared {
+        let text = format!("{} is kept: {by} needs it, which is not back", doomed.id);
+        run.warn(Unit::Rollback, text);
+        stored.head.track(doomed.id, doomed.uid);
+    }
     // What cannot go back of what must not be lost is left as it is.
+    let is_left = |error: &Error| is_left(error) && behind.holds(error);
     let (left, mut errors): (Vec<_>, Vec<_>) = set.errors.into_iter().partition(is_left);
     for error in &left {
         run.warn(Unit::Rollback, format!("left as it is: {}", chain(error)));
@@ -406,21 +419,38 @@ fn is_left(error: &Error) -> bool {
     })
 }
 
-/// A Job that is not there any more, or is another one now, had completed under the good release, and is not run again.
-fn without_done_jobs(run: &Run<'_>, planned: Vec<Planned>, good: u64) -> Vec<Planned> {
-    let (done, planned): (Vec<_>, Vec<_>) = planned.into_iter().partition(|planned| {
+/// A Job that is not there any more, or is another one now, ran under the good release, and is not run again. What runs in
+/// its place is the undone release's, and is to go.
+fn without_jobs(
+    run: &Run<'_>,
+    (planned, good): (Vec<Planned>, u64),
+    release: &str,
+) -> (Vec<Planned>, Vec<Doomed>) {
+    let (jobs, planned): (Vec<_>, Vec<_>) = planned.into_iter().partition(|planned| {
         let id = &planned.target.id;
         let anew = planned.change() == Some(Change::Created) || planned.replaces().is_some();
         id.group == "batch" && id.kind == "Job" && anew
     });
-    for planned in done {
-        let text = format!(
-            "{} was completed under release number {good} and is not run again",
-            planned.target.id
-        );
+    let mut running = Vec::new();
+    for planned in jobs {
+        let id = planned.target.id.clone();
+        let mut text = format!("{id} ran under release number {good} and is not run again");
+        if let Some((live, _)) = planned.replaces() {
+            let live = live.value();
+            let status = sortie_health::assess(&live).status;
+            if !matches!(status, Health::Healthy | Health::Degraded) {
+                text.push_str("; what runs in its place is deleted");
+                let uid = live.pointer("/metadata/uid").and_then(Value::as_str);
+                running.push(Doomed {
+                    id,
+                    uid: uid.map(str::to_owned),
+                    release: Some(release.to_owned()),
+                });
+            }
+        }
         run.info(Unit::Rollback, text);
     }
-    planned
+    (planned, running)
 }
 
 /// Journal the end in the record of the release that was undone; there is none of one that is handed over.

@@ -4,7 +4,7 @@ use sortie_step::Outcome;
 use sortie_step::task::{Action, RollingDeploy, Target};
 
 use crate::crashing::{Deed, Order, run_until};
-use crate::world::{World, config, documents, plain, web};
+use crate::world::{Told, World, config, documents, plain, web};
 
 /// A ConfigMap that can never change.
 fn frozen(name: &str, value: &str) -> String {
@@ -87,54 +87,101 @@ async fn a_deployment_replaces_only_when_asked_and_a_rollback_unasked() {
     world.finish().await;
 }
 
-#[tokio::test(flavor = "multi_thread")]
-async fn a_rollback_deletes_nothing_that_could_not_be_made_again() {
-    let world = World::new("replacing_rules").await;
-    let group = format!("{}.example.com", world.namespace.name());
-    let definition = |rule: &str| {
-        format!(
-            "apiVersion: apiextensions.k8s.io/v1\nkind: CustomResourceDefinition\nmetadata: {{name: builds.{group}}}\nspec:\n  group: {group}\n  scope: Namespaced\n  names: {{kind: Build, plural: builds}}\n  versions:\n  - name: v1\n    served: true\n    storage: true\n    schema: {{openAPIV3Schema: {{type: object, properties: {{spec: {{type: object, properties: {{image: {{type: string, x-kubernetes-validations: [{{rule: \"{rule}\", message: must be an immutable reference}}]}}}}}}}}}}}}\n"
-        )
-    };
-    let build = |name: &str, image: &str| {
-        format!(
-            "apiVersion: {group}/v1\nkind: Build\nmetadata: {{name: {name}}}\nspec: {{image: {image}}}\n"
-        )
-    };
-    world.given(&definition("size(self) > 0")).await;
+/// A definition of builds whose images a rule judges.
+fn builds(group: &str, rule: &str) -> String {
+    format!(
+        "apiVersion: apiextensions.k8s.io/v1\nkind: CustomResourceDefinition\nmetadata: {{name: builds.{group}}}\nspec:\n  group: {group}\n  scope: Namespaced\n  names: {{kind: Build, plural: builds}}\n  versions:\n  - name: v1\n    served: true\n    storage: true\n    schema: {{openAPIV3Schema: {{type: object, properties: {{spec: {{type: object, properties: {{image: {{type: string, x-kubernetes-validations: [{{rule: \"{rule}\", message: must be an immutable reference}}]}}}}}}}}}}}}\n"
+    )
+}
+
+fn build(group: &str, image: &str) -> String {
+    format!(
+        "apiVersion: {group}/v1\nkind: Build\nmetadata: {{name: b, annotations: {{sortie.dev/configmap-paths: spec.image}}}}\nspec: {{image: {image}}}\n"
+    )
+}
+
+/// Builds may be made from now on.
+async fn given_builds(world: &World, group: &str) {
+    world.given(&builds(group, "size(self) > 0")).await;
     let name = format!("crd/builds.{group}");
     world
         .kubectl(&["wait", "--for=condition=Established", &name], "")
         .await;
-    world.deploy(plain(&build("b", "web:1"))).await.outputs();
-    world.deploy(plain(&build("b", "web@2"))).await.outputs();
-    let kind = format!("{group}/v1/Build");
-    let was = uid(&world, &kind, "b").await;
-    world.given(&definition("self.contains('@')")).await;
-    // The API server judges by the new definition a moment after it was changed.
-    let mut refused = None;
+}
+
+/// What a dry run says of a set as soon as the API server judges it by a definition that was changed a moment ago.
+async fn refused(world: &World, set: &str) -> Told {
     for _ in 0..200 {
         let tried = RollingDeploy {
             dry_run: true,
-            ..replacing(&build("b", "web:3"))
+            ..replacing(set)
         };
         let tried = world.deploy(tried).await;
         if matches!(tried.outcome, Outcome::Failed(_)) {
-            refused = Some(tried);
-            break;
+            return tried;
         }
     }
+    panic!("the changed definition is not in force");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_rollback_deletes_nothing_that_could_not_be_made_again() {
+    let world = World::new("replacing_rules").await;
+    let group = format!("{}.example.com", world.namespace.name());
+    let build = |image: &str| build(&group, image);
+    given_builds(&world, &group).await;
+    world.deploy(plain(&build("web:1"))).await.outputs();
+    world.deploy(plain(&build("web@2"))).await.outputs();
+    let kind = format!("{group}/v1/Build");
+    let was = uid(&world, &kind, "b").await;
+    world.given(&builds(&group, "self.contains('@')")).await;
+    let refused = refused(&world, &build("web:3")).await;
     let back = world.rollback(Target::Number(1)).await;
     let is = uid(&world, &kind, "b").await;
     let live = world.get(&kind, "b").await.unwrap();
+    let name = format!("crd/builds.{group}");
     world.kubectl(&["delete", &name], "").await;
 
-    assert_eq!(refused.unwrap().failure().code, "SRT-C005");
+    assert_eq!(refused.failure().code, "SRT-C005");
     assert!(matches!(back.outcome, Outcome::Failed(_)));
     assert!(back.said("immutable reference"), "{:?}", back.lines);
     assert!(!back.said("deleted"), "{:?}", back.lines);
     assert_eq!(was, is);
     assert_eq!(live["spec"]["image"], "web@2");
+    world.finish().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_an_object_needs_that_a_rollback_left_behind_is_kept_until_it_is_back() {
+    let world = World::new("left_behind").await;
+    let group = format!("{}.example.com", world.namespace.name());
+    given_builds(&world, &group).await;
+    let first = build(&group, "web");
+    world.deploy(plain(&first)).await.outputs();
+    let second = documents(&[
+        &build(&group, "settings"),
+        &config("settings", "1"),
+        &config("extra", "1"),
+    ]);
+    world.deploy(plain(&second)).await.outputs();
+    world.given(&builds(&group, "self != 'web'")).await;
+    refused(&world, &first).await;
+    let back = world.rollback(Target::Number(1)).await;
+    let extra = world.get("v1/ConfigMap", "extra").await;
+    let settings = world.get("v1/ConfigMap", "settings").await;
+    world.given(&builds(&group, "self != 'none'")).await;
+    refused(&world, &build(&group, "none")).await;
+    let again = world.rollback(Target::Number(1)).await;
+    let later = world.get("v1/ConfigMap", "settings").await;
+    let name = format!("crd/builds.{group}");
+    world.kubectl(&["delete", &name], "").await;
+
+    assert!(matches!(back.outcome, Outcome::Failed(_)));
+    assert!(back.said("settings is kept"), "{:?}", back.lines);
+    assert!(extra.is_none(), "nothing needs it: {:?}", back.lines);
+    assert!(settings.is_some(), "{:?}", back.lines);
+    again.outputs();
+    assert!(later.is_none(), "{:?}", again.lines);
     world.finish().await;
 }
 

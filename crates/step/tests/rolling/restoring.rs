@@ -236,7 +236,7 @@ async fn a_job_that_has_ended_is_not_run_again_by_a_rollback_though_another_took
     let back = world.rollback(Target::Number(1)).await;
     back.outputs();
     assert!(
-        back.said("once was completed under release number 1"),
+        back.said("once ran under release number 1 and is not run again"),
         "{:?}",
         back.lines
     );
@@ -245,6 +245,22 @@ async fn a_job_that_has_ended_is_not_run_again_by_a_rollback_though_another_took
         world.get("v1/ConfigMap", "a").await.unwrap()["data"]["a"],
         "1"
     );
+
+    let endless = job(&v2).replace(", args: [--help]", "");
+    let third = RollingDeploy {
+        replace: true,
+        wait_for_jobs: false,
+        ..plain(&documents(&[&config("a", "3"), &endless]))
+    };
+    world.deploy(third).await.outputs();
+    let back = world.rollback(Target::Number(1)).await;
+    back.outputs();
+    assert!(
+        back.said("what runs in its place is deleted"),
+        "{:?}",
+        back.lines
+    );
+    assert!(world.get("batch/v1/Job", "once").await.is_none());
     world.finish().await;
 }
 
