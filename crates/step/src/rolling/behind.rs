@@ -1,11 +1,12 @@
 //! What a rollback could not bring back, and is still there as the undone release left it.
 
-use sortie_cluster::Error;
 use sortie_cluster::delete::Doomed;
 use sortie_cluster::record::Tracked;
+use sortie_cluster::{Cause, Error};
 use sortie_manifest::{Object, ObjectId, order};
 
 use crate::adoption::object_of;
+use crate::protection::is_storage;
 use crate::run::Run;
 
 /// The live objects of the restored release's that were refused.
@@ -34,10 +35,10 @@ impl Behind {
         Self(live.collect())
     }
 
-    /// Whether what an error is about is there.
-    pub(super) fn holds(&self, error: &Error) -> bool {
+    /// Whether an error is about storage that is there and cannot have back what it had: no failure of the rollback.
+    pub(super) fn leaves(&self, error: &Error) -> bool {
         let mut names = self.0.iter().map(|object| object.id().to_string());
-        names.any(|name| name == error.target())
+        is_left(error) && names.any(|name| name == error.target())
     }
 
     /// Parts what is to be deleted from what has to stay, since what stayed behind does not work without it.
@@ -54,5 +55,80 @@ impl Behind {
             }
         }
         (go, stay)
+    }
+}
+
+/// Whether storage (the target is named `Kind/…`) cannot have the content back that it had. Of what was refused for another
+/// reason (a right, a quota, a server that is away) the next try may bring it back.
+fn is_left(error: &Error) -> bool {
+    let cannot = matches!(
+        error.cause(),
+        Cause::Immutable { .. } | Cause::Invalid { .. } | Cause::Irreplaceable { .. }
+    );
+    if !cannot {
+        return false;
+    }
+    let kind = error.target().split('/').next().unwrap_or_default();
+    let group = if kind == "CustomResourceDefinition" {
+        "apiextensions.k8s.io"
+    } else {
+        ""
+    };
+    is_storage(&ObjectId {
+        group: group.to_owned(),
+        kind: kind.to_owned(),
+        namespace: None,
+        name: String::new(),
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn storage_is_left_only_when_it_cannot_go_back() {
+        let message = || "no".to_owned();
+        let causes = || {
+            let nothing = Vec::new;
+            let quota = Cause::Quota { message: message() };
+            let refused = Error::new("apply", "a", quota);
+            [
+                (
+                    Cause::Immutable {
+                        problems: nothing(),
+                        others: nothing(),
+                    },
+                    true,
+                ),
+                (
+                    Cause::Invalid {
+                        problems: nothing(),
+                    },
+                    true,
+                ),
+                // Its fields are immutable, and a new object is refused besides.
+                (
+                    Cause::Irreplaceable {
+                        problems: nothing(),
+                        source: Box::new(refused),
+                    },
+                    true,
+                ),
+                (Cause::Forbidden { message: message() }, false),
+                (Cause::Quota { message: message() }, false),
+                (Cause::Conflict { message: message() }, false),
+            ]
+        };
+        for (target, storage) in [
+            ("PersistentVolumeClaim/data", true),
+            ("CustomResourceDefinition/widgets.example.com", true),
+            ("ConfigMap/a", false),
+        ] {
+            for (cause, cannot) in causes() {
+                let error = Error::new("apply", target, cause);
+                assert_eq!(is_left(&error), storage && cannot, "{error}");
+            }
+        }
     }
 }

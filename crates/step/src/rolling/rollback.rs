@@ -7,7 +7,6 @@ use sortie_cluster::apply::{Change, Planned};
 use sortie_cluster::clock;
 use sortie_cluster::delete::{Doomed, Gone};
 use sortie_cluster::record::{Head, PartId, Status, Stored};
-use sortie_cluster::{Cause, Error};
 use sortie_health::Status as Health;
 use sortie_manifest::{Object, ObjectId, versioning};
 
@@ -26,7 +25,6 @@ use crate::hooks;
 use crate::instances::Instances;
 use crate::locked::{self, Locked, record_failure};
 use crate::progressive::{self, BESIDE, Beside};
-use crate::protection::is_storage;
 use crate::remove::remove;
 use crate::replacement;
 use crate::report::Unit;
@@ -339,8 +337,10 @@ async fn restore(
         stored.head.track(doomed.id, doomed.uid);
     }
     // What cannot go back of what must not be lost is left as it is.
-    let is_left = |error: &Error| is_left(error) && behind.holds(error);
-    let (left, mut errors): (Vec<_>, Vec<_>) = set.errors.into_iter().partition(is_left);
+    let (left, mut errors): (Vec<_>, Vec<_>) = set
+        .errors
+        .into_iter()
+        .partition(|error| behind.leaves(error));
     for error in &left {
         run.warn(Unit::Rollback, format!("left as it is: {}", chain(error)));
     }
@@ -393,30 +393,6 @@ async fn restore(
     } else {
         Err(first_of(&errors).into())
     }
-}
-
-/// Whether storage (the target is named `Kind/…`) cannot have the content back that it had. Of what was refused for another
-/// reason (a right, a quota, a server that is away) the next try may bring it back.
-fn is_left(error: &Error) -> bool {
-    let cannot = matches!(
-        error.cause(),
-        Cause::Immutable { .. } | Cause::Invalid { .. } | Cause::Irreplaceable { .. }
-    );
-    if !cannot {
-        return false;
-    }
-    let kind = error.target().split('/').next().unwrap_or_default();
-    let group = if kind == "CustomResourceDefinition" {
-        "apiextensions.k8s.io"
-    } else {
-        ""
-    };
-    is_storage(&ObjectId {
-        group: group.to_owned(),
-        kind: kind.to_owned(),
-        namespace: None,
-        name: String::new(),
-    })
 }
 
 /// A Job that is not there any more, or is another one now, ran under the good release, and is not run again. What runs in
@@ -558,57 +534,6 @@ async fn versioned(run: &Run<'_>, locked: &Locked, stored: &Stored) -> BTreeSet<
                 .filter(|id| id.kind == "ConfigMap" || id.kind == "Secret")
                 .cloned()
                 .collect()
-        }
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn storage_is_left_only_when_it_cannot_go_back() {
-        let message = || "no".to_owned();
-        let causes = || {
-            let nothing = Vec::new;
-            let quota = Cause::Quota { message: message() };
-            let refused = Error::new("apply", "a", quota);
-            [
-                (
-                    Cause::Immutable {
-                        problems: nothing(),
-                        others: nothing(),
-                    },
-                    true,
-                ),
-                (
-                    Cause::Invalid {
-                        problems: nothing(),
-                    },
-                    true,
-                ),
-                // Its fields are immutable, and a new object is refused besides.
-                (
-                    Cause::Irreplaceable {
-                        problems: nothing(),
-                        source: Box::new(refused),
-                    },
-                    true,
-                ),
-                (Cause::Forbidden { message: message() }, false),
-                (Cause::Quota { message: message() }, false),
-                (Cause::Conflict { message: message() }, false),
-            ]
-        };
-        for (target, storage) in [
-            ("PersistentVolumeClaim/data", true),
-            ("CustomResourceDefinition/widgets.example.com", true),
-            ("ConfigMap/a", false),
-        ] {
-            for (cause, cannot) in causes() {
-                let error = Error::new("apply", target, cause);
-                assert_eq!(is_left(&error), storage && cannot, "{error}");
-            }
         }
     }
 }
