@@ -198,6 +198,10 @@ fn settled(mut object: Value) -> Value {
     if let Some(Value::Object(status)) = object.get_mut("status") {
         status.retain(|key, _| SETTLED.contains(&key.as_str()));
     }
+    if kind == "HorizontalPodAutoscaler" {
+        // Its controller looks at it every some seconds: whether it has by now is no matter of ours.
+        object.as_object_mut().unwrap().remove("status");
+    }
     let owned = !object["metadata"]["ownerReferences"].is_null();
     if owned {
         // Its name ends at random or in a hash, and its state follows its owner's after a while.
