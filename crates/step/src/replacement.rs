@@ -227,7 +227,7 @@ async fn keep(
         let Some((live, _)) = planned.replaces() else {
             continue;
         };
-        let live = live.value();
+        let live = live.whole();
         let parts = locked.records.keep(&[&live], locked.guard()).await;
         let parts = parts.map_err(|error| record_failure(&error))?;
         let new = parts.iter().filter(|part| !stored.head.kept.contains(part));

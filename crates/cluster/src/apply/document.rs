@@ -46,7 +46,7 @@ impl Document {
     }
 
     /// The object with everything.
-    pub(super) fn whole(&self) -> Value {
+    pub fn whole(&self) -> Value {
         // It has been read in part before, so it is JSON.
         let mut value: Value = serde_json::from_slice(&self.text).unwrap_or_default();
         if let (Some((api_version, kind)), Some(fields)) = (&self.kind, value.as_object_mut()) {

@@ -40,6 +40,32 @@ pub(super) fn handed_over(live: &Value, leave: Option<&[&str]>) -> Option<Value>
     changed.then_some(Value::Array(entries))
 }
 
+/// The `metadata.managedFields` of an object that we have made again, as they were when it was `kept`; what others have
+/// written to the new one stays theirs. `None` when they are so already.
+pub(super) fn given_back(live: &Value, kept: &Value) -> Option<Value> {
+    let entries = |object: &Value| {
+        let entries = object.pointer("/metadata/managedFields");
+        entries.and_then(Value::as_array).cloned()
+    };
+    let who = |entry: &Value| {
+        ["manager", "operation", "apiVersion", "subresource"].map(|key| entry.get(key).cloned())
+    };
+    let mut given = entries(live)?;
+    given.retain(|entry| !is_ours(entry));
+    for entry in entries(kept)? {
+        let known = given.iter().any(|given| who(given) == who(&entry));
+        if entry.get("subresource").is_none() && !known {
+            given.push(entry);
+        }
+    }
+    let ours = |entries: &[Value]| {
+        let ours = entries.iter().find(|entry| is_ours(entry));
+        ours.and_then(|entry| entry.get("fieldsV1").cloned())
+    };
+    let same = ours(&given) == ours(&entries(live)?);
+    (!same).then_some(Value::Array(given))
+}
+
 /// The JSON patch that puts them into force, unless the object has been written meanwhile.
 pub(super) fn patch(version: &str, entries: &Value) -> Value {
     json!([
@@ -160,6 +186,23 @@ mod tests {
 
     fn entry(manager: &str, operation: &str, fields: &Value) -> Value {
         json!({"manager": manager, "operation": operation, "apiVersion": "apps/v1", "fieldsType": "FieldsV1", "fieldsV1": fields})
+    }
+
+    #[test]
+    fn what_was_made_again_is_whose_it_was() {
+        let entry = |manager: &str, operation: &str, field: &str| json!({"manager": manager, "operation": operation, "apiVersion": "v1", "fieldsV1": {field: {}}});
+        let object = |entries: &[Value]| json!({"metadata": {"managedFields": entries}});
+        let mut status = entry("controller", "Update", "f:status");
+        status["subresource"] = "status".into();
+        let ours = entry(MANAGER, "Apply", "f:a");
+        let theirs = entry("kubectl-edit", "Update", "f:b");
+        let kept = object(&[ours.clone(), theirs.clone(), status]);
+        let all = entry(MANAGER, "Apply", "f:all");
+        let webhook = entry("webhook", "Update", "f:c");
+        let live = object(&[all, webhook.clone()]);
+        let given = given_back(&live, &kept).unwrap();
+        assert_eq!(given, json!([webhook, ours, theirs]));
+        assert_eq!(given_back(&object(given.as_array().unwrap()), &kept), None);
     }
 
     #[test]

@@ -7,13 +7,13 @@ use serde_json::{Map, Value};
 use sortie_manifest::{Object, Origin};
 use tokio::time::Instant;
 
-use super::compare::managed_fields_of;
+use super::handover;
 use super::immutable::invalid;
 use super::occupied::is_occupied;
 use super::plan::refuse_foreign;
 use super::scrub::scrub;
 use super::write::NEVER;
-use super::{Applied, Change, Desired, Document, MANAGER, Outcome, Planned, Target};
+use super::{Applied, Change, Desired, Document, Outcome, Planned, Target};
 use crate::connect::Cluster;
 use crate::delete::{Doomed, Gone, Patience};
 use crate::error::{Cause, Error, Problem};
@@ -38,11 +38,17 @@ const JOB_LABELS: [&str; 4] = [
     "batch.kubernetes.io/job-name",
 ];
 
+/// Counted by the Deployment controller from the ReplicaSets that there are.
+const REVISION: &str = "deployment.kubernetes.io/revision";
+
+/// How often fields are given back to an object that keeps changing under our hands.
+const RACES: u32 = 8;
+
 impl Cluster {
     /// Replaces an object, the new one of which the plan has dry-run: deletes the live one, awaits its
     /// end, creates the new one. If that is refused, the former object is made again.
     ///
-    /// `kept` is the live object as the caller has written it down, where a successor finds it; if
+    /// `kept` is the live object, whole, as the caller has written it down, where a successor finds it; if
     /// another is live by now, it is a conflict and nothing is done. A Job that has ended is not
     /// made again, for it would run again. When `patience` is to stop, what hinders the new object is the error, and nothing
     /// is made again: that is up to the caller.
@@ -127,10 +133,15 @@ impl Cluster {
         };
         if let Some((_, live)) = self.find(&id).await? {
             let text = |pointer: &str| live.pointer(pointer).and_then(Value::as_str);
-            if text("/metadata/deletionTimestamp").is_none() {
-                return Ok(false);
-            }
             let uid = text("/metadata/uid").map(str::to_owned);
+            if text("/metadata/deletionTimestamp").is_none() {
+                let was = kept.pointer("/metadata/uid").and_then(Value::as_str);
+                let again = uid.as_deref() != was && is_back(&live, kept);
+                if again {
+                    self.give_fields_back(&target, live, kept, guard).await?;
+                }
+                return Ok(again);
+            }
             let doomed = Doomed {
                 id,
                 uid,
@@ -193,21 +204,50 @@ impl Cluster {
         let mut call = super::plan::apply_call(target, &former, "force=true")?;
         call.method = Method::PATCH;
         call.write = Some((Point::Apply, guard));
-        match when_free(|| self.send(&call), patience).await.0 {
-            Ok(_) => Ok(true),
+        let live = match when_free(|| self.send(&call), patience).await.0 {
+            Ok(answer) => Document::new(answer.body).whole(),
             Err(error) if error.is_conflict() => {
                 // An answer of ours may have been lost, and the request sent again.
-                let live = self.find(&target.id).await?;
-                let ours = live.is_some_and(|(_, live)| {
-                    managed_fields_of(&live, MANAGER) == managed_fields_of(kept, MANAGER)
-                });
-                match ours {
-                    true => Ok(true),
-                    false => Err(scrub(error, &target.object)),
-                }
+                let live = self.find(&target.id).await?.map(|(_, live)| live);
+                let ours = live.filter(|live| is_back(live, kept));
+                ours.ok_or_else(|| scrub(error, &target.object))?
             }
-            Err(error) => Err(scrub(error, &target.object)),
+            Err(error) => return Err(scrub(error, &target.object)),
+        };
+        self.give_fields_back(target, live, kept, guard).await?;
+        Ok(true)
+    }
+
+    /// Lets the fields of an object that was made again be whose they were. Applying it has made all of them ours, and the
+    /// next apply would remove what its manifest does not name.
+    async fn give_fields_back(
+        &self,
+        target: &Target,
+        mut live: Value,
+        kept: &Value,
+        guard: &Guard,
+    ) -> Result<(), Error> {
+        for _ in 0..RACES {
+            let version = live.pointer("/metadata/resourceVersion");
+            let (Some(version), Some(entries)) = (
+                version.and_then(Value::as_str),
+                handover::given_back(&live, kept),
+            ) else {
+                break;
+            };
+            let operations = handover::patch(version, &entries);
+            let patch = self.patch(&target.resource, &target.id, &operations, guard);
+            match patch.await {
+                Err(error) if error.is_conflict() => {}
+                result => return result.map(drop),
+            }
+            // Its controller was quicker.
+            match self.find(&target.id).await? {
+                Some((_, again)) => live = again,
+                None => break,
+            }
         }
+        Ok(())
     }
 }
 
@@ -311,12 +351,21 @@ fn essence(object: &Value) -> Value {
     essence
 }
 
+/// Whether a live object is the one that was kept, made again.
+fn is_back(live: &Value, kept: &Value) -> bool {
+    former(kept).is_some_and(|kept| former(live) == Some(kept))
+}
+
 /// What is to be applied so that the object is there again; `None` for a Job that has ended.
 fn former(kept: &Value) -> Option<Value> {
     let mut former = essence(kept);
     let metadata = former.get_mut("metadata")?.as_object_mut()?;
     for key in ["uid", "creationTimestamp", "deletionTimestamp", "selfLink"] {
         metadata.shift_remove(key);
+    }
+    let annotations = metadata.get_mut("annotations");
+    if let Some(annotations) = annotations.and_then(Value::as_object_mut) {
+        annotations.shift_remove(REVISION);
     }
     if kept.get("kind")? == "Job" {
         let conditions = kept.pointer("/status/conditions").and_then(Value::as_array);

@@ -130,12 +130,14 @@ async fn what_was_live_is_back_when_the_new_one_is_refused() {
     fixture
         .apply(objects(fixture.ns(), &frozen("web", "old")))
         .await;
+    let noted = json!({"apiVersion": "v1", "kind": "ConfigMap", "metadata": {"name": "web", "annotations": {"note": "theirs"}}});
+    meddle(&fixture, "somebody", noted).await;
     let planned = plan(&fixture, &frozen("web", "new"), Immutable::Replace)
         .await
         .unwrap();
     let policies = refuse_creation(&fixture).await;
 
-    let kept = planned.replaces().unwrap().0.value();
+    let kept = planned.replaces().unwrap().0.whole();
     let error = fixture
         .cluster
         .replace(&planned, &kept, PATIENCE, &guard)
@@ -151,6 +153,18 @@ async fn what_was_live_is_back_when_the_new_one_is_refused() {
     );
     let path = format!("/api/v1/namespaces/{}/configmaps/web", fixture.ns());
     assert_eq!(fixture.live(&path).await["data"]["key"], "old");
+    // What somebody else had added is theirs, as before.
+    fixture
+        .apply(objects(fixture.ns(), &frozen("web", "old")))
+        .await;
+    let live = fixture.live(&path).await;
+    assert_eq!(live["metadata"]["annotations"]["note"], "theirs");
+    assert!(
+        live["metadata"]["managedFields"]
+            .to_string()
+            .contains("somebody"),
+        "{live}"
+    );
 
     // When the sample is refused, it is said what hinders a new one, and not to replace the old one.
     for immutable in [Immutable::Refuse, Immutable::Replace] {
